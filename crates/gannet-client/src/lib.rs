@@ -1,0 +1,1 @@
+//! The gRPC channel: lazily connected, reconnecting, cloneable; calls of all four kinds.

@@ -1,0 +1,1 @@
+//! Protobuf descriptors in, Rust text out: messages, service traits, servers and clients.

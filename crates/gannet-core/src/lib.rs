@@ -1,0 +1,1 @@
+//! gRPC semantics without I/O: status, metadata, timeouts, message framing, codecs, limits.

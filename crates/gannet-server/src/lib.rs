@@ -1,0 +1,1 @@
+//! The gRPC server: router, dispatch, graceful shutdown.

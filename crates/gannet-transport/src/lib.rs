@@ -1,0 +1,1 @@
+//! The tokio driver around gannet-http2, shared by server and client.

@@ -1,0 +1,1 @@
+//! gRPC for Rust, complete and from the transport up.

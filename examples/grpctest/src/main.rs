@@ -1,0 +1,2 @@
+//! The hello world of gRPC.
+fn main() {}

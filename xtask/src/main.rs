@@ -1,0 +1,2 @@
+//! Everything longer than one command.
+fn main() {}
