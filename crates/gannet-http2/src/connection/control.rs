@@ -270,7 +270,9 @@ impl<R: Role> Connection<R> {
         };
         match self.streams.find(head.stream_id) {
             Some(key) => self.stream_error(now, key, reason)?,
-            None => self.refuse(now, head.stream_id, reason)?,
+            None => {
+                self.check_not_idle(head.stream_id, "an ill-formed PRIORITY on an idle stream")?;
+            }
         }
         Ok(Step::Again)
     }

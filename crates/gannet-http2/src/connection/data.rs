@@ -162,7 +162,7 @@ impl<R: Role> Connection<R> {
 
     /// A frame on a stream that is closed, or half-closed by the peer (RFC 9113 section 5.1).
     fn late_frame(&mut self, now: Instant, id: u32) -> Result<(), ConnectionError> {
-        if self.closed.find(id) == Some(Closed::ResetByUs) {
+        if self.closed.find(id) == Some(Closed::ResetByUs) || self.is_above_goaway(id) {
             return Ok(());
         }
         match self.streams.find(id) {

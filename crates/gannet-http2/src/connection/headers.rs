@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use super::reader::{Emit, Step};
-use super::{Connection, Role, Shutdown, message};
+use super::{Connection, Role, message};
 use crate::frame::{FrameHead, flags, read_u32};
 use crate::stream::{Closed, RecvHalf, SendHalf, Stream};
 use crate::{ConnectionError, Reason, StreamKey};
@@ -131,8 +131,8 @@ impl<R: Role> Connection<R> {
             return Err(ConnectionError::protocol("a client opened an even stream"));
         }
         self.highest_peer_id = id;
-        if let Shutdown::Final { .. } = self.shutdown {
-            return Ok(Step::Again); // above the last stream that GOAWAY named: ignored
+        if self.is_above_goaway(id) {
+            return Ok(Step::Again);
         }
         if self.streams.len() >= self.config.concurrent_streams_max as usize {
             self.refuse(now, id, Reason::REFUSED_STREAM)?;

@@ -122,6 +122,12 @@ impl<R: Role> Connection<R> {
         if known { Ok(()) } else { Err(ConnectionError::protocol(detail)) }
     }
 
+    /// The peer opened the stream after our final GOAWAY: it knows that nobody will answer (RFC 9113
+    /// section 6.8).
+    pub(super) fn is_above_goaway(&self, id: u32) -> bool {
+        matches!(self.shutdown, Shutdown::Final { last_stream_id } if R::IS_SERVER && id > last_stream_id)
+    }
+
     /// Takes a token for a reset that the peer sent or provoked. Only those who open streams can
     /// attack with resets.
     pub(super) fn charge_reset(&mut self, now: Instant) -> Result<(), ConnectionError> {
