@@ -68,10 +68,6 @@ impl RecvFlow {
         self.target
     }
 
-    pub(crate) fn unread(&self) -> i64 {
-        self.unread
-    }
-
     pub(crate) fn available(&self) -> i64 {
         self.available
     }

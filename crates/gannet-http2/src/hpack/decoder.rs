@@ -43,6 +43,8 @@ pub struct Decoder {
     /// The tags of the static table's entries, as far as `static_tagged` has their bits, by index.
     static_tags: [FieldTag; STATIC_LEN as usize + 1],
     static_tagged: u64,
+    /// How often the table's size was set, each time counted as one insertion in `version`.
+    resizes: u64,
 }
 
 /// What is known about an entry of the dynamic table.
@@ -78,6 +80,7 @@ impl Decoder {
             update_bytes_max: None,
             static_tags: [FieldTag::NONE; STATIC_LEN as usize + 1],
             static_tagged: 0,
+            resizes: 0,
         }
     }
 
@@ -98,12 +101,25 @@ impl Decoder {
     /// Changes the bounds on the lists to come.
     pub fn set_limits(&mut self, limits: Limits) {
         self.limits = limits;
+        self.resizes += 1;
     }
 
     /// The bytes in use in the dynamic table (RFC 7541, section 4.1).
     #[must_use]
     pub fn table_bytes(&self) -> u32 {
         self.table.size()
+    }
+
+    /// Changes whenever the same block could decode differently: `None` while a size update is due,
+    /// otherwise equal as long as the tables are the same. A block that leaves it unchanged is a
+    /// function of its bytes, so its result may be remembered under them.
+    #[inline]
+    #[must_use]
+    pub fn version(&self) -> Option<u64> {
+        if self.update_bytes_max.is_some() {
+            return None;
+        }
+        Some(self.table.inserted() + self.resizes)
     }
 
     /// Decodes one whole header block (the fragments of HEADERS and CONTINUATION, joined) into
@@ -173,6 +189,7 @@ impl Decoder {
                 return Err(HpackError::SizeUpdateMissing);
             }
             self.table.resize(size);
+            self.resizes += 1;
         }
         match required {
             Some(_) => Err(HpackError::SizeUpdateMissing),

@@ -272,6 +272,16 @@ impl FieldBlock {
         self.over_limit = false;
     }
 
+    /// Makes this block a copy of `other`, in its own memory.
+    #[inline]
+    pub fn copy_from(&mut self, other: &FieldBlock) {
+        self.clear();
+        self.bytes.extend_from_slice(&other.bytes);
+        self.slots.extend_from_slice(&other.slots);
+        self.list_bytes = other.list_bytes;
+        self.over_limit = other.over_limit;
+    }
+
     /// Appends a field by hand. A tag with [`FieldTag::ELIDE`] drops the bytes. A list beyond 4 GiB
     /// drops the field and marks the block as over its limit.
     pub fn push(&mut self, kind: FieldKind, tag: FieldTag, name: &[u8], value: &[u8]) {
