@@ -12,6 +12,11 @@ pub struct Error {
 }
 
 impl Error {
+    /// An error that says `message`, for those who wrap this library.
+    pub fn other(message: impl Into<String>) -> Self {
+        Self::new(message)
+    }
+
     /// An error of one diagnostic.
     pub(crate) fn new(message: impl Into<String>) -> Self {
         Diagnostic::new(message).into()
