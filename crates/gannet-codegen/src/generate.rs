@@ -95,7 +95,7 @@ fn package(
     Ok(Package {
         name: scope.package.to_owned(),
         sources: sources.iter().map(|file| plan::name(file).to_owned()).collect(),
-        allow: lints::to_allow(&items),
+        allow: lints::to_allow(&layout::module_name(scope.package), &items),
         items,
     })
 }
@@ -139,7 +139,8 @@ fn descriptor_set(sources: &[&FileDescriptorProto], files: &[FileDescriptorProto
 fn byte_string(bytes: &[u8]) -> Literal {
     let mut text = String::with_capacity(bytes.len() * 2);
     text.push_str("b\"");
-    let mut column = 0;
+    // The first line is the rest of the line that the constant is declared on: nothing.
+    let mut column = LITERAL_COLUMNS;
     for &byte in bytes {
         if column >= LITERAL_COLUMNS {
             text.push_str("\\\n");
@@ -154,7 +155,6 @@ fn byte_string(bytes: &[u8]) -> Literal {
             b'\n' => text.push_str("\\n"),
             b'\r' => text.push_str("\\r"),
             b'\t' => text.push_str("\\t"),
-            0 => text.push_str("\\0"),
             _ => text.push_str(&format!("\\x{byte:02x}")),
         }
         column += text.len() - before;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use buffa_codegen::idents::escape_mod_ident;
+use quote::ToTokens;
 use syn::{Attribute, Item, parse_quote};
 
 use crate::HEADER;
@@ -35,7 +36,7 @@ pub(crate) fn render(packages: Vec<Package>, layout: &Layout) -> Vec<GeneratedFi
     let mut files = match layout {
         Layout::Tree => {
             let mut files = Vec::new();
-            write_tree(&root, Path::new(""), "mod.rs".into(), &mut files);
+            write_tree(&root, "", Path::new(""), "mod.rs".into(), &mut files);
             files
         }
         Layout::Single { file_name } => vec![write_single(root, file_name)],
@@ -55,6 +56,11 @@ pub(crate) fn child_modules(package: &str, all: &[String]) -> Vec<String> {
     children
 }
 
+/// The name of `package`'s module, as an identifier; empty for the root.
+pub(crate) fn module_name(package: &str) -> String {
+    segments(package).last().map(escape_mod_ident).unwrap_or_default()
+}
+
 /// A module: that of a package, or one that only leads to others.
 #[derive(Default)]
 struct Node {
@@ -66,27 +72,51 @@ fn segments(package: &str) -> impl Iterator<Item = &str> {
     package.split('.').filter(|segment| !segment.is_empty())
 }
 
-/// Writes `node`'s module to `path`, and those below it to files in `folder`.
-fn write_tree(node: &Node, folder: &Path, path: PathBuf, files: &mut Vec<GeneratedFile>) {
+fn below(package: &str, segment: &str) -> String {
+    if package.is_empty() { segment.to_owned() } else { format!("{package}.{segment}") }
+}
+
+fn module_doc(package: &str) -> String {
+    match package {
+        "" => "Generated from proto files: a module for each package.".to_owned(),
+        _ => format!("The proto package `{package}`."),
+    }
+}
+
+/// Writes the module of `name`, a dotted package, to `path`, and those below it to `folder`.
+fn write_tree(
+    node: &Node,
+    name: &str,
+    folder: &Path,
+    path: PathBuf,
+    files: &mut Vec<GeneratedFile>,
+) {
     let mut text = header(node.package.as_ref());
+    text.push_str(&format!("\n//! {}\n", module_doc(name)));
     if let Some(package) = &node.package
         && !package.allow.is_empty()
     {
-        text.push_str(&format!("#![allow({})]\n", package.allow.join(", ")));
+        text.push_str(&format!("\n#![allow({})]\n", package.allow.join(", ")));
     }
     text.push('\n');
     for (segment, child) in &node.children {
         // Without this, formatting a crate would reformat code that is to be left as generated.
         text.push_str("#[rustfmt::skip]\n");
-        text.push_str(&format!("pub mod {};\n", escape_mod_ident(segment)));
-        // A file cannot be named `mod.rs` for a package that is called so.
-        let own_folder = folder.join(segment);
-        let child_path = if child.children.is_empty() && segment != "mod" {
-            folder.join(format!("{segment}.rs"))
+        let ident = escape_mod_ident(segment);
+        let stem = ident.trim_start_matches("r#");
+        // For a package called so, `mod.rs` would be a module's own file.
+        let is_mod = stem == "mod";
+        if is_mod {
+            text.push_str("#[path = \"mod/mod.rs\"]\n");
+        }
+        text.push_str(&format!("pub mod {ident};\n"));
+        let own_folder = folder.join(stem);
+        let child_path = if child.children.is_empty() && !is_mod {
+            folder.join(format!("{stem}.rs"))
         } else {
             own_folder.join("mod.rs")
         };
-        write_tree(child, &own_folder, child_path, files);
+        write_tree(child, &below(name, segment), &own_folder, child_path, files);
     }
     if let Some(package) = &node.package {
         if !node.children.is_empty() {
@@ -108,29 +138,46 @@ fn print(items: Vec<Item>) -> String {
 fn write_single(root: Node, file_name: &str) -> GeneratedFile {
     let mut text = header(None);
     text.push('\n');
-    text.push_str(&print(nested(root, true)));
+    text.push_str(&print(nested(root, "")));
     GeneratedFile { path: file_name.into(), text }
 }
 
 /// A node's own items and a module for each node below. An included file cannot have attributes
 /// for all of it, so at the root every item says itself which lints it does not keep.
-fn nested(node: Node, is_root: bool) -> Vec<Item> {
+fn nested(node: Node, name: &str) -> Vec<Item> {
     let mut items = Vec::new();
     if let Some(package) = node.package {
-        let allow = allow_attribute(&package.allow);
         items = package.items;
-        if let (true, Some(allow)) = (is_root, allow) {
-            items.iter_mut().filter_map(attributes).for_each(|attrs| attrs.push(allow.clone()));
+        if name.is_empty() {
+            items.iter_mut().filter_map(attributes).for_each(|own| allow_also(&package.allow, own));
         }
     }
     for (segment, child) in node.children {
-        let name = syn::parse_str::<syn::Ident>(&escape_mod_ident(&segment));
-        let name = name.expect("a segment of a package name is an identifier once escaped");
+        let ident = syn::parse_str::<syn::Ident>(&escape_mod_ident(&segment));
+        let ident = ident.expect("a segment of a package name is an identifier once escaped");
         let allow = child.package.as_ref().and_then(|package| allow_attribute(&package.allow));
-        let content = nested(child, false);
-        items.push(parse_quote!(#allow pub mod #name { #(#content)* }));
+        let name = below(name, &segment);
+        let doc = format!(" {}", module_doc(&name));
+        let content = nested(child, &name);
+        items.push(parse_quote!(#[doc = #doc] #allow pub mod #ident { #(#content)* }));
     }
     items
+}
+
+/// Allows `lints` by an item's `own` attributes, without naming a lint twice.
+fn allow_also(lints: &[&str], own: &mut Vec<Attribute>) {
+    let mut already = Vec::new();
+    for attribute in own.iter().filter(|attribute| attribute.path().is_ident("allow")) {
+        // Attributes that are not lists of lints do not occur, and would only be repeated.
+        let _ = attribute.parse_nested_meta(|lint| {
+            already.push(lint.path.to_token_stream().to_string().replace(' ', ""));
+            Ok(())
+        });
+    }
+    let further: Vec<&str> = { lints.iter().copied() }
+        .filter(|lint| !already.iter().any(|already| already == lint))
+        .collect();
+    own.extend(allow_attribute(&further));
 }
 
 fn allow_attribute(lints: &[&str]) -> Option<Attribute> {

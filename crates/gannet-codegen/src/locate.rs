@@ -17,6 +17,8 @@ pub(crate) mod path {
     pub(crate) const FILE_SERVICE: i32 = 6;
     /// `DescriptorProto.nested_type`
     pub(crate) const MESSAGE_NESTED: i32 = 3;
+    /// `DescriptorProto.enum_type`
+    pub(crate) const MESSAGE_ENUM: i32 = 4;
     /// `ServiceDescriptorProto.method`
     pub(crate) const SERVICE_METHOD: i32 = 2;
     /// `name` of a message, enum, service or method

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use buffa_codegen::context::CodeGenContext;
-use buffa_codegen::idents::make_field_ident;
+use buffa_codegen::idents::{is_rust_keyword, make_field_ident};
 use buffa_codegen::{CodeGenConfig, CodeGenError, GeneratedFileKind};
 use buffa_descriptor::generated::descriptor::{
     DescriptorProto, EnumDescriptorProto, FileDescriptorProto,
@@ -12,7 +12,7 @@ use buffa_descriptor::generated::descriptor::{
 use syn::{Item, parse_quote};
 
 use crate::error::{Diagnostic, Error};
-use crate::locate;
+use crate::locate::{self, path};
 use crate::options::Options;
 use crate::plan;
 
@@ -48,6 +48,9 @@ pub(crate) fn generate(
     context: &CodeGenContext<'_>,
     config: &CodeGenConfig,
 ) -> Result<Messages, Error> {
+    for file in files.iter().filter(|file| planned.iter().any(|name| name == plan::name(file))) {
+        check_type_names(file)?;
+    }
     let (generated, warnings) = buffa_codegen::generate_with_diagnostics(files, planned, config)
         .map_err(|error| convert(&error, files))?;
     let mut packages = BTreeMap::new();
@@ -68,6 +71,50 @@ pub(crate) fn generate(
     }
     let warnings = warnings.iter().map(ToString::to_string).collect();
     Ok(Messages { packages, warnings })
+}
+
+/// Refuses types whose names are keywords, which the message generator writes as they are.
+fn check_type_names(file: &FileDescriptorProto) -> Result<(), Error> {
+    let names = |enums: &[EnumDescriptorProto]| -> Vec<String> {
+        enums.iter().filter_map(|enumeration| enumeration.name.clone()).collect()
+    };
+    let mut pending: Vec<(Vec<i32>, &DescriptorProto)> = Vec::new();
+    push_messages(&[], path::FILE_MESSAGE, &file.message_type, &mut pending);
+    let mut found = keyword_at(&[], path::FILE_ENUM, &names(&file.enum_type));
+    while let Some((at, message)) = pending.pop() {
+        let name = message.name.as_deref().unwrap_or_default();
+        if is_rust_keyword(name) {
+            found.push((at.clone(), name.to_owned()));
+        }
+        found.extend(keyword_at(&at, path::MESSAGE_ENUM, &names(&message.enum_type)));
+        push_messages(&at, path::MESSAGE_NESTED, &message.nested_type, &mut pending);
+    }
+    if found.is_empty() {
+        return Ok(());
+    }
+    found.sort();
+    let diagnostic = |(at, name): (Vec<i32>, String)| {
+        Diagnostic::new(format!("type `{name}` has the name of a keyword of Rust"))
+            .at(locate::position(file, &at))
+            .help("give the type another name, in UpperCamelCase as is the custom")
+    };
+    Err(Error::from_diagnostics(found.into_iter().map(diagnostic).collect()))
+}
+
+fn push_messages<'a>(
+    at: &[i32],
+    field: i32,
+    messages: &'a [DescriptorProto],
+    pending: &mut Vec<(Vec<i32>, &'a DescriptorProto)>,
+) {
+    for (message, index) in messages.iter().zip(0..) {
+        pending.push(([at, &[field, index]].concat(), message));
+    }
+}
+
+fn keyword_at(at: &[i32], field: i32, names: &[String]) -> Vec<(Vec<i32>, String)> {
+    let keywords = names.iter().zip(0..).filter(|(name, _)| is_rust_keyword(name));
+    keywords.map(|(name, index)| ([at, &[field, index]].concat(), name.clone())).collect()
 }
 
 fn convert(error: &CodeGenError, files: &[FileDescriptorProto]) -> Error {

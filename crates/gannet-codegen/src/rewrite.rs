@@ -3,11 +3,15 @@
 //! `::buffa::Message` becomes `::gannet::buffa::Message`, so that users need one dependency. It is
 //! done on the syntax tree: only a path that starts with `::` and one of the crates' names is
 //! touched. Macro arguments are not part of the tree and are rewritten as tokens. Text in
-//! comments and strings is never touched.
+//! comments and strings is not touched, but for the message generator's own links to its runtime.
 
 use proc_macro2::{Group, Ident, Punct, Spacing, Span, TokenStream, TokenTree};
+use syn::token::PathSep;
 use syn::visit_mut::{self, VisitMut};
-use syn::{Attribute, Expr, Item, ItemUse, Macro, Meta, Path, PathSegment, UsePath, UseTree};
+use syn::{
+    Attribute, Expr, ExprLit, ExprPath, ExprStruct, Item, ItemUse, Lit, LitStr, Macro, Meta,
+    PatStruct, PatTupleStruct, Path, PathSegment, QSelf, TypePath, UsePath, UseTree,
+};
 
 /// The crates that the facade re-exports under their own names.
 const CRATES: &[&str] = &["buffa", "buffa_types", "buffa_descriptor"];
@@ -27,10 +31,39 @@ struct ThroughFacade;
 impl VisitMut for ThroughFacade {
     fn visit_path_mut(&mut self, path: &mut Path) {
         visit_mut::visit_path_mut(self, path);
-        let first = path.segments.first();
-        if path.leading_colon.is_some() && first.is_some_and(|first| is_crate(&first.ident)) {
+        if starts_at_crate(path) {
             path.segments.insert(0, PathSegment::from(facade()));
         }
+    }
+
+    fn visit_type_path_mut(&mut self, of: &mut TypePath) {
+        let aside = before_visit(of.qself.as_mut(), &mut of.path);
+        visit_mut::visit_type_path_mut(self, of);
+        of.path.leading_colon = of.path.leading_colon.or(aside);
+    }
+
+    fn visit_expr_path_mut(&mut self, of: &mut ExprPath) {
+        let aside = before_visit(of.qself.as_mut(), &mut of.path);
+        visit_mut::visit_expr_path_mut(self, of);
+        of.path.leading_colon = of.path.leading_colon.or(aside);
+    }
+
+    fn visit_expr_struct_mut(&mut self, of: &mut ExprStruct) {
+        let aside = before_visit(of.qself.as_mut(), &mut of.path);
+        visit_mut::visit_expr_struct_mut(self, of);
+        of.path.leading_colon = of.path.leading_colon.or(aside);
+    }
+
+    fn visit_pat_struct_mut(&mut self, of: &mut PatStruct) {
+        let aside = before_visit(of.qself.as_mut(), &mut of.path);
+        visit_mut::visit_pat_struct_mut(self, of);
+        of.path.leading_colon = of.path.leading_colon.or(aside);
+    }
+
+    fn visit_pat_tuple_struct_mut(&mut self, of: &mut PatTupleStruct) {
+        let aside = before_visit(of.qself.as_mut(), &mut of.path);
+        visit_mut::visit_pat_tuple_struct_mut(self, of);
+        of.path.leading_colon = of.path.leading_colon.or(aside);
     }
 
     fn visit_item_use_mut(&mut self, item: &mut ItemUse) {
@@ -52,8 +85,14 @@ impl VisitMut for ThroughFacade {
 
     fn visit_attribute_mut(&mut self, attribute: &mut Attribute) {
         visit_mut::visit_attribute_mut(self, attribute);
-        if let Meta::List(list) = &mut attribute.meta {
-            list.tokens = tokens_through_facade(std::mem::take(&mut list.tokens));
+        match &mut attribute.meta {
+            Meta::List(list) => {
+                list.tokens = tokens_through_facade(std::mem::take(&mut list.tokens));
+            }
+            Meta::NameValue(pair) if pair.path.is_ident("doc") => {
+                link_through_facade(&mut pair.value)
+            }
+            _ => {}
         }
     }
 
@@ -63,6 +102,36 @@ impl VisitMut for ThroughFacade {
             *tokens = tokens_through_facade(std::mem::take(tokens));
         }
     }
+}
+
+/// Links in documentation that the message generator writes. In text from proto files no bracket
+/// that could open such a link is left unescaped.
+fn link_through_facade(doc: &mut Expr) {
+    let Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) = doc else { return };
+    let old = text.value();
+    if old.contains("[`::buffa") && !old.contains("\\[`::buffa") {
+        let new = old.replace("[`::buffa", &format!("[`::{FACADE}::buffa"));
+        *text = LitStr::new(&new, text.span());
+    }
+}
+
+fn starts_at_crate(path: &Path) -> bool {
+    let first = path.segments.first();
+    path.leading_colon.is_some() && first.is_some_and(|first| is_crate(&first.ident))
+}
+
+/// Readies a path that may be qualified. In `<T as ::buffa::Trait>::Item` the tree records how many
+/// segments stand before the `>`, and is told of the one that is about to be put in front. In
+/// `<T>::item` the path opens with a `::` that is not at its start; it is set aside, and returned.
+fn before_visit(qualified: Option<&mut QSelf>, path: &mut Path) -> Option<PathSep> {
+    let qualified = qualified?;
+    if qualified.position == 0 {
+        return path.leading_colon.take();
+    }
+    if starts_at_crate(path) {
+        qualified.position += 1;
+    }
+    None
 }
 
 fn facade() -> Ident {
@@ -171,6 +240,16 @@ mod tests {
         ] {
             assert_rewrites(from, to);
         }
+    }
+
+    #[test]
+    fn links_of_the_message_generator_follow() {
+        assert_rewrites(
+            "/// Above [`::buffa::MAX`].\nstruct S;",
+            "/// Above [`::gannet::buffa::MAX`].\nstruct S;",
+        );
+        let escaped = "/// Above \\[`::buffa::MAX`\\].\nstruct S;";
+        assert_rewrites(escaped, escaped);
     }
 
     #[test]

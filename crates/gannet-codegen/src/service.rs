@@ -5,11 +5,12 @@
 //! names, so that methods may be called anything.
 
 use buffa_codegen::idents::rust_path_to_tokens;
+use buffa_descriptor::generated::descriptor::method_options::IdempotencyLevel;
 use buffa_descriptor::generated::descriptor::{
     FileDescriptorProto, MethodDescriptorProto, ServiceDescriptorProto,
 };
 use proc_macro2::{Ident, Literal, TokenStream};
-use quote::quote;
+use quote::{format_ident, quote};
 
 use crate::docs;
 use crate::error::{Diagnostic, Error};
@@ -54,6 +55,8 @@ struct Method {
     kind: Kind,
     input: TokenStream,
     output: TokenStream,
+    /// The variant of `::gannet::Idempotency`, where the proto file says it.
+    idempotency: Option<TokenStream>,
     docs: Vec<String>,
     deprecated: bool,
 }
@@ -102,14 +105,21 @@ impl Service {
         let full_name = &self.full_name;
         let docs = doc(&[format!("What `{full_name}` is called and which methods it has.")]);
         let methods = self.methods.iter().map(|method| {
-            let Method { path, kind, .. } = method;
+            let Method { path, kind, idempotency, .. } = method;
             let kind = kind.tokens();
-            quote!(::gannet::MethodDescriptor::new(#path, ::gannet::MethodKind::#kind))
+            let idempotency = idempotency
+                .as_ref()
+                .map(|level| quote!(.with_idempotency(::gannet::Idempotency::#level)));
+            quote! {
+                ::gannet::MethodDescriptor::new(#path, ::gannet::MethodKind::#kind) #idempotency
+            }
         });
+        let set = format_ident!("{}", names::FILE_DESCRIPTOR_SET);
         quote! {
             #docs
             pub static #name: ::gannet::ServiceDescriptor =
-                ::gannet::ServiceDescriptor::new(#full_name, &[#(#methods),*]);
+                ::gannet::ServiceDescriptor::new(#full_name, &[#(#methods),*])
+                    .with_file_descriptor_set(#set);
         }
     }
 
@@ -251,6 +261,11 @@ impl Method {
             kind: Kind::of(descriptor),
             input: rust_path_to_tokens(&resolve(descriptor.input_type.as_deref())?),
             output: rust_path_to_tokens(&resolve(descriptor.output_type.as_deref())?),
+            idempotency: match options.and_then(|options| options.idempotency_level) {
+                Some(IdempotencyLevel::NO_SIDE_EFFECTS) => Some(quote!(NoSideEffects)),
+                Some(IdempotencyLevel::IDEMPOTENT) => Some(quote!(Idempotent)),
+                Some(IdempotencyLevel::IDEMPOTENCY_UNKNOWN) | None => None,
+            },
             docs: docs::lines(locate::location(file, at)),
             deprecated: options.is_some_and(|options| options.deprecated.unwrap_or_default()),
         })
