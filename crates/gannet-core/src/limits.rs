@@ -1,0 +1,33 @@
+//! The named defaults of every bound in this crate, unit last.
+//!
+//! Nothing here is enforced by being named: each constant says who applies it.
+
+/// Largest message accepted from a peer, payload bytes, after decompression. gRPC's default.
+///
+/// Applied by [`crate::MessageReader`]; a larger message fails its call with RESOURCE_EXHAUSTED.
+pub const MESSAGE_RECEIVE_BYTES_MAX_DEFAULT: usize = 4 * 1024 * 1024;
+
+/// Largest message that is sent, payload bytes: protobuf's own limit, 2 GiB - 1.
+///
+/// Applied by [`crate::MessageCodec::encode_framed`].
+pub const MESSAGE_SEND_BYTES_MAX_DEFAULT: usize = 0x7fff_ffff;
+
+/// First allocation for a message that spans DATA frames, bytes, above twice what has arrived.
+///
+/// Applied by [`crate::MessageReader`], so that memory follows bytes and not a declared length.
+pub const SPANNING_MESSAGE_RESERVE_BYTES: usize = 64 * 1024;
+
+/// Longest `grpc-message` that is sent, bytes once percent-encoded.
+///
+/// A peer need only accept 8 KiB of trailers in all, and a list over its limit loses the status
+/// itself; a longer message is cut at a character's end. Applied by [`crate::trailers::write`].
+pub const STATUS_MESSAGE_BYTES_MAX: usize = 4 * 1024;
+
+/// Most bytes of names and values that one [`crate::Metadata`] holds.
+///
+/// A guard for its 32-bit offsets only: what a peer may send is bounded far below, by the header
+/// list limit of the connection.
+pub const METADATA_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Header list that every gRPC peer is to accept, bytes, with 32 per field (RFC 7541 4.1).
+pub const METADATA_ACCEPTED_BYTES_MIN: usize = 8 * 1024;

@@ -1,0 +1,279 @@
+//! [`Status`]: how a call failed.
+//!
+//! Its code and message, the details of `google.rpc.Status` as bytes, trailing metadata, where it
+//! came from, and a cause that stays on this side. How it travels is in [`crate::trailers`].
+
+use std::borrow::Cow;
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::Code;
+use crate::metadata::Metadata;
+use crate::reset::reset_name;
+
+/// How a call failed; one pointer wide.
+///
+/// A `Status` is always a failure: a call that ends well is `Ok(..)`, and a `Status` asked for with
+/// [`Code::Ok`] is [`Code::Unknown`].
+///
+/// A status that came from a peer and is returned from a handler by `?` goes out as INTERNAL: the
+/// caller did not make that call, and to it another service's NOT_FOUND or PERMISSION_DENIED says
+/// something wrong. [`Status::relay`] passes it on as it is.
+#[derive(Clone)]
+pub struct Status(Box<Inner>);
+
+#[derive(Clone)]
+struct Inner {
+    code: Code,
+    origin: Origin,
+    message: Cow<'static, str>,
+    details: Bytes,
+    metadata: Metadata,
+    source: Option<Arc<dyn Error + Send + Sync>>,
+}
+
+/// Where a [`Status`] was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// In this process: by the application or by this library.
+    Local,
+    /// By the peer, which sent it in a call's trailers.
+    Peer,
+    /// By the peer of another call; to be passed on as it is.
+    Relayed,
+}
+
+impl Status {
+    /// A status made here. No allocation for a `'static` message beyond the status itself.
+    #[cold]
+    pub fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Status {
+        Status(Box::new(Inner {
+            code: if code.is_ok() { Code::Unknown } else { code },
+            origin: Origin::Local,
+            message: message.into(),
+            details: Bytes::new(),
+            metadata: Metadata::new(),
+            source: None,
+        }))
+    }
+
+    /// What a response with this HTTP status and no `grpc-status` stands for.
+    #[cold]
+    pub fn from_http_status(http_status: u16) -> Status {
+        let message = match http_status {
+            200 => Cow::Borrowed("the response ended without grpc-status"),
+            _ => format!("the response has HTTP status {http_status} and no grpc-status").into(),
+        };
+        Status::new(Code::from_http_status(http_status), message).with_origin(Origin::Peer)
+    }
+
+    /// What a reset of the stream by the peer with this HTTP/2 error code stands for.
+    #[cold]
+    pub fn from_reset(error_code: u32) -> Status {
+        let message = match reset_name(error_code) {
+            Some(name) => format!("the peer reset the stream with {name}"),
+            None => format!("the peer reset the stream with error code {error_code:#x}"),
+        };
+        Status::new(Code::from_reset(error_code), message).with_origin(Origin::Peer)
+    }
+
+    /// UNAVAILABLE: the connection to `target` could not be made or was lost.
+    ///
+    /// The message names both the target and the error; the error is kept as the source.
+    #[cold]
+    pub fn from_io(target: &dyn fmt::Display, error: io::Error) -> Status {
+        Status::new(Code::Unavailable, format!("{target}: {error}")).with_source(error)
+    }
+
+    /// The code; never [`Code::Ok`].
+    pub fn code(&self) -> Code {
+        self.0.code
+    }
+
+    /// The message for people, which may be empty.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// A serialized `google.rpc.Status`, or nothing.
+    pub fn details(&self) -> &[u8] {
+        &self.0.details
+    }
+
+    /// The trailing metadata that came, or is to go, with the status.
+    pub fn metadata(&self) -> &Metadata {
+        &self.0.metadata
+    }
+
+    /// The same, to be changed.
+    pub fn metadata_mut(&mut self) -> &mut Metadata {
+        &mut self.0.metadata
+    }
+
+    /// Where the status was made.
+    pub fn origin(&self) -> Origin {
+        self.0.origin
+    }
+
+    /// Replaces the message.
+    #[must_use]
+    pub fn with_message(mut self, message: impl Into<Cow<'static, str>>) -> Status {
+        self.0.message = message.into();
+        self
+    }
+
+    /// Attaches a serialized `google.rpc.Status`; it should carry the same code and message.
+    #[must_use]
+    pub fn with_details(mut self, details: impl Into<Bytes>) -> Status {
+        self.0.details = details.into();
+        self
+    }
+
+    /// Replaces the trailing metadata.
+    #[must_use]
+    pub fn with_metadata(mut self, metadata: Metadata) -> Status {
+        self.0.metadata = metadata;
+        self
+    }
+
+    /// Attaches what caused the failure. It shows in [`Error::source`] here and is never sent.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Status {
+        self.0.source = Some(Arc::from(source.into()));
+        self
+    }
+
+    /// Says where the status was made. For those who read it from the wire.
+    #[must_use]
+    pub fn with_origin(mut self, origin: Origin) -> Status {
+        self.0.origin = origin;
+        self
+    }
+
+    /// Lets a status that came from a peer go out as it is, details and metadata included.
+    #[must_use]
+    pub fn relay(mut self) -> Status {
+        if self.0.origin == Origin::Peer {
+            self.0.origin = Origin::Relayed;
+        }
+        self
+    }
+
+    /// The status as the caller of a handler that returned it sees it: see [`Status::relay`].
+    ///
+    /// A status that is not passed on becomes the source of the one returned.
+    #[must_use]
+    pub fn into_sent(self) -> Status {
+        if self.0.origin != Origin::Peer {
+            return self;
+        }
+        let sent = self.as_sent();
+        Status::new(sent.code, sent.message.to_owned()).with_source(self)
+    }
+
+    /// The code as the caller of a handler that returned this status sees it.
+    pub fn sent_code(&self) -> Code {
+        self.as_sent().code
+    }
+
+    /// What of the status goes over the wire.
+    pub(crate) fn as_sent(&self) -> Sent<'_> {
+        let inner = &*self.0;
+        match inner.origin {
+            Origin::Local | Origin::Relayed => Sent {
+                code: inner.code,
+                message: &inner.message,
+                details: &inner.details,
+                metadata: Some(&inner.metadata),
+            },
+            Origin::Peer => {
+                Sent { code: Code::Internal, message: PEER_FAILURE, details: &[], metadata: None }
+            }
+        }
+    }
+}
+
+/// What of a status goes over the wire.
+pub(crate) struct Sent<'a> {
+    pub(crate) code: Code,
+    pub(crate) message: &'a str,
+    pub(crate) details: &'a [u8],
+    pub(crate) metadata: Option<&'a Metadata>,
+}
+
+macro_rules! constructors {
+    ($($name:ident => $code:ident),* $(,)?) => {
+        /// One constructor for each code.
+        impl Status {
+            $(
+                #[doc = concat!("A status with [`Code::", stringify!($code), "`].")]
+                #[cold]
+                pub fn $name(message: impl Into<Cow<'static, str>>) -> Status {
+                    Status::new(Code::$code, message)
+                }
+            )*
+        }
+    };
+}
+
+constructors! {
+    cancelled => Cancelled,
+    unknown => Unknown,
+    invalid_argument => InvalidArgument,
+    deadline_exceeded => DeadlineExceeded,
+    not_found => NotFound,
+    already_exists => AlreadyExists,
+    permission_denied => PermissionDenied,
+    resource_exhausted => ResourceExhausted,
+    failed_precondition => FailedPrecondition,
+    aborted => Aborted,
+    out_of_range => OutOfRange,
+    unimplemented => Unimplemented,
+    internal => Internal,
+    unavailable => Unavailable,
+    data_loss => DataLoss,
+    unauthenticated => Unauthenticated,
+}
+
+impl fmt::Display for Status {
+    /// `UNAVAILABLE: message`, or only the code where there is no message.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code().name())?;
+        if !self.message().is_empty() {
+            write!(f, ": {}", self.message())?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inner = &*self.0;
+        let mut debug = f.debug_struct("Status");
+        debug.field("code", &inner.code).field("message", &inner.message);
+        debug.field("origin", &inner.origin);
+        if !inner.details.is_empty() {
+            debug.field("details", &inner.details);
+        }
+        if !inner.metadata.is_empty() {
+            debug.field("metadata", &inner.metadata);
+        }
+        if let Some(source) = &inner.source {
+            debug.field("source", source);
+        }
+        debug.finish()
+    }
+}
+
+impl Error for Status {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.source.as_deref().map(|source| source as &(dyn Error + 'static))
+    }
+}
+
+/// What a caller learns of the failure of a call that it did not make.
+const PEER_FAILURE: &str = "a call that this call depends on failed";
