@@ -194,3 +194,6 @@ fn begin_plain(
     out.reserve(payload_bytes);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

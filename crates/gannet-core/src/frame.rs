@@ -236,3 +236,6 @@ fn append_growing(buffer: &mut Vec<u8>, part: &[u8], length: usize) {
     }
     buffer.extend_from_slice(part);
 }
+
+#[cfg(test)]
+mod tests;

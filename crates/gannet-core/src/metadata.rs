@@ -138,7 +138,7 @@ impl Metadata {
 
     /// Every value of a key, in order, as they travel: binary ones are base64.
     pub fn get_all<K: AsRef<str>>(&self, key: K) -> impl Iterator<Item = &[u8]> + use<'_, K> {
-        self.wire_pairs()
+        self.pairs()
             .filter(move |(name, _)| name.eq_ignore_ascii_case(key.as_ref().as_bytes()))
             .map(|(_, value)| value)
     }
@@ -194,21 +194,23 @@ impl Metadata {
 
     /// Every key and value, in order; values as they travel: binary ones are base64.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &[u8])> {
-        self.wire_pairs().map(|(name, value)| (name_str(name), value))
+        self.pairs().map(|(name, value)| (name_str(name), value))
     }
 
-    /// Every name and value as they travel, in order; for sending.
-    pub fn wire_pairs(&self) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> {
-        self.entries.iter().map(|&entry| self.pair(entry))
+    /// What is to be sent, in order: every name and value as they travel, without
+    /// [reserved](names::is_reserved) names, which a list that was received may have.
+    pub fn wire_pairs(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.pairs().filter(|(name, _)| !names::is_reserved(name))
     }
 
     /// Adds a received header field, unless it is [the protocol's own](names::is_protocol).
     ///
     /// Never fails for a field that is legal HTTP, whatever its value; whether it was stored. A
-    /// field with a name that is not ASCII (which HTTP forbids), and one that would take the whole
-    /// over [`METADATA_BYTES_MAX`], are left out.
+    /// field with an empty name or one that is not ASCII (HTTP has neither), and one that would
+    /// take the whole over [`METADATA_BYTES_MAX`], are left out.
     pub fn append_wire(&mut self, name: &[u8], value: &[u8]) -> bool {
-        name.is_ascii() && !names::is_protocol(name) && self.push(name, value).is_ok()
+        let named = !name.is_empty() && name.is_ascii();
+        named && !names::is_protocol(name) && self.push(name, value).is_ok()
     }
 
     /// The metadata in a received header list: see [`append_wire`](Metadata::append_wire).
@@ -226,7 +228,11 @@ impl Metadata {
     ///
     /// [`MetadataError::TooLarge`]; the entries before that are added.
     pub fn extend_from(&mut self, other: &Metadata) -> Result<(), MetadataError> {
-        other.wire_pairs().try_for_each(|(name, value)| self.push(name, value))
+        other.pairs().try_for_each(|(name, value)| self.push(name, value))
+    }
+
+    fn pairs(&self) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> {
+        self.entries.iter().map(|&entry| self.pair(entry))
     }
 
     fn replace(&mut self, key: &str, value: &[u8]) -> Result<(), MetadataError> {
@@ -274,7 +280,7 @@ impl Entry {
 impl PartialEq for Metadata {
     /// Same keys and values in the same order, as they travel.
     fn eq(&self, other: &Metadata) -> bool {
-        self.wire_pairs().eq(other.wire_pairs())
+        self.pairs().eq(other.pairs())
     }
 }
 
@@ -284,7 +290,7 @@ impl fmt::Debug for Metadata {
     /// Escaped, with the values of [secrets](names::is_sensitive) left out.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut list = f.debug_list();
-        for (name, value) in self.wire_pairs() {
+        for (name, value) in self.pairs() {
             let secret = names::is_sensitive(name);
             let value = if secret { b"(secret)".as_slice() } else { value };
             list.entry(&format_args!("{}: {}", name.escape_ascii(), value.escape_ascii()));
@@ -331,3 +337,6 @@ fn offset(bytes: usize) -> u32 {
 fn name_str(name: &[u8]) -> &str {
     std::str::from_utf8(name).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

@@ -35,8 +35,8 @@ pub const GRPC_RETRY_PUSHBACK_MS: &str = "grpc-retry-pushback-ms";
 /// themselves (`grpc-retry-pushback-ms`, `grpc-trace-bin`, `grpc-tags-bin`), the names that HTTP/2
 /// forbids (RFC 9113 8.2.2), and those the library writes: `content-type`, `content-length`,
 /// `te`, `user-agent`, `host`.
-pub fn is_reserved(name: &[u8]) -> bool {
-    if let Some(rest) = name.strip_prefix(b"grpc-") {
+pub const fn is_reserved(name: &[u8]) -> bool {
+    if let [b'g', b'r', b'p', b'c', b'-', rest @ ..] = name {
         return !matches!(rest, b"retry-pushback-ms" | b"trace-bin" | b"tags-bin");
     }
     matches!(
@@ -51,15 +51,16 @@ pub fn is_reserved(name: &[u8]) -> bool {
             | b"proxy-connection"
             | b"transfer-encoding"
             | b"upgrade"
-    ) || name.first() == Some(&b':')
+            | [b':', ..]
+    )
 }
 
 /// Whether a received `name` (lower case) is the protocol's own, and so no metadata.
 ///
 /// Fewer than the [reserved](is_reserved) names: an application may read `user-agent` or
 /// `grpc-previous-rpc-attempts` though it may not write them.
-pub fn is_protocol(name: &[u8]) -> bool {
-    if let Some(rest) = name.strip_prefix(b"grpc-") {
+pub const fn is_protocol(name: &[u8]) -> bool {
+    if let [b'g', b'r', b'p', b'c', b'-', rest @ ..] = name {
         return matches!(
             rest,
             b"timeout"
@@ -71,14 +72,14 @@ pub fn is_protocol(name: &[u8]) -> bool {
                 | b"status-details-bin"
         );
     }
-    matches!(name, b"content-type" | b"te") || name.first() == Some(&b':')
+    matches!(name, b"content-type" | b"te" | [b':', ..])
 }
 
 /// Whether the value of `name` (lower case) is a secret by its nature.
 ///
 /// Such values are never written to logs and should be sent as never-indexed literals (RFC 7541
 /// 7.1.3).
-pub fn is_sensitive(name: &[u8]) -> bool {
+pub const fn is_sensitive(name: &[u8]) -> bool {
     matches!(name, b"authorization" | b"proxy-authorization" | b"cookie" | b"set-cookie")
 }
 

@@ -72,6 +72,9 @@ impl Status {
     }
 
     /// What a reset of the stream by the peer with this HTTP/2 error code stands for.
+    ///
+    /// Its origin is the peer, as a client's call sees it. A server, whose peer is the caller
+    /// itself, says [`Origin::Local`].
     #[cold]
     pub fn from_reset(error_code: u32) -> Status {
         let message = match reset_name(error_code) {
@@ -277,3 +280,97 @@ impl Error for Status {
 
 /// What a caller learns of the failure of a call that it did not make.
 const PEER_FAILURE: &str = "a call that this call depends on failed";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_one_pointer_wide() {
+        assert_eq!(size_of::<Status>(), size_of::<usize>());
+        assert_eq!(size_of::<Result<(), Status>>(), size_of::<usize>());
+        assert_eq!(size_of::<Option<Status>>(), size_of::<usize>());
+    }
+
+    #[test]
+    fn is_an_error_that_threads_can_share() {
+        fn check<T: Error + Send + Sync + Clone + 'static>(_: &T) {}
+        check(&Status::internal(""));
+    }
+
+    #[test]
+    fn one_constructor_for_each_code() {
+        let made = [
+            Status::cancelled("m"),
+            Status::unknown("m"),
+            Status::invalid_argument("m"),
+            Status::deadline_exceeded("m"),
+            Status::not_found("m"),
+            Status::already_exists("m"),
+            Status::permission_denied("m"),
+            Status::resource_exhausted("m"),
+            Status::failed_precondition("m"),
+            Status::aborted("m"),
+            Status::out_of_range("m"),
+            Status::unimplemented("m"),
+            Status::internal("m"),
+            Status::unavailable("m"),
+            Status::data_loss("m"),
+            Status::unauthenticated("m"),
+        ];
+        for (status, code) in made.iter().zip(&Code::ALL[1..]) {
+            assert_eq!(status.code(), *code);
+            assert_eq!(status.to_string(), format!("{code}: m"));
+            assert_eq!(status.origin(), Origin::Local);
+        }
+        assert_eq!(made.len(), 16);
+    }
+
+    #[test]
+    fn is_never_ok() {
+        assert_eq!(Status::new(Code::Ok, "m").code(), Code::Unknown);
+    }
+
+    #[test]
+    fn shows_its_message_and_keeps_its_cause() {
+        let error = io::Error::new(io::ErrorKind::ConnectionRefused, "refused");
+        let status = Status::from_io(&"10.0.0.1:50051", error);
+        assert_eq!(status.to_string(), "UNAVAILABLE: 10.0.0.1:50051: refused");
+        let cause = status.source().unwrap().downcast_ref::<io::Error>().unwrap();
+        assert_eq!(cause.kind(), io::ErrorKind::ConnectionRefused);
+        assert!(format!("{status:?}").contains("ConnectionRefused"));
+        assert_eq!(Status::internal("").to_string(), "INTERNAL");
+        assert!(Status::internal("").source().is_none());
+    }
+
+    #[test]
+    fn resets_are_named() {
+        let status = Status::from_reset(0x7);
+        assert_eq!(
+            status.to_string(),
+            "UNAVAILABLE: the peer reset the stream with REFUSED_STREAM"
+        );
+        assert_eq!(status.origin(), Origin::Peer);
+        let status = Status::from_reset(0x99);
+        assert_eq!(status.message(), "the peer reset the stream with error code 0x99");
+        for error_code in 0..=0xd {
+            assert!(reset_name(error_code).is_some());
+        }
+        assert_eq!(reset_name(0xe), None);
+    }
+
+    #[test]
+    fn a_peers_status_becomes_a_source_unless_relayed() {
+        let peers = || Status::not_found("there").with_origin(Origin::Peer);
+        assert_eq!(peers().sent_code(), Code::Internal);
+        let sent = peers().into_sent();
+        assert_eq!((sent.code(), sent.message()), (Code::Internal, PEER_FAILURE));
+        assert_eq!(sent.source().unwrap().to_string(), "NOT_FOUND: there");
+        let relayed = peers().relay();
+        assert_eq!((relayed.sent_code(), relayed.origin()), (Code::NotFound, Origin::Relayed));
+        assert_eq!(relayed.into_sent().message(), "there");
+        let local = Status::not_found("here");
+        assert_eq!(local.clone().relay().origin(), Origin::Local);
+        assert_eq!(local.into_sent().code(), Code::NotFound);
+    }
+}

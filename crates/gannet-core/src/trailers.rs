@@ -13,7 +13,7 @@ use crate::{Code, Origin, Status, base64_lenient, limits, names, percent};
 ///
 /// # Errors
 ///
-/// The [`Status`] the peer sent, with [`crate::Origin::Peer`] and with the trailing metadata inside.
+/// The [`Status`] the peer sent, with [`Origin::Peer`] and with the trailing metadata inside.
 /// A `grpc-status` that is not the number of a code reads as UNKNOWN; undecodable details are left
 /// out rather than failing the call.
 pub fn read<'a>(
@@ -91,7 +91,10 @@ pub fn write(
 }
 
 fn emit_metadata(metadata: &Metadata, emit: &mut impl FnMut(&[u8], &[u8])) {
-    for (name, value) in metadata.wire_pairs().filter(|(name, _)| !names::is_reserved(name)) {
+    for (name, value) in metadata.wire_pairs() {
         emit(name, value);
     }
 }
+
+#[cfg(test)]
+mod tests;

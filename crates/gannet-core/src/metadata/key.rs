@@ -12,8 +12,8 @@ use crate::{Code, Status, names};
 
 /// A metadata key that is known to be well-formed and not reserved.
 ///
-/// The methods of [`Metadata`](super::Metadata) take plain strings as well; a key of this type is
-/// checked once, when compiling if it is a constant.
+/// The methods of [`Metadata`](super::Metadata) take plain strings as well, and check them; a
+/// constant made with [`MetadataKey::from_static`] is checked when compiling.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MetadataKey(Cow<'static, str>);
 
@@ -27,6 +27,23 @@ impl MetadataKey {
         let key = key.into();
         check(&key)?;
         Ok(MetadataKey(key))
+    }
+
+    /// The key, for constants and statics.
+    ///
+    /// # Panics
+    ///
+    /// Where [`new`](MetadataKey::new) returns an error: when compiling, for a constant.
+    pub const fn from_static(key: &'static str) -> MetadataKey {
+        let bytes = key.as_bytes();
+        assert!(!bytes.is_empty(), "a metadata key is empty");
+        assert!(!names::is_reserved(bytes), "a metadata key is reserved for gRPC or HTTP itself");
+        let mut index = 0;
+        while index < bytes.len() {
+            assert!(is_allowed(bytes[index]), "a metadata key is made of a-z, 0-9, '_', '.', '-'");
+            index += 1;
+        }
+        MetadataKey(Cow::Borrowed(key))
     }
 
     /// The key as text.
@@ -149,8 +166,8 @@ impl fmt::Display for MetadataError {
             }
             MetadataError::Value { key, byte } => write!(
                 f,
-                "the value of metadata key {key:?} has the byte {byte:#04x}, which is not printable \
-                 ASCII; a key that ends in -bin takes any bytes"
+                "the value of metadata key {key:?} has the byte {byte:#04x}, which is not \
+                 printable ASCII; a key that ends in -bin takes any bytes"
             ),
             MetadataError::MalformedBase64 => {
                 f.write_str("a binary metadata value is not valid base64")
@@ -180,11 +197,15 @@ pub(super) fn check(key: &str) -> Result<(), MetadataError> {
     if names::is_reserved(key.as_bytes()) {
         return Err(MetadataError::ReservedKey { key: key.to_owned() });
     }
-    let allowed = |c: char| matches!(c, '0'..='9' | 'a'..='z' | '_' | '.' | '-');
-    match key.chars().find(|&character| !allowed(character)) {
+    let misfit = |&character: &char| !u8::try_from(character).is_ok_and(is_allowed);
+    match key.chars().find(misfit) {
         Some(character) => Err(MetadataError::Key { key: key.to_owned(), character }),
         None => Ok(()),
     }
+}
+
+const fn is_allowed(byte: u8) -> bool {
+    matches!(byte, b'0'..=b'9' | b'a'..=b'z' | b'_' | b'.' | b'-')
 }
 
 /// Whether a key has binary values.

@@ -1,0 +1,218 @@
+//! The write buffer: small frames contiguous, large payloads by reference, one vectored write.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io::IoSlice;
+
+use bytes::{Buf, Bytes};
+
+/// Bytes on their way to a socket.
+///
+/// Frames are appended to one contiguous vector; a payload handed over as [`Bytes`] is kept by
+/// reference between two stretches of it, so that a large message is never copied.
+#[derive(Default)]
+pub struct SendBuf {
+    bytes: Vec<u8>,
+    /// How much of `bytes` is sent.
+    sent: usize,
+    /// Payloads, each after a position in `bytes`, in order.
+    shared: VecDeque<Shared>,
+    shared_bytes: usize,
+}
+
+struct Shared {
+    /// The payload follows the first `at` bytes of `bytes`.
+    at: usize,
+    payload: Bytes,
+}
+
+impl SendBuf {
+    /// Storage above this many bytes is given back when the buffer runs empty.
+    const RETAIN_BYTES_MAX: usize = 64 << 10;
+
+    /// An empty buffer.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Unsent bytes.
+    pub fn len(&self) -> usize {
+        self.bytes.len() - self.sent + self.shared_bytes
+    }
+
+    /// Whether all is sent.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Fills `dst` with the unsent bytes in order, as many as fit; returns how many slices it set.
+    pub fn slices<'a>(&'a self, dst: &mut [IoSlice<'a>]) -> usize {
+        let mut from = self.sent;
+        let mut n = 0;
+        for shared in &self.shared {
+            if shared.at > from {
+                let Some(slot) = dst.get_mut(n) else { return n };
+                *slot = IoSlice::new(&self.bytes[from..shared.at]);
+                from = shared.at;
+                n += 1;
+            }
+            let Some(slot) = dst.get_mut(n) else { return n };
+            *slot = IoSlice::new(&shared.payload);
+            n += 1;
+        }
+        if from < self.bytes.len()
+            && let Some(slot) = dst.get_mut(n)
+        {
+            *slot = IoSlice::new(&self.bytes[from..]);
+            n += 1;
+        }
+        n
+    }
+
+    /// Whether one slice holds everything that is left.
+    pub fn as_contiguous(&self) -> Option<&[u8]> {
+        self.shared.is_empty().then(|| &self.bytes[self.sent..])
+    }
+
+    /// Tells that the first `n` unsent bytes were written.
+    ///
+    /// # Panics
+    /// Where `n` is more than [`len`](Self::len).
+    pub fn advance(&mut self, mut n: usize) {
+        assert!(n <= self.len(), "advance beyond the end");
+        while let Some(front) = self.shared.front_mut() {
+            let plain = front.at - self.sent;
+            if n < plain {
+                break;
+            }
+            n -= plain;
+            self.sent = front.at;
+            let take = n.min(front.payload.len());
+            front.payload.advance(take);
+            self.shared_bytes -= take;
+            n -= take;
+            if !front.payload.is_empty() {
+                return;
+            }
+            self.shared.pop_front();
+        }
+        self.sent += n;
+        if self.is_empty() {
+            self.clear();
+        }
+    }
+
+    /// Copies all unsent bytes to `dst`, for tests and for record-oriented transports.
+    pub fn copy_to(&self, dst: &mut Vec<u8>) {
+        let mut from = self.sent;
+        for shared in &self.shared {
+            dst.extend_from_slice(&self.bytes[from..shared.at]);
+            dst.extend_from_slice(&shared.payload);
+            from = shared.at;
+        }
+        dst.extend_from_slice(&self.bytes[from..]);
+    }
+
+    /// Drops everything.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        if self.bytes.capacity() > Self::RETAIN_BYTES_MAX {
+            self.bytes = Vec::new();
+        }
+        self.sent = 0;
+        self.shared.clear();
+        self.shared_bytes = 0;
+    }
+
+    /// Gives the storage of an empty buffer back to the allocator, for idle connections.
+    pub fn release(&mut self) {
+        if self.is_empty() {
+            *self = Self::default();
+        }
+    }
+
+    /// The contiguous tail that frames are written to.
+    pub(crate) fn tail(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// Appends a payload by reference.
+    pub(crate) fn push_shared(&mut self, payload: Bytes) {
+        if !payload.is_empty() {
+            self.shared_bytes += payload.len();
+            self.shared.push_back(Shared { at: self.bytes.len(), payload });
+        }
+    }
+
+    /// Moves everything of `other` behind what is here: a swap when this one is empty.
+    pub(crate) fn append(&mut self, other: &mut SendBuf) {
+        if self.is_empty() {
+            self.clear();
+            std::mem::swap(self, other);
+            return;
+        }
+        debug_assert_eq!(other.sent, 0, "only a sink is ever partly sent");
+        let base = self.bytes.len();
+        self.bytes.extend_from_slice(&other.bytes);
+        for shared in other.shared.drain(..) {
+            self.shared.push_back(Shared { at: base + shared.at, payload: shared.payload });
+        }
+        self.shared_bytes += other.shared_bytes;
+        other.clear();
+    }
+}
+
+impl fmt::Debug for SendBuf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SendBuf")
+            .field("bytes", &self.len())
+            .field("shared_segments", &self.shared.len())
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> (SendBuf, Vec<u8>) {
+        let mut buf = SendBuf::new();
+        buf.push_shared(Bytes::from_static(b"first"));
+        buf.tail().extend_from_slice(b"abc");
+        buf.push_shared(Bytes::from_static(b"0123456789"));
+        buf.push_shared(Bytes::from_static(b"XY"));
+        let mut other = SendBuf::new();
+        other.tail().extend_from_slice(b"tail");
+        other.push_shared(Bytes::from_static(b"end"));
+        buf.append(&mut other);
+        assert!(other.is_empty());
+        (buf, b"firstabc0123456789XYtailend".to_vec())
+    }
+
+    #[test]
+    fn every_split_of_writes_sends_the_same_bytes() {
+        for step in 1..28 {
+            let (mut buf, want) = sample();
+            let mut got = Vec::new();
+            while !buf.is_empty() {
+                let mut slices = [IoSlice::new(&[]); 3];
+                let n = buf.slices(&mut slices);
+                let all: Vec<u8> = slices[..n].iter().flat_map(|s| s.iter().copied()).collect();
+                let k = step.min(all.len());
+                got.extend_from_slice(&all[..k]);
+                buf.advance(k);
+            }
+            assert_eq!(got, want, "step {step}");
+        }
+    }
+
+    #[test]
+    fn contiguous_only_without_payloads_by_reference() {
+        let (buf, want) = sample();
+        assert!(buf.as_contiguous().is_none());
+        assert_eq!(buf.len(), want.len());
+        let mut copy = Vec::new();
+        buf.copy_to(&mut copy);
+        assert_eq!(copy, want);
+    }
+}

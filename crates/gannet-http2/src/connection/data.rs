@@ -1,0 +1,180 @@
+//! DATA: receive windows, padding, declared lengths (RFC 9113 sections 5.2, 6.1 and 8.1.1).
+
+use std::time::Instant;
+
+use super::reader::{Emit, Reader, Step};
+use super::{Connection, Role};
+use crate::frame::{FrameHead, HEAD_BYTES, flags};
+use crate::stream::{Closed, RecvHalf};
+use crate::{ConnectionError, Reason, RecvBuf, StreamKey};
+
+/// A DATA frame whose head is consumed.
+#[derive(Debug)]
+pub(super) struct DataInFlight {
+    /// `None`: nobody wants it; it is skipped and its credit returned.
+    key: Option<StreamKey>,
+    payload_left: u32,
+    padding_left: u32,
+    end_stream: bool,
+}
+
+impl<R: Role> Connection<R> {
+    /// Checks a DATA frame by its head, so that all of its bytes are accounted before any is used.
+    pub(super) fn start_data(
+        &mut self,
+        now: Instant,
+        head: FrameHead,
+        buf: &mut RecvBuf,
+    ) -> Result<Step, ConnectionError> {
+        if head.stream_id == 0 {
+            return Err(ConnectionError::protocol("DATA on stream 0"));
+        }
+        let mut overhead = 0;
+        let mut padding = 0;
+        if head.has(flags::PADDED) {
+            if head.length == 0 {
+                return Err(ConnectionError::frame_size("padded DATA without a pad length"));
+            }
+            let Some(&pad) = buf.unread().get(HEAD_BYTES) else { return Ok(Step::Wait) };
+            padding = u32::from(pad);
+            overhead = padding + 1;
+            if overhead > head.length {
+                return Err(ConnectionError::protocol("padding is longer than the frame"));
+            }
+            buf.consume(HEAD_BYTES + 1);
+        } else {
+            buf.consume(HEAD_BYTES);
+        }
+        let payload = head.length - overhead;
+        let end_stream = head.has(flags::END_STREAM);
+        if payload > 0 || end_stream {
+            self.empty_data.clear();
+        } else {
+            self.empty_data.strike()?;
+        }
+        if !self.recv_flow.receive(head.length) {
+            return Err(ConnectionError::new(
+                Reason::FLOW_CONTROL_ERROR,
+                "the connection's receive window was exceeded",
+            ));
+        }
+        self.bdp.receive(head.length);
+        self.start_bdp_sample();
+        let key = self.accept_data(now, head, payload, overhead)?;
+        self.reader = Reader::Data(DataInFlight {
+            key,
+            payload_left: payload,
+            padding_left: padding,
+            end_stream,
+        });
+        self.read_data(now, buf)
+    }
+
+    /// Passes on what has arrived of the frame.
+    pub(super) fn read_data(
+        &mut self,
+        _now: Instant,
+        buf: &mut RecvBuf,
+    ) -> Result<Step, ConnectionError> {
+        let Reader::Data(data) = &mut self.reader else { return Ok(Step::Again) };
+        let take = buf.len().min(data.payload_left as usize);
+        if take == 0 && data.payload_left > 0 {
+            return Ok(Step::Wait);
+        }
+        let at = buf.consume(take);
+        data.payload_left -= u32::try_from(take).expect("at most payload_left");
+        let pad = buf.len().min(data.padding_left as usize);
+        if data.payload_left == 0 {
+            buf.consume(pad);
+            data.padding_left -= u32::try_from(pad).expect("at most padding_left");
+        }
+        let last = data.payload_left == 0;
+        let key = data.key;
+        // The end is told once, with the last payload byte; late padding is skipped silently.
+        let end_stream = last && std::mem::take(&mut data.end_stream);
+        if last && data.padding_left == 0 {
+            self.reader = Reader::Frames;
+        } else if last && pad == 0 && take == 0 && !end_stream {
+            return Ok(Step::Wait);
+        }
+        let Some(key) = key else { return Ok(Step::Again) };
+        let Some(stream) = self.streams.get_mut(key).filter(|s| s.recv == RecvHalf::Body) else {
+            return Ok(Step::Again); // reset meanwhile
+        };
+        if end_stream {
+            stream.recv = RecvHalf::Ended;
+        }
+        if take == 0 && !end_stream {
+            return Ok(Step::Again);
+        }
+        if stream.held {
+            self.recv_flow.deliver(take);
+            if end_stream {
+                self.closed_if_done(key);
+            }
+            return Ok(Step::Emit(Emit::Data { key, payload: at, end_stream }));
+        }
+        self.closed_if_done(key);
+        Ok(Step::Again)
+    }
+
+    /// Decides whether the frame's stream wants it, and takes it from the stream's window.
+    fn accept_data(
+        &mut self,
+        now: Instant,
+        head: FrameHead,
+        payload: u32,
+        overhead: u32,
+    ) -> Result<Option<StreamKey>, ConnectionError> {
+        let id = head.stream_id;
+        let Some(key) = self.streams.find(id) else {
+            self.check_not_idle(id, "DATA on an idle stream")?;
+            return self.late_frame(now, id).map(|()| None);
+        };
+        let stream = self.streams.get_mut(key).expect("found");
+        match stream.recv {
+            RecvHalf::Ended => return self.late_frame(now, id).map(|()| None),
+            RecvHalf::Head => {
+                self.stream_error(now, key, Reason::PROTOCOL_ERROR)?;
+                return Ok(None);
+            }
+            RecvHalf::Body => {}
+        }
+        stream.recv_window -= i64::from(head.length);
+        if stream.recv_window < 0 {
+            self.stream_error(now, key, Reason::FLOW_CONTROL_ERROR)?;
+            return Ok(None);
+        }
+        if let Some(left) = &mut stream.content_length {
+            let declared = left.checked_sub(u64::from(payload));
+            let ends_short = head.has(flags::END_STREAM) && declared != Some(0);
+            let Some(declared) = declared.filter(|_| !ends_short) else {
+                self.stream_error(now, key, Reason::PROTOCOL_ERROR)?;
+                return Ok(None);
+            };
+            *left = declared;
+        }
+        if overhead > 0 {
+            self.credit_stream(key, overhead);
+        }
+        Ok(Some(key))
+    }
+
+    /// A frame on a stream that is closed, or half-closed by the peer (RFC 9113 section 5.1).
+    fn late_frame(&mut self, now: Instant, id: u32) -> Result<(), ConnectionError> {
+        if self.closed.find(id) == Some(Closed::ResetByUs) {
+            return Ok(());
+        }
+        match self.streams.find(id) {
+            Some(key) => self.stream_error(now, key, Reason::STREAM_CLOSED),
+            None => self.refuse(now, id, Reason::STREAM_CLOSED),
+        }
+    }
+
+    fn start_bdp_sample(&mut self) {
+        let target = self.recv_flow.target();
+        if self.recv_flow.available() < target / 2 && self.bdp.start(target) {
+            crate::frame::write_ping(&mut self.control, false, crate::flow::Bdp::PING);
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! From bytes to frames: what may come next, and where it lies in the read buffer.
+
+use std::ops::Range;
+use std::time::Instant;
+
+use super::data::DataInFlight;
+use super::{Connection, Role, Shutdown};
+use crate::frame::{self, FrameHead, HEAD_BYTES, Kind, flags};
+use crate::{ConnectionError, Event, Reason, RecvBuf, StreamKey};
+
+/// Where the parser stands.
+#[derive(Debug)]
+pub(super) enum Reader {
+    /// A server waits for the client's connection preface.
+    Preface,
+    /// The first frame must be SETTINGS (RFC 9113 section 3.4).
+    FirstSettings,
+    /// Between frames.
+    Frames,
+    /// Within the payload of a DATA frame, which is passed on as it arrives.
+    Data(DataInFlight),
+}
+
+/// An event before it borrows.
+#[derive(Debug)]
+pub(super) enum Emit {
+    Headers { key: StreamKey, end_stream: bool },
+    Informational { key: StreamKey, status: u16 },
+    Data { key: StreamKey, payload: Range<usize>, end_stream: bool },
+    Trailers { key: StreamKey },
+    Reset { key: StreamKey, reason: Reason, remote: bool, unprocessed: bool },
+    Ping { opaque: [u8; 8] },
+    PingAck { opaque: [u8; 8] },
+    Settings,
+    GoAway { last_stream_id: u32, reason: Reason, debug: Range<usize> },
+}
+
+/// What one step of the parser came to.
+pub(super) enum Step {
+    /// More bytes are needed.
+    Wait,
+    /// Something was done that the layer above need not know.
+    Again,
+    Emit(Emit),
+}
+
+impl<R: Role> Connection<R> {
+    /// Parses on until something is worth telling, or `None` until more bytes are in `buf`.
+    ///
+    /// # Errors
+    /// The peer broke the protocol or exceeded a bound: the connection is over, see
+    /// [`ConnectionError`].
+    #[inline]
+    pub fn next_event<'a>(
+        &'a mut self,
+        now: Instant,
+        buf: &'a mut RecvBuf,
+    ) -> Result<Option<Event<'a>>, ConnectionError> {
+        if self.shutdown == Shutdown::Failed {
+            buf.consume(buf.len());
+            return Ok(None);
+        }
+        let emit = loop {
+            if let Some(emit) = self.events.pop_front() {
+                break emit;
+            }
+            match self.step(now, buf) {
+                Ok(Step::Wait) => return Ok(None),
+                Ok(Step::Again) => {}
+                Ok(Step::Emit(emit)) => break emit,
+                Err(error) => return Err(self.fail(error)),
+            }
+        };
+        Ok(Some(self.event(emit, buf)))
+    }
+
+    fn event<'a>(&'a mut self, emit: Emit, buf: &'a RecvBuf) -> Event<'a> {
+        match emit {
+            Emit::Headers { key, end_stream } => {
+                Event::Headers { key, fields: &mut self.fields, end_stream }
+            }
+            Emit::Informational { key, status } => Event::Informational { key, status },
+            Emit::Data { key, payload, end_stream } => {
+                Event::Data { key, payload: buf.at(payload), end_stream }
+            }
+            Emit::Trailers { key } => Event::Trailers { key, fields: &mut self.fields },
+            Emit::Reset { key, reason, remote, unprocessed } => {
+                Event::Reset { key, reason, remote, unprocessed }
+            }
+            Emit::Ping { opaque } => Event::Ping { opaque },
+            Emit::PingAck { opaque } => Event::PingAck { opaque },
+            Emit::Settings => Event::Settings,
+            Emit::GoAway { last_stream_id, reason, debug } => {
+                Event::GoAway { last_stream_id, reason, debug: buf.at(debug) }
+            }
+        }
+    }
+
+    fn step(&mut self, now: Instant, buf: &mut RecvBuf) -> Result<Step, ConnectionError> {
+        match self.reader {
+            Reader::Preface => self.read_preface(buf),
+            Reader::Data(_) => self.read_data(now, buf),
+            Reader::Frames | Reader::FirstSettings => self.read_frame(now, buf),
+        }
+    }
+
+    fn read_preface(&mut self, buf: &mut RecvBuf) -> Result<Step, ConnectionError> {
+        let have = buf.unread();
+        let n = have.len().min(frame::PREFACE.len());
+        if have[..n] != frame::PREFACE[..n] {
+            return Err(ConnectionError::protocol("the client's connection preface is wrong"));
+        }
+        if n < frame::PREFACE.len() {
+            return Ok(Step::Wait);
+        }
+        buf.consume(n);
+        self.reader = Reader::FirstSettings;
+        Ok(Step::Again)
+    }
+
+    fn read_frame(&mut self, now: Instant, buf: &mut RecvBuf) -> Result<Step, ConnectionError> {
+        let Some(head) = FrameHead::parse(buf.unread()) else { return Ok(Step::Wait) };
+        self.check_head(head)?;
+        if head.kind == Kind::Data {
+            // Whole or not: the payload is passed on as it comes.
+            return self.start_data(now, head, buf);
+        }
+        if buf.len() < head.frame_bytes() {
+            return Ok(Step::Wait);
+        }
+        let frame = buf.consume(head.frame_bytes());
+        let payload = frame.start + HEAD_BYTES..frame.end;
+        if self.block.is_some() {
+            return self.on_continuation(now, head, buf.at(payload));
+        }
+        match head.kind {
+            Kind::Headers => self.on_headers(now, head, buf.at(payload)),
+            Kind::Continuation => {
+                Err(ConnectionError::protocol("CONTINUATION without an open header block"))
+            }
+            Kind::Settings => self.on_settings(head, buf.at(payload)),
+            Kind::WindowUpdate => self.on_window_update(now, head, buf.at(payload)),
+            Kind::RstStream => self.on_rst_stream(now, head, buf.at(payload)),
+            Kind::Ping => self.on_ping(head, buf.at(payload)),
+            Kind::GoAway => self.on_goaway(head, buf, payload),
+            Kind::Priority => self.on_priority(now, head, buf.at(payload)),
+            Kind::PushPromise => Err(ConnectionError::protocol("PUSH_PROMISE is not enabled")),
+            Kind::Unknown | Kind::Data => Ok(Step::Again),
+        }
+    }
+
+    /// What the nine bytes alone can violate, before anything of the payload is kept.
+    fn check_head(&mut self, head: FrameHead) -> Result<(), ConnectionError> {
+        if head.length > self.config.frame_bytes_max {
+            return Err(ConnectionError::frame_size("a frame exceeds SETTINGS_MAX_FRAME_SIZE"));
+        }
+        if let Some(block) = &self.block
+            && (head.kind != Kind::Continuation || head.stream_id != block.stream_id)
+        {
+            return Err(ConnectionError::protocol("a header block was interrupted"));
+        }
+        if matches!(self.reader, Reader::FirstSettings) {
+            if head.kind != Kind::Settings || head.has(flags::ACK) {
+                return Err(ConnectionError::protocol("the first frame is not SETTINGS"));
+            }
+            self.reader = Reader::Frames;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,122 @@
+//! What goes out, and in which order: control frames, then everything ordered, then queued DATA of the
+//! streams in turn, at most 16 KiB each.
+
+use std::time::Instant;
+
+use super::verbs::write_headers_to;
+use super::{Connection, Role, Shutdown};
+use crate::frame::{write_data_head, write_window_update};
+use crate::stream::{End, RecvHalf, SendHalf};
+use crate::{SendBuf, StreamKey};
+
+/// A stream's share of one round, in bytes.
+const TURN_BYTES_MAX: usize = 16 << 10;
+/// Queued payloads below this many bytes are copied, so that many small ones share one slice.
+const COPY_BYTES_MAX: usize = 4 << 10;
+
+impl<R: Role> Connection<R> {
+    /// Moves what is to be sent into `out`, until nothing is left, the windows are used up, or `out`
+    /// holds `send_buffer_bytes_max`. One call and one vectored write per wake are enough.
+    pub fn poll_transmit(&mut self, _now: Instant, out: &mut SendBuf) {
+        if out.len() >= self.config.send_buffer_bytes_max {
+            return;
+        }
+        if self.shutdown != Shutdown::Failed {
+            self.write_window_updates();
+        }
+        if !self.control.is_empty() {
+            out.tail().extend_from_slice(&self.control);
+            self.control.clear();
+        }
+        out.append(&mut self.ready);
+        self.replies_queued = 0;
+        while self.send_window > 0 && out.len() < self.config.send_buffer_bytes_max {
+            let Some(key) = self.schedule.pop_front() else { break };
+            self.take_turn(key, out);
+        }
+    }
+
+    /// The next stream whose queue fell below the low-water mark: its sender may go on.
+    pub fn poll_drained(&mut self) -> Option<StreamKey> {
+        self.drained.pop()
+    }
+
+    /// Puts a stream into the round, if it has something to send and may.
+    pub(super) fn schedule_stream(&mut self, key: StreamKey) {
+        let Some(stream) = self.streams.get_mut(key) else { return };
+        let may = stream.send_window > 0 || stream.queue.bytes() == 0;
+        if !stream.scheduled && !stream.queue.is_empty() && may {
+            stream.scheduled = true;
+            self.schedule.push_back(key);
+        }
+    }
+
+    fn write_window_updates(&mut self) {
+        if let Some(credit) = self.recv_flow.credit_due() {
+            write_window_update(&mut self.control, 0, credit);
+            self.recv_flow.announce(credit);
+        }
+        for key in self.credit_due.drain(..) {
+            let Some(stream) = self.streams.get_mut(key) else { continue };
+            stream.credit_due = false;
+            if stream.recv != RecvHalf::Ended && stream.released > 0 {
+                write_window_update(&mut self.control, stream.id, stream.released);
+                stream.recv_window += i64::from(stream.released);
+                stream.released = 0;
+            }
+        }
+    }
+
+    /// One DATA frame of one stream, gathered from its queue; then its end, if that is reached.
+    fn take_turn(&mut self, key: StreamKey, out: &mut SendBuf) {
+        let low_water = self.config.send_low_water_bytes;
+        let frame_max = self.peer.frame_bytes_max as usize;
+        let Some(stream) = self.streams.get_mut(key) else { return };
+        stream.scheduled = false;
+        let window = usize::try_from(stream.send_window.min(self.send_window)).unwrap_or(0);
+        let length = stream.queue.bytes().min(TURN_BYTES_MAX).min(frame_max).min(window);
+        let all = length == stream.queue.bytes();
+        let ends_here = all && matches!(stream.queue.end, Some(End::Data));
+        if length > 0 || ends_here {
+            write_data_head(out.tail(), length, ends_here, stream.id);
+            let mut left = length;
+            while left > 0 {
+                let Some(chunk) = stream.queue.take(left) else { break };
+                left -= chunk.len();
+                if chunk.len() < COPY_BYTES_MAX {
+                    out.tail().extend_from_slice(&chunk);
+                } else {
+                    out.push_shared(chunk);
+                }
+            }
+            let sent = i64::try_from(length).expect("at most one turn");
+            stream.send_window -= sent;
+            self.send_window -= sent;
+        }
+        if stream.was_high && stream.queue.bytes() <= low_water {
+            stream.was_high = false;
+            self.drained.push(key);
+        }
+        if !all {
+            return self.schedule_stream(key);
+        }
+        let id = stream.id;
+        match stream.queue.end.take() {
+            Some(End::Trailers(record)) => {
+                write_headers_to(out.tail(), &mut self.encoder, frame_max, id, true, |writer| {
+                    record.replay(writer);
+                });
+                self.finish_queued(key);
+            }
+            Some(End::Data) => self.finish_queued(key),
+            None => {}
+        }
+    }
+
+    fn finish_queued(&mut self, key: StreamKey) {
+        if let Some(stream) = self.streams.get_mut(key) {
+            debug_assert_eq!(stream.send, SendHalf::Ending);
+        }
+        self.sending_ended(key);
+    }
+}

@@ -1,0 +1,335 @@
+//! What the layer above asks for. Each verb acts on the engine's queues only; `poll_transmit` sends.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::control::DRAIN_PING;
+use super::{Client, Connection, FieldWriter, RecordedFields, Role, Server, Shutdown};
+use crate::frame::{
+    HEAD_BYTES, Kind, STREAM_ID_MAX, flags, patch_length, write_data_head, write_goaway,
+    write_head, write_ping,
+};
+use crate::stream::{End, RecvHalf, SendHalf, Stream};
+use crate::{OpenError, Reason, StaleKey, StreamKey};
+
+impl Connection<Client> {
+    /// Opens a stream with a request head.
+    ///
+    /// # Errors
+    /// [`OpenError`] tells whether to wait or to use another connection; nothing was written.
+    pub fn open(
+        &mut self,
+        end_stream: bool,
+        fields: impl FnOnce(&mut FieldWriter<'_>),
+    ) -> Result<StreamKey, OpenError> {
+        self.can_open()?;
+        let id = self.next_local_id;
+        self.next_local_id += 2;
+        let send = if end_stream { SendHalf::Ended } else { SendHalf::Body };
+        let mut stream = Stream::new(id, RecvHalf::Head, send);
+        stream.send_window = i64::from(self.peer.stream_window_bytes);
+        stream.recv_window = i64::from(self.stream_window_bytes);
+        let key = self.streams.insert(stream);
+        self.write_headers(id, end_stream, fields);
+        Ok(key)
+    }
+
+    /// Whether [`open`](Self::open) would work now.
+    ///
+    /// # Errors
+    /// What `open` would return.
+    pub fn can_open(&self) -> Result<(), OpenError> {
+        if self.is_going_away() {
+            return Err(OpenError::GoingAway);
+        }
+        if self.next_local_id > STREAM_ID_MAX {
+            return Err(OpenError::IdsExhausted);
+        }
+        if self.streams.len() >= self.peer.concurrent_streams_max as usize {
+            return Err(OpenError::StreamLimit);
+        }
+        Ok(())
+    }
+}
+
+impl Connection<Server> {
+    /// Sends the response head.
+    ///
+    /// # Errors
+    /// The stream is gone, or a head was sent before.
+    pub fn send_headers(
+        &mut self,
+        key: StreamKey,
+        end_stream: bool,
+        fields: impl FnOnce(&mut FieldWriter<'_>),
+    ) -> Result<(), StaleKey> {
+        let stream = self.streams.get_mut(key).ok_or(StaleKey)?;
+        if stream.send != SendHalf::Head {
+            return Err(StaleKey);
+        }
+        let id = stream.id;
+        stream.send = SendHalf::Body;
+        self.write_headers(id, end_stream, fields);
+        if end_stream {
+            self.sending_ended(key);
+        }
+        Ok(())
+    }
+
+    /// Sends an interim response (1xx), before the head.
+    ///
+    /// # Errors
+    /// The stream is gone, or its head was sent.
+    pub fn send_informational(
+        &mut self,
+        key: StreamKey,
+        fields: impl FnOnce(&mut FieldWriter<'_>),
+    ) -> Result<(), StaleKey> {
+        let stream = self.streams.get(key).ok_or(StaleKey)?;
+        if stream.send != SendHalf::Head {
+            return Err(StaleKey);
+        }
+        let id = stream.id;
+        self.write_headers(id, false, fields);
+        Ok(())
+    }
+
+    /// Sends a whole response: head, one stretch of body, trailers; then forgets the stream. In the
+    /// common case all three frames go straight into the output buffer.
+    ///
+    /// # Errors
+    /// The stream is gone, or its head was sent.
+    pub fn respond_unary(
+        &mut self,
+        key: StreamKey,
+        head: impl FnOnce(&mut FieldWriter<'_>),
+        payload: &[u8],
+        trailers: impl FnOnce(&mut FieldWriter<'_>),
+    ) -> Result<(), StaleKey> {
+        self.send_headers(key, false, head)?;
+        self.send_data(key, payload, false)?;
+        self.send_trailers(key, trailers)?;
+        self.forget(key);
+        Ok(())
+    }
+}
+
+impl<R: Role> Connection<R> {
+    /// Sends body bytes, copied. What the windows do not admit waits in the stream's queue.
+    ///
+    /// # Errors
+    /// The stream is gone, has no head yet, or its sending side ended.
+    pub fn send_data(
+        &mut self,
+        key: StreamKey,
+        payload: &[u8],
+        end_stream: bool,
+    ) -> Result<(), StaleKey> {
+        let frame_max = self.peer.frame_bytes_max as usize;
+        let output_open = self.ready.len() < self.config.send_buffer_bytes_max;
+        let stream = self.sendable(key)?;
+        let length = i64::try_from(payload.len()).unwrap_or(i64::MAX);
+        let window = stream.send_window;
+        let idle = stream.queue.is_empty();
+        let fits = length <= window.min(self.send_window) && payload.len() <= frame_max;
+        // An end without payload needs no window.
+        if !idle || !(payload.is_empty() || fits && output_open) {
+            return self.queue_data(key, Bytes::copy_from_slice(payload), end_stream);
+        }
+        if payload.is_empty() && !end_stream {
+            return Ok(());
+        }
+        let stream = self.sendable(key)?;
+        stream.send_window -= length;
+        let id = stream.id;
+        self.send_window -= length;
+        let out = self.ready.tail();
+        write_data_head(out, payload.len(), end_stream, id);
+        out.extend_from_slice(payload);
+        if end_stream {
+            self.sending_ended(key);
+        }
+        Ok(())
+    }
+
+    /// Sends body bytes by reference: for large payloads, which are never copied.
+    ///
+    /// # Errors
+    /// As [`send_data`](Self::send_data).
+    pub fn send_data_shared(
+        &mut self,
+        key: StreamKey,
+        payload: Bytes,
+        end_stream: bool,
+    ) -> Result<(), StaleKey> {
+        self.sendable(key)?;
+        self.queue_data(key, payload, end_stream)
+    }
+
+    /// Ends the stream with trailers, behind all queued body bytes.
+    ///
+    /// # Errors
+    /// As [`send_data`](Self::send_data).
+    pub fn send_trailers(
+        &mut self,
+        key: StreamKey,
+        fields: impl FnOnce(&mut FieldWriter<'_>),
+    ) -> Result<(), StaleKey> {
+        let stream = self.sendable(key)?;
+        let id = stream.id;
+        if stream.queue.is_empty() {
+            self.write_headers(id, true, fields);
+            self.sending_ended(key);
+            return Ok(());
+        }
+        let mut record = Box::new(RecordedFields::default());
+        fields(&mut FieldWriter::record(&mut record));
+        stream.queue.end = Some(End::Trailers(record));
+        stream.send = SendHalf::Ending;
+        Ok(())
+    }
+
+    /// Resets the stream in both directions; nothing that is queued on it will be sent. The key stays
+    /// valid until it is forgotten.
+    pub fn reset(&mut self, key: StreamKey, reason: Reason) {
+        self.reset_stream(key, reason);
+    }
+
+    /// The layer above is done with `key`, which is stale from here on. What was sent is still
+    /// delivered. A stream that is not at its end is reset: with NO_ERROR by a server that has
+    /// answered, otherwise with CANCEL.
+    pub fn forget(&mut self, key: StreamKey) {
+        let Some(stream) = self.streams.get_mut(key) else { return };
+        stream.held = false;
+        if !stream.is_closed() {
+            match stream.send {
+                SendHalf::Ending => return, // the rest is flushed first
+                SendHalf::Ended if R::IS_SERVER => self.reset_stream(key, Reason::NO_ERROR),
+                _ => self.reset_stream(key, Reason::CANCEL),
+            };
+        }
+        self.streams.remove(key);
+    }
+
+    /// Gives received body bytes back to the peer as credit. A stale key gives back the connection's.
+    pub fn release(&mut self, key: StreamKey, bytes: usize) {
+        self.recv_flow.release(bytes);
+        self.credit_stream(key, u32::try_from(bytes).unwrap_or(u32::MAX));
+    }
+
+    /// Body bytes queued on the stream and not yet in the output buffer; `None` for a stale key.
+    pub fn queued_bytes(&self, key: StreamKey) -> Option<usize> {
+        self.streams.get(key).map(|stream| stream.queue.bytes())
+    }
+
+    /// Sends a PING; its acknowledgement comes as `Event::PingAck`. Bytes that start with `gnt-` are
+    /// the engine's own.
+    pub fn ping(&mut self, opaque: [u8; 8]) {
+        write_ping(&mut self.control, false, opaque);
+    }
+
+    /// Starts a graceful shutdown: GOAWAY(2^31 - 1), PING, and on its acknowledgement GOAWAY with the
+    /// last stream (RFC 9113 section 6.8). Open streams go on; `is_finished` tells when none is left.
+    pub fn drain(&mut self, _now: Instant) {
+        if self.shutdown != Shutdown::Open {
+            return;
+        }
+        self.shutdown = Shutdown::Announced;
+        write_goaway(&mut self.control, STREAM_ID_MAX, Reason::NO_ERROR, b"");
+        write_ping(&mut self.control, false, DRAIN_PING);
+    }
+
+    /// Announces at once that no further stream will be answered, with debug data (cut at 1 KiB).
+    pub fn goaway(&mut self, reason: Reason, debug: &[u8]) {
+        const DEBUG_BYTES_MAX: usize = 1024;
+        if matches!(self.shutdown, Shutdown::Final { .. } | Shutdown::Failed) {
+            return;
+        }
+        let last_stream_id = self.highest_peer_id;
+        self.shutdown = Shutdown::Final { last_stream_id };
+        let debug = &debug[..debug.len().min(DEBUG_BYTES_MAX)];
+        write_goaway(&mut self.control, last_stream_id, reason, debug);
+    }
+
+    pub(super) fn write_headers(
+        &mut self,
+        id: u32,
+        end_stream: bool,
+        fields: impl FnOnce(&mut FieldWriter<'_>),
+    ) {
+        let max = self.peer.frame_bytes_max as usize;
+        write_headers_to(self.ready.tail(), &mut self.encoder, max, id, end_stream, fields);
+    }
+
+    fn queue_data(
+        &mut self,
+        key: StreamKey,
+        payload: Bytes,
+        end_stream: bool,
+    ) -> Result<(), StaleKey> {
+        let low_water = self.config.send_low_water_bytes;
+        let stream = self.sendable(key)?;
+        stream.queue.push(payload);
+        stream.was_high |= stream.queue.bytes() > low_water;
+        if end_stream {
+            stream.queue.end = Some(End::Data);
+            stream.send = SendHalf::Ending;
+        }
+        self.schedule_stream(key);
+        Ok(())
+    }
+
+    fn sendable(&mut self, key: StreamKey) -> Result<&mut Stream, StaleKey> {
+        self.streams.get_mut(key).filter(|s| s.send == SendHalf::Body).ok_or(StaleKey)
+    }
+
+    /// Notes credit for a stream; announced when it is worth a frame.
+    pub(super) fn credit_stream(&mut self, key: StreamKey, bytes: u32) {
+        let threshold = self.stream_window_bytes / 2;
+        let Some(stream) = self.streams.get_mut(key) else { return };
+        if stream.recv == RecvHalf::Ended {
+            return;
+        }
+        stream.released = stream.released.saturating_add(bytes);
+        if stream.released >= threshold && stream.released > 0 && !stream.credit_due {
+            stream.credit_due = true;
+            self.credit_due.push(key);
+        }
+    }
+}
+
+/// Encodes one header block as HEADERS and, above `frame_max` bytes, CONTINUATION.
+pub(super) fn write_headers_to(
+    out: &mut Vec<u8>,
+    encoder: &mut crate::hpack::Encoder,
+    frame_max: usize,
+    id: u32,
+    end_stream: bool,
+    fields: impl FnOnce(&mut FieldWriter<'_>),
+) {
+    let at = out.len();
+    let end = if end_stream { flags::END_STREAM } else { 0 };
+    write_head(out, 0, Kind::HEADERS, flags::END_HEADERS | end, id);
+    encoder.begin_block(out);
+    fields(&mut FieldWriter::encode(encoder, out));
+    if out.len() - at - HEAD_BYTES <= frame_max {
+        patch_length(out, at);
+    } else {
+        split_block(out, at, frame_max, id, end);
+    }
+}
+
+/// Cuts the block that follows the frame head at `at` into frames of at most `frame_max` bytes.
+fn split_block(out: &mut Vec<u8>, at: usize, frame_max: usize, id: u32, end: u8) {
+    let block = out.split_off(at + HEAD_BYTES);
+    out.truncate(at);
+    let count = block.len().div_ceil(frame_max);
+    for (i, fragment) in block.chunks(frame_max).enumerate() {
+        let kind = if i == 0 { Kind::HEADERS } else { Kind::CONTINUATION };
+        let last = if i + 1 == count { flags::END_HEADERS } else { 0 };
+        let first = if i == 0 { end } else { 0 };
+        write_head(out, fragment.len(), kind, last | first, id);
+        out.extend_from_slice(fragment);
+    }
+}

@@ -1,0 +1,463 @@
+//! Header fields as the layer above sees them: kinds, tags and the arena of one decoded list.
+//!
+//! A [`FieldKind`] is the verdict on one field by itself (RFC 9113, sections 8.2 and 8.3). Rules
+//! about whole lists are not checked here.
+
+use core::fmt;
+
+/// What RFC 7541, section 4.1, adds to the length of name and value for each field.
+pub const FIELD_OVERHEAD_BYTES: u32 = 32;
+
+/// What the layer above made of a field, computed once when the field enters the dynamic table.
+/// Apart from [`FieldTag::ELIDE`] the bits belong to the [`FieldClassifier`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+pub struct FieldTag(pub u32);
+
+impl FieldTag {
+    /// No tag.
+    pub const NONE: Self = Self(0);
+
+    /// With this bit set the tag says everything: the bytes of name and value are not copied into
+    /// the [`FieldBlock`], where both read as empty. They still count towards the limits.
+    pub const ELIDE: u32 = 1 << 31;
+
+    /// Whether [`FieldTag::ELIDE`] is set.
+    #[inline]
+    #[must_use]
+    pub const fn is_elided(self) -> bool {
+        self.0 & Self::ELIDE != 0
+    }
+}
+
+/// Gives fields their tags. The tag of a field is computed once and kept for as long as the field
+/// lives in a table, so it must depend on name and value alone, and a [`Decoder`] must see the
+/// same classifier in every call.
+///
+/// [`Decoder`]: super::Decoder
+pub trait FieldClassifier: Send + Sync {
+    /// The tag of one field. Not called for a field of kind [`FieldKind::Malformed`].
+    fn classify(&self, name: &[u8], value: &[u8]) -> FieldTag;
+}
+
+/// The classifier that tags nothing.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct NoClassifier;
+
+impl FieldClassifier for NoClassifier {
+    fn classify(&self, _name: &[u8], _value: &[u8]) -> FieldTag {
+        FieldTag::NONE
+    }
+}
+
+/// What a field is to HTTP/2. Computed when a literal is decoded and kept in the table entry, so
+/// that validation costs one load.
+///
+/// Exhaustive on purpose: whoever validates a header list must think about each kind.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[repr(u8)]
+pub enum FieldKind {
+    /// `:method`
+    Method,
+    /// `:scheme`
+    Scheme,
+    /// `:authority`
+    Authority,
+    /// `:path`
+    Path,
+    /// `:protocol` (RFC 8441)
+    Protocol,
+    /// `:status`; the value is not checked to be a number
+    Status,
+    /// A well-formed field without meaning to HTTP/2.
+    Regular,
+    /// `content-length`; the value is not checked to be a number
+    ContentLength,
+    /// `host`
+    Host,
+    /// `cookie`
+    Cookie,
+    /// `te: trailers`, the only legal use of `te`
+    TeTrailers,
+    /// `connection`, `keep-alive`, `proxy-connection`, `transfer-encoding`, `upgrade`, or `te` with
+    /// a value other than `trailers`: forbidden (RFC 9113, section 8.2.2)
+    ConnectionSpecific,
+    /// A name that starts with a colon and is none of the above
+    UnknownPseudo,
+    /// An empty name, a name that is not a lower-case token, or a value with CR, LF or NUL anywhere
+    /// or SP or HTAB at either end (RFC 9113, section 8.2.1)
+    Malformed,
+}
+
+impl FieldKind {
+    /// The kind of the field `name: value`.
+    #[must_use]
+    pub fn of(name: &[u8], value: &[u8]) -> Self {
+        Self::of_name(name).with_value(value)
+    }
+
+    /// Whether this is a pseudo-header field, known or not.
+    #[inline]
+    #[must_use]
+    pub const fn is_pseudo(self) -> bool {
+        matches!(
+            self,
+            Self::Method
+                | Self::Scheme
+                | Self::Authority
+                | Self::Path
+                | Self::Protocol
+                | Self::Status
+                | Self::UnknownPseudo
+        )
+    }
+
+    /// The kind as far as the name decides it: `te` counts as [`FieldKind::TeTrailers`] until
+    /// [`FieldKind::with_value`] has seen the value.
+    pub(super) fn of_name(name: &[u8]) -> Self {
+        if name.first() == Some(&b':') {
+            return match name {
+                b":method" => Self::Method,
+                b":scheme" => Self::Scheme,
+                b":authority" => Self::Authority,
+                b":path" => Self::Path,
+                b":protocol" => Self::Protocol,
+                b":status" => Self::Status,
+                _ => Self::UnknownPseudo,
+            };
+        }
+        if name.is_empty() || has_class(name, NOT_NAME) {
+            return Self::Malformed;
+        }
+        match name {
+            b"content-length" => Self::ContentLength,
+            b"host" => Self::Host,
+            b"cookie" => Self::Cookie,
+            b"te" => Self::TeTrailers,
+            b"connection" | b"keep-alive" | b"proxy-connection" | b"transfer-encoding"
+            | b"upgrade" => Self::ConnectionSpecific,
+            _ => Self::Regular,
+        }
+    }
+
+    /// Completes the verdict of [`FieldKind::of_name`] with the value.
+    #[inline]
+    pub(super) fn with_value(self, value: &[u8]) -> Self {
+        let edge_is_space =
+            |byte: Option<&u8>| byte.is_some_and(|byte| CLASS[usize::from(*byte)] & SPACE != 0);
+        if has_class(value, NOT_VALUE)
+            || edge_is_space(value.first())
+            || edge_is_space(value.last())
+        {
+            Self::Malformed
+        } else if self == Self::TeTrailers && !value.eq_ignore_ascii_case(b"trailers") {
+            Self::ConnectionSpecific
+        } else {
+            self
+        }
+    }
+}
+
+/// One field of a [`FieldBlock`].
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Field<'a> {
+    /// What the field is to HTTP/2.
+    pub kind: FieldKind,
+    /// What the layer above made of it.
+    pub tag: FieldTag,
+    /// The name; empty if the tag elides.
+    pub name: &'a [u8],
+    /// The value; empty if the tag elides.
+    pub value: &'a [u8],
+    /// The field came as a never-indexed literal, and must leave a proxy as one (RFC 7541,
+    /// section 6.2.3). `Debug` hides the value of such a field.
+    pub sensitive: bool,
+}
+
+impl fmt::Debug for Field<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.tag.is_elided() {
+            return write!(f, "{:?}(tag {:#x})", self.kind, self.tag.0);
+        }
+        write!(f, "{:?}({}: ", self.kind, self.name.escape_ascii())?;
+        match self.sensitive {
+            true => f.write_str("<sensitive>)"),
+            false => write!(f, "{})", self.value.escape_ascii()),
+        }
+    }
+}
+
+/// One decoded header list: an arena to be reused from block to block.
+#[derive(Clone, Default)]
+pub struct FieldBlock {
+    /// Name and value of each field that is not elided, in order and without gaps.
+    bytes: Vec<u8>,
+    slots: Vec<Slot>,
+    list_bytes: u32,
+    over_limit: bool,
+}
+
+#[derive(Clone, Copy)]
+struct Slot {
+    start: u32,
+    name_len: u32,
+    value_len: u32,
+    tag: FieldTag,
+    kind: FieldKind,
+    sensitive: bool,
+}
+
+impl FieldBlock {
+    /// The fields in the order of the wire.
+    #[inline]
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Field<'_>> + Clone {
+        self.slots.iter().map(|slot| self.field_of(slot))
+    }
+
+    /// The field at `index`, counted from 0.
+    #[inline]
+    #[must_use]
+    pub fn field(&self, index: usize) -> Option<Field<'_>> {
+        self.slots.get(index).map(|slot| self.field_of(slot))
+    }
+
+    /// Kind and tag of each field: [`FieldBlock::iter`] for those who need no bytes.
+    #[inline]
+    pub fn tags(&self) -> impl ExactSizeIterator<Item = (FieldKind, FieldTag)> + Clone + '_ {
+        self.slots.iter().map(|slot| (slot.kind, slot.tag))
+    }
+
+    /// The number of fields.
+    #[inline]
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether there is no field.
+    #[inline]
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// The size of the list by RFC 7541, section 4.1: the bytes of names and values plus
+    /// [`FIELD_OVERHEAD_BYTES`] each. Counts elided fields, and those that were dropped because
+    /// the block is over its limit; saturates.
+    #[inline]
+    #[must_use]
+    pub fn list_bytes(&self) -> u32 {
+        self.list_bytes
+    }
+
+    /// Whether a limit was exceeded. Then the fields are only the beginning of the list.
+    #[inline]
+    #[must_use]
+    pub fn over_limit(&self) -> bool {
+        self.over_limit
+    }
+
+    /// Empties the block. Keeps its memory for the next list, except what a usual list does not
+    /// need (more than [`RETAINED_BYTES_MAX`] bytes or [`RETAINED_FIELDS_MAX`] fields).
+    #[inline]
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.slots.clear();
+        if self.bytes.capacity() > RETAINED_BYTES_MAX {
+            self.bytes = Vec::new();
+        }
+        if self.slots.capacity() > RETAINED_FIELDS_MAX {
+            self.slots = Vec::new();
+        }
+        self.list_bytes = 0;
+        self.over_limit = false;
+    }
+
+    /// Appends a field by hand. A tag with [`FieldTag::ELIDE`] drops the bytes. A list beyond 4 GiB
+    /// drops the field and marks the block as over its limit.
+    pub fn push(&mut self, kind: FieldKind, tag: FieldTag, name: &[u8], value: &[u8]) {
+        if self.admit(name.len().saturating_add(value.len()), u32::MAX, u32::MAX) {
+            self.push_admitted(kind, tag, name, value);
+        }
+    }
+
+    /// Counts a field with name and value of `joined_len` bytes; `false` if it is not to be stored.
+    #[inline]
+    pub(super) fn admit(
+        &mut self,
+        joined_len: usize,
+        list_bytes_max: u32,
+        fields_max: u32,
+    ) -> bool {
+        self.list_bytes = self.list_bytes.saturating_add(field_bytes(joined_len));
+        if self.list_bytes > list_bytes_max
+            || self.list_bytes == u32::MAX
+            || self.slots.len() >= fields_max as usize
+        {
+            self.over_limit = true;
+        }
+        !self.over_limit
+    }
+
+    /// Appends a field whose name and value lie apart. To be called after `admit` only.
+    #[inline]
+    pub(super) fn push_admitted(
+        &mut self,
+        kind: FieldKind,
+        tag: FieldTag,
+        name: &[u8],
+        value: &[u8],
+    ) {
+        let start = self.bytes.len();
+        if !tag.is_elided() {
+            self.bytes.extend_from_slice(name);
+            self.bytes.extend_from_slice(value);
+        }
+        self.push_slot(kind, tag, start, name.len(), value.len(), false);
+    }
+
+    /// Appends a field whose value follows its name. To be called after `admit` only.
+    #[inline]
+    pub(super) fn push_joined(
+        &mut self,
+        kind: FieldKind,
+        tag: FieldTag,
+        name_len: usize,
+        joined: &[u8],
+    ) {
+        let start = self.bytes.len();
+        if !tag.is_elided() {
+            self.bytes.extend_from_slice(joined);
+        }
+        self.push_slot(kind, tag, start, name_len, joined.len().saturating_sub(name_len), false);
+    }
+
+    /// The arena, for the decoder to build the next field's name and value at its end. What it
+    /// leaves there belongs to no field until [`FieldBlock::push_tail`], or goes by
+    /// [`FieldBlock::drop_tail`].
+    #[inline]
+    pub(super) fn arena(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// Makes the bytes from `start` to the end of the arena a field. After `admit` only.
+    #[inline]
+    pub(super) fn push_tail(
+        &mut self,
+        kind: FieldKind,
+        tag: FieldTag,
+        start: usize,
+        name_len: usize,
+        sensitive: bool,
+    ) {
+        let value_len = self.bytes.len().saturating_sub(start).saturating_sub(name_len);
+        if tag.is_elided() {
+            self.bytes.truncate(start);
+        }
+        self.push_slot(kind, tag, start, name_len, value_len, sensitive);
+    }
+
+    /// Drops the bytes from `start` to the end of the arena.
+    #[inline]
+    pub(super) fn drop_tail(&mut self, start: usize) {
+        self.bytes.truncate(start);
+    }
+
+    /// `admit` bounds the list to less than 4 GiB, and with it offset and lengths, so that the
+    /// casts keep every bit.
+    #[inline]
+    #[allow(clippy::cast_possible_truncation)]
+    fn push_slot(
+        &mut self,
+        kind: FieldKind,
+        tag: FieldTag,
+        start: usize,
+        name_len: usize,
+        value_len: usize,
+        sensitive: bool,
+    ) {
+        let (name_len, value_len) = match tag.is_elided() {
+            true => (0, 0),
+            false => (name_len as u32, value_len as u32),
+        };
+        self.slots.push(Slot { start: start as u32, name_len, value_len, tag, kind, sensitive });
+    }
+
+    /// `get` and not an index expression: without the path to a panic the compiler drops the
+    /// slices where a caller looks at kind and tag only.
+    #[inline]
+    fn field_of(&self, slot: &Slot) -> Field<'_> {
+        let name_start = slot.start as usize;
+        let value_start = name_start + slot.name_len as usize;
+        let value_end = value_start + slot.value_len as usize;
+        Field {
+            kind: slot.kind,
+            tag: slot.tag,
+            name: self.bytes.get(name_start..value_start).unwrap_or_default(),
+            value: self.bytes.get(value_start..value_end).unwrap_or_default(),
+            sensitive: slot.sensitive,
+        }
+    }
+}
+
+impl fmt::Debug for FieldBlock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()?;
+        match self.over_limit {
+            true => f.write_str(" (over limit)"),
+            false => Ok(()),
+        }
+    }
+}
+
+/// The capacity, in bytes, that [`FieldBlock::clear`] keeps.
+pub const RETAINED_BYTES_MAX: usize = 8 * 1024;
+
+/// The capacity, in fields, that [`FieldBlock::clear`] keeps.
+pub const RETAINED_FIELDS_MAX: usize = 128;
+
+/// The size of a field by RFC 7541, section 4.1, from the bytes of name and value; saturates.
+#[inline]
+pub(super) fn field_bytes(joined_len: usize) -> u32 {
+    u32::try_from(joined_len).unwrap_or(u32::MAX).saturating_add(FIELD_OVERHEAD_BYTES)
+}
+
+/// Classes of bytes, as bits of [`CLASS`].
+const NOT_NAME: u8 = 1;
+const NOT_VALUE: u8 = 2;
+const SPACE: u8 = 4;
+
+#[inline]
+fn has_class(bytes: &[u8], class: u8) -> bool {
+    bytes.iter().fold(0, |seen, byte| seen | CLASS[usize::from(*byte)]) & class != 0
+}
+
+static CLASS: [u8; 256] = class_table();
+
+/// Names: the token characters of RFC 9110, section 5.6.2, without upper case. Values: anything but
+/// what RFC 9113, section 8.2.1, forbids.
+const fn class_table() -> [u8; 256] {
+    let mut table = [0; 256];
+    let mut byte = 0_u8;
+    loop {
+        let is_name = matches!(
+            byte,
+            b'a'..=b'z' | b'0'..=b'9' | b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+'
+                | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
+        );
+        let mut class = 0;
+        if !is_name {
+            class |= NOT_NAME;
+        }
+        if matches!(byte, b'\0' | b'\r' | b'\n') {
+            class |= NOT_VALUE;
+        }
+        if matches!(byte, b' ' | b'\t') {
+            class |= SPACE;
+        }
+        table[byte as usize] = class;
+        if byte == u8::MAX {
+            return table;
+        }
+        byte += 1;
+    }
+}

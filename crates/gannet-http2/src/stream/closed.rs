@@ -1,0 +1,58 @@
+//! The last few streams that closed: enough to answer late frames exactly, and never more.
+//!
+//! RFC 9113 section 5.1 wants frames on closed streams treated by how the stream closed. Keeping a
+//! tombstone for every stream would grow without bound, so two small rings remember the latest; beyond
+//! them the stream identifier alone decides.
+
+use std::collections::VecDeque;
+
+/// How a stream closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Closed {
+    /// We reset it: what was in flight is ignored.
+    ResetByUs,
+    /// The peer ended or reset it: it must not send more.
+    ByPeer,
+}
+
+/// Rings of recently closed stream identifiers.
+#[derive(Debug)]
+pub(crate) struct RecentlyClosed {
+    by_peer: [u32; Self::BY_PEER_MAX],
+    next: usize,
+    reset_by_us: VecDeque<u32>,
+}
+
+impl RecentlyClosed {
+    const BY_PEER_MAX: usize = 16;
+    const RESET_BY_US_MAX: usize = 64;
+
+    pub(crate) fn new() -> Self {
+        RecentlyClosed { by_peer: [0; Self::BY_PEER_MAX], next: 0, reset_by_us: VecDeque::new() }
+    }
+
+    pub(crate) fn insert(&mut self, id: u32, how: Closed) {
+        match how {
+            Closed::ByPeer => {
+                self.by_peer[self.next] = id;
+                self.next = (self.next + 1) % Self::BY_PEER_MAX;
+            }
+            Closed::ResetByUs => {
+                if self.reset_by_us.len() == Self::RESET_BY_US_MAX {
+                    self.reset_by_us.pop_front();
+                }
+                self.reset_by_us.push_back(id);
+            }
+        }
+    }
+
+    pub(crate) fn find(&self, id: u32) -> Option<Closed> {
+        if self.reset_by_us.contains(&id) {
+            Some(Closed::ResetByUs)
+        } else if id != 0 && self.by_peer.contains(&id) {
+            Some(Closed::ByPeer)
+        } else {
+            None
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! What a stream wants to send and flow control holds back.
+
+use std::collections::VecDeque;
+
+use bytes::{Buf, Bytes};
+
+/// Queued DATA, and what follows it.
+#[derive(Debug, Default)]
+pub(crate) struct SendQueue {
+    chunks: VecDeque<Bytes>,
+    bytes: usize,
+    /// What ends the stream when all chunks are gone.
+    pub(crate) end: Option<End>,
+}
+
+/// How a queued stream ends.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// END_STREAM on the last DATA frame.
+    Data,
+    /// A trailer section, kept unencoded: HPACK state must follow the order on the wire.
+    Trailers(Box<crate::connection::RecordedFields>),
+}
+
+impl SendQueue {
+    /// Queues a payload; an empty one is nothing.
+    pub(crate) fn push(&mut self, payload: Bytes) {
+        if !payload.is_empty() {
+            self.bytes += payload.len();
+            self.chunks.push_back(payload);
+        }
+    }
+
+    /// Queued payload bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.chunks.is_empty() && self.end.is_none()
+    }
+
+    /// Takes up to `max` bytes from the front as one chunk.
+    pub(crate) fn take(&mut self, max: usize) -> Option<Bytes> {
+        let front = self.chunks.front_mut()?;
+        let taken = if front.len() <= max {
+            self.chunks.pop_front()?
+        } else {
+            let part = front.slice(..max);
+            front.advance(max);
+            part
+        };
+        self.bytes -= taken.len();
+        Some(taken)
+    }
+
+    /// Drops everything, keeping the storage for the slot's next stream.
+    pub(crate) fn clear(&mut self) {
+        self.chunks.clear();
+        self.bytes = 0;
+        self.end = None;
+    }
+}

@@ -1,0 +1,76 @@
+//! The state of one stream (RFC 9113 section 5.1), as its two halves.
+
+use super::SendQueue;
+
+/// What the peer may still send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RecvHalf {
+    /// A client waits for the final response head.
+    Head,
+    /// DATA or trailers may come.
+    Body,
+    /// END_STREAM or RST_STREAM was received, or we reset the stream.
+    Ended,
+}
+
+/// What we may still send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SendHalf {
+    /// A server has not sent its response head.
+    Head,
+    /// DATA or trailers may be sent.
+    Body,
+    /// The end is queued behind DATA that flow control holds back.
+    Ending,
+    /// END_STREAM or RST_STREAM was sent, or the peer reset the stream.
+    Ended,
+}
+
+/// One stream.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    pub(crate) id: u32,
+    pub(crate) recv: RecvHalf,
+    pub(crate) send: SendHalf,
+    /// The layer above still knows the key.
+    pub(crate) held: bool,
+    /// It waits in the round robin.
+    pub(crate) scheduled: bool,
+    /// It has a WINDOW_UPDATE due.
+    pub(crate) credit_due: bool,
+    /// Its queue was above the low-water mark, so draining is worth a report.
+    pub(crate) was_high: bool,
+    /// What we may send; below zero after the peer shrank its window (RFC 9113 section 6.9.2).
+    pub(crate) send_window: i64,
+    /// What the peer may send.
+    pub(crate) recv_window: i64,
+    /// Bytes released by the layer above and not yet announced.
+    pub(crate) released: u32,
+    /// What content-length still promises.
+    pub(crate) content_length: Option<u64>,
+    pub(crate) queue: SendQueue,
+}
+
+impl Stream {
+    pub(crate) fn new(id: u32, recv: RecvHalf, send: SendHalf) -> Self {
+        Stream {
+            id,
+            recv,
+            send,
+            held: true,
+            scheduled: false,
+            credit_due: false,
+            was_high: false,
+            send_window: 0,
+            recv_window: 0,
+            released: 0,
+            content_length: None,
+            queue: SendQueue::default(),
+        }
+    }
+
+    /// Both halves ended: nothing more crosses the wire.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.recv == RecvHalf::Ended && self.send == SendHalf::Ended
+    }
+}

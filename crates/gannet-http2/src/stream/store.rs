@@ -1,0 +1,149 @@
+//! The slab of streams, with generation keys and the index by stream identifier.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+use super::{Stream, StreamKey};
+
+/// All live streams of a connection.
+#[derive(Debug, Default)]
+pub(crate) struct Store {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    by_id: HashMap<u32, u32, BuildHasherDefault<IdHasher>>,
+    /// The stream looked up last: HEADERS is mostly followed by DATA of the same stream.
+    last: Option<(u32, StreamKey)>,
+}
+
+#[derive(Debug)]
+struct Slot {
+    generation: u32,
+    live: bool,
+    stream: Stream,
+}
+
+impl Store {
+    /// Adds a stream and returns its key.
+    pub(crate) fn insert(&mut self, mut stream: Stream) -> StreamKey {
+        let id = stream.id;
+        let index = match self.free.pop() {
+            Some(index) => {
+                let slot = &mut self.slots[index as usize];
+                // The queue's storage stays with the slot.
+                std::mem::swap(&mut stream.queue, &mut slot.stream.queue);
+                slot.stream = stream;
+                slot.live = true;
+                index
+            }
+            None => {
+                let index = u32::try_from(self.slots.len()).expect("below the stream limits");
+                self.slots.push(Slot { generation: 0, live: true, stream });
+                index
+            }
+        };
+        self.by_id.insert(id, index);
+        let key = StreamKey { index, generation: self.slots[index as usize].generation };
+        self.last = Some((id, key));
+        key
+    }
+
+    /// Takes a stream out; its key is stale from here on.
+    pub(crate) fn remove(&mut self, key: StreamKey) {
+        let Some(slot) = self.slots.get_mut(key.index as usize) else { return };
+        if !slot.live || slot.generation != key.generation {
+            return;
+        }
+        slot.live = false;
+        slot.generation = slot.generation.wrapping_add(1);
+        slot.stream.queue.clear();
+        self.by_id.remove(&slot.stream.id);
+        self.last = None;
+        self.free.push(key.index);
+    }
+
+    pub(crate) fn find(&mut self, id: u32) -> Option<StreamKey> {
+        if let Some((last_id, key)) = self.last
+            && last_id == id
+        {
+            return Some(key);
+        }
+        let index = *self.by_id.get(&id)?;
+        let key = StreamKey { index, generation: self.slots[index as usize].generation };
+        self.last = Some((id, key));
+        Some(key)
+    }
+
+    pub(crate) fn get(&self, key: StreamKey) -> Option<&Stream> {
+        let slot = self.slots.get(key.index as usize)?;
+        (slot.live && slot.generation == key.generation).then_some(&slot.stream)
+    }
+
+    pub(crate) fn get_mut(&mut self, key: StreamKey) -> Option<&mut Stream> {
+        let slot = self.slots.get_mut(key.index as usize)?;
+        (slot.live && slot.generation == key.generation).then_some(&mut slot.stream)
+    }
+
+    /// How many streams there are.
+    pub(crate) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// The keys of all streams, in no order.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = StreamKey> + '_ {
+        self.slots.iter().enumerate().filter(|(_, slot)| slot.live).map(|(index, slot)| {
+            let index = u32::try_from(index).expect("insert checked");
+            StreamKey { index, generation: slot.generation }
+        })
+    }
+
+    /// All streams.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Stream> + '_ {
+        self.slots.iter_mut().filter(|slot| slot.live).map(|slot| &mut slot.stream)
+    }
+}
+
+/// Folds a multiplication: peers choose identifiers, so neighbouring ones must not collide.
+#[derive(Debug, Default)]
+pub(crate) struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0.rotate_left(8) ^ u64::from(*byte)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        }
+    }
+
+    fn write_u32(&mut self, id: u32) {
+        let product = u64::from(id).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = product ^ (product >> 32);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stream::{RecvHalf, SendHalf};
+
+    fn stream(id: u32) -> Stream {
+        Stream::new(id, RecvHalf::Body, SendHalf::Head)
+    }
+
+    #[test]
+    fn a_stale_key_never_names_another_stream() {
+        let mut store = Store::default();
+        let first = store.insert(stream(1));
+        store.remove(first);
+        let second = store.insert(stream(3));
+        assert_eq!(first.index(), second.index());
+        assert!(store.get(first).is_none());
+        assert_eq!(store.get(second).map(|s| s.id), Some(3));
+        store.remove(first);
+        assert_eq!(store.len(), 1);
+        assert_eq!(store.find(1), None);
+        assert_eq!(store.find(3), Some(second));
+    }
+}
