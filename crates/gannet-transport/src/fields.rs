@@ -17,11 +17,7 @@ pub fn write_metadata(w: &mut FieldWriter<'_>, metadata: &Metadata) {
 
 /// Writes the outcome of a call and its trailing metadata, as trailers or as the end of a
 /// trailers-only response.
-pub fn write_outcome(
-    w: &mut FieldWriter<'_>,
-    outcome: Result<(), &Status>,
-    metadata: &Metadata,
-) {
+pub fn write_outcome(w: &mut FieldWriter<'_>, outcome: Result<(), &Status>, metadata: &Metadata) {
     trailers::write(outcome, metadata, |name, value| write_field(w, name, value));
 }
 

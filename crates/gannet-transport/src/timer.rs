@@ -87,14 +87,14 @@ pub(crate) struct Alarm {
 }
 
 impl Alarm {
-    /// Whether the armed moment has come.
-    pub(crate) fn is_due(&self, now: Instant) -> bool {
-        self.armed.is_some_and(|at| at <= now)
-    }
-
     /// Makes sure that the task is woken at `want` at the latest. Returns false where that moment
     /// is already past, so that the caller runs again at once.
-    pub(crate) fn arm(&mut self, want: Option<Instant>, now: Instant, cx: &mut Context<'_>) -> bool {
+    pub(crate) fn arm(
+        &mut self,
+        want: Option<Instant>,
+        now: Instant,
+        cx: &mut Context<'_>,
+    ) -> bool {
         let Some(want) = want else { return true };
         if want <= now {
             self.armed = None;

@@ -228,4 +228,3 @@ impl fmt::Debug for Feed {
 fn compressed_unasked() -> Status {
     Status::internal("a message is compressed, but no grpc-encoding was declared")
 }
-

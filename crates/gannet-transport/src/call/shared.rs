@@ -229,7 +229,8 @@ impl CallShared {
         (in_flight < SEND_QUEUE_BYTES_MAX).then_some(Ok(()))
     }
 
-    /// Accounts for a message that the application took. `last` says that no other is there.
+    /// Accounts for a message that the application took; `unrung` counts what the connection was not
+    /// told of yet.
     pub(super) fn take(self: &Arc<Self>, bytes: usize, unrung: &mut usize) {
         self.taken.fetch_add(bytes, Ordering::SeqCst);
         *unrung += bytes;

@@ -99,6 +99,8 @@ pub struct Driver<S: Side, Io> {
 struct Wake {
     rounds: usize,
     written_bytes: usize,
+    /// Commands were taken after the handlers ran.
+    touched: bool,
     /// The read side is registered with the reactor.
     read_pending: bool,
     /// The write side is, because the socket is full.
@@ -153,7 +155,7 @@ where
     ) -> Result<Round, CloseReason> {
         let first = wake.rounds == 0;
         wake.rounds += 1;
-        let mut progress = self.take_commands(now)?.0;
+        let mut progress = self.take_commands(now)?.0 | std::mem::take(&mut wake.touched);
         progress |= self.read(cx, now, wake)?;
         if first || progress {
             self.handle_timers(now)?;
@@ -162,7 +164,9 @@ where
         }
         let (side, mut turn) = self.turn(now, true);
         let side_progress = side.run(&mut turn);
-        let (_, queue_empty) = self.take_commands(now)?;
+        let (touched, queue_empty) = self.take_commands(now)?;
+        // What handlers asked for may have made other handlers ready: another round sees to them.
+        wake.touched = touched;
         let (side, mut turn) = self.turn(now, queue_empty);
         side.settle(&mut turn);
         self.write(cx, now, wake)?;
@@ -230,7 +234,7 @@ where
                     self.recv.commit(n);
                     if n == 0 {
                         self.read_ended = true;
-                        self.conn.eof();
+                        return Err(self.peer_closed());
                     }
                     self.parse(now)?;
                     if n < room {
@@ -241,6 +245,16 @@ where
             }
         }
         Ok(any)
+    }
+
+    /// What it means that the peer closed its half. HTTP/2 has no use for a half-closed connection:
+    /// whoever closes it no longer waits for anything.
+    fn peer_closed(&self) -> CloseReason {
+        if self.conn.open_streams() == 0 && !self.side.is_busy() {
+            return CloseReason::Finished;
+        }
+        let told = "the peer closed the connection with calls open";
+        CloseReason::Io(io::Error::new(io::ErrorKind::UnexpectedEof, told))
     }
 
     /// Parses every frame that is there, unless the peer is owed too much output; whether there was
@@ -376,6 +390,9 @@ where
         Poll::Ready(closing.into_reason())
     }
 }
+
+/// Nothing in it is pinned in place; the role is only a marker.
+impl<S: Side, Io: Unpin> Unpin for Driver<S, Io> {}
 
 impl<S: Side, Io> Drop for Driver<S, Io> {
     fn drop(&mut self) {

@@ -20,7 +20,10 @@ pub struct Listener {
 
 #[derive(Debug)]
 enum Kind {
-    Tcp { listener: std::net::TcpListener, options: TcpOptions },
+    Tcp {
+        listener: std::net::TcpListener,
+        options: TcpOptions,
+    },
     #[cfg(unix)]
     Unix(std::os::unix::net::UnixListener),
     Pipe(PipeListener),
@@ -65,8 +68,10 @@ impl Listener {
     #[cfg(unix)]
     pub fn unix(path: impl AsRef<Path>) -> Result<Listener, ListenError> {
         let path = path.as_ref();
-        let listener = super::unix::listen(path)
-            .map_err(|source| ListenError { address: format!("unix:{}", path.display()), source })?;
+        let listener = super::unix::listen(path).map_err(|source| ListenError {
+            address: format!("unix:{}", path.display()),
+            source,
+        })?;
         Ok(Listener { kind: Kind::Unix(listener) })
     }
 
