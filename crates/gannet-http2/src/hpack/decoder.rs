@@ -115,7 +115,7 @@ impl Decoder {
     /// `out`, which is cleared first.
     ///
     /// A list beyond the limits is not an error: the block is decoded to its end, because the table
-    /// must stay in step with the peer's, but nothing is stored from the field on that exceeds them,
+    /// must stay in step with the peer's, but from the field on that exceeds them nothing is kept,
     /// and [`FieldBlock::over_limit`] says so.
     ///
     /// # Errors

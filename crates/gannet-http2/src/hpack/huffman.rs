@@ -44,7 +44,7 @@ pub(super) fn encode_reserved(bytes: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// The most bytes that a code of `encoded_len` bytes can stand for: no symbol takes less than 5 bits.
+/// The most bytes that a code of `encoded_len` bytes can stand for: symbols take 5 bits or more.
 #[inline]
 #[must_use]
 pub const fn decoded_len_max(encoded_len: usize) -> usize {
