@@ -106,6 +106,12 @@ impl Decoder {
         self.table.size()
     }
 
+    /// The fields in the dynamic table, newest first.
+    #[cfg(test)]
+    pub(super) fn table_fields(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
+        self.table.fields()
+    }
+
     /// Decodes one whole header block (the fragments of HEADERS and CONTINUATION, joined) into
     /// `out`, which is cleared first.
     ///

@@ -89,6 +89,13 @@ impl<M: Copy + Default> DynamicTable<M> {
         Some((name, value, &entry.meta))
     }
 
+    /// All fields, newest first.
+    #[cfg(test)]
+    pub(super) fn fields(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let ages = (0..).map_while(|age| self.field(age));
+        ages.map(|(name, value, _)| (name.into(), value.into())).collect()
+    }
+
     /// Changes the bound, evicting as needed (section 4.3).
     pub(super) fn resize(&mut self, size_max: u32) {
         self.size_max = size_max;

@@ -149,6 +149,12 @@ impl Encoder {
         self.table.size()
     }
 
+    /// The fields in the dynamic table, newest first.
+    #[cfg(test)]
+    pub(super) fn table_fields(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
+        self.table.fields()
+    }
+
     /// Begins a header block, with the size updates that are due.
     #[inline]
     pub fn begin_block(&mut self, out: &mut Vec<u8>) {
