@@ -5,7 +5,10 @@ use std::time::Instant;
 
 use super::owned::Owned;
 use crate::hpack::NoClassifier;
-use crate::{Client, Config, Connection, FieldWriter, RecvBuf, Role, SendBuf, Server, StreamKey};
+use crate::{
+    Client, Config, Connection, ConnectionError, FieldWriter, RecvBuf, Role, SendBuf, Server,
+    StreamKey,
+};
 
 /// One engine and its buffers.
 pub(super) struct End<R: Role> {
@@ -29,10 +32,10 @@ impl<R: Role> End<R> {
     }
 
     /// Reads all events of what has arrived.
-    pub(super) fn read(&mut self, now: Instant) {
+    pub(super) fn read(&mut self, now: Instant) -> Result<(), ConnectionError> {
         loop {
-            let event = self.engine.next_event(now, &mut self.recv).expect("a correct peer");
-            let Some(event) = event.map(Owned::from) else { return };
+            let event = self.engine.next_event(now, &mut self.recv)?;
+            let Some(event) = event.map(Owned::from) else { return Ok(()) };
             if let Owned::Data { key, payload, .. } = &event
                 && self.release
             {
@@ -100,9 +103,9 @@ impl Duo {
                 return;
             }
             self.server.recv.extend_from_slice(&up);
-            self.server.read(self.now);
+            self.server.read(self.now).expect("a correct client");
             self.client.recv.extend_from_slice(&down);
-            self.client.read(self.now);
+            self.client.read(self.now).expect("a correct server");
         }
     }
 
