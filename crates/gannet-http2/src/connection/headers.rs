@@ -30,6 +30,9 @@ impl<R: Role> Connection<R> {
             return Err(ConnectionError::protocol("HEADERS on stream 0"));
         }
         let (fragment, depends_on) = split_headers(head, payload)?;
+        if fragment.len() > self.config.header_block_bytes_max as usize {
+            return Err(ConnectionError::calm("a header block is too large"));
+        }
         let block = BlockInFlight {
             stream_id: head.stream_id,
             end_stream: head.has(flags::END_STREAM),
@@ -166,7 +169,8 @@ impl<R: Role> Connection<R> {
         let (key, stream) = self.streams.insert(id, recv, SendHalf::Head);
         stream.content_length = head.content_length;
         stream.send_window = i64::from(self.peer.stream_window_bytes);
-        stream.recv_window = i64::from(self.stream_window_bytes);
+        stream.recv_window =
+            i64::from(self.stream_window_bytes) + i64::from(self.window_surplus_bytes);
         Ok(Step::Emit(Emit::Headers { key, end_stream: block.end_stream }))
     }
 
@@ -174,6 +178,9 @@ impl<R: Role> Connection<R> {
     fn on_gone_stream(&mut self, block: BlockInFlight) -> Result<Step, ConnectionError> {
         let id = block.stream_id;
         self.check_not_idle(id, "HEADERS on an idle stream")?;
+        if self.is_above_goaway(id) {
+            return Ok(Step::Again);
+        }
         match self.closed.find(id) {
             Some(Closed::ResetByUs) => Ok(Step::Again),
             // A client may have cancelled the stream long ago, while the response was on its way.

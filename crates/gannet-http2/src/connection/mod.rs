@@ -19,6 +19,8 @@ mod headers;
 mod lifecycle;
 mod memo;
 mod message;
+#[cfg(test)]
+mod probe;
 mod reader;
 mod role;
 mod transmit;
@@ -86,6 +88,9 @@ pub struct Connection<R: Role> {
     /// What the whole connection may send.
     send_window: i64,
     stream_window_bytes: u32,
+    /// By how much the default window exceeds ours: until our SETTINGS are acknowledged a client may go
+    /// by the default (RFC 9113 section 6.9.3).
+    window_surplus_bytes: u32,
     /// Streams with a WINDOW_UPDATE due; each at most once.
     credit_due: Vec<StreamKey>,
 
@@ -169,7 +174,7 @@ impl<R: Role> Connection<R> {
             verdict: Verdict::Malformed,
             events: VecDeque::new(),
             streams: Store::default(),
-            closed: RecentlyClosed::new(),
+            closed: RecentlyClosed::new(config.concurrent_streams_max),
             highest_peer_id: 0,
             next_local_id: if R::IS_SERVER { 2 } else { 1 },
             recv_flow: RecvFlow::new(
@@ -179,6 +184,11 @@ impl<R: Role> Connection<R> {
             bdp: Bdp::new(config.window_bytes_max),
             send_window: i64::from(frame::DEFAULT_WINDOW_BYTES),
             stream_window_bytes: config.stream_window_bytes,
+            window_surplus_bytes: if R::IS_SERVER {
+                frame::DEFAULT_WINDOW_BYTES.saturating_sub(config.stream_window_bytes)
+            } else {
+                0
+            },
             credit_due: Vec::new(),
             encoder: Encoder::new(
                 config.encoder_table_bytes_max.min(crate::hpack::TABLE_BYTES_DEFAULT),

@@ -68,6 +68,11 @@ impl RecvFlow {
         self.target
     }
 
+    #[cfg(test)]
+    pub(crate) fn unread(&self) -> i64 {
+        self.unread
+    }
+
     pub(crate) fn available(&self) -> i64 {
         self.available
     }

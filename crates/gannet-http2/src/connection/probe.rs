@@ -1,0 +1,43 @@
+//! What tests may see of a connection's private state.
+
+use super::{Connection, Role};
+use crate::StreamKey;
+use crate::stream::Stream;
+
+/// Sizes of what a connection holds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Probe {
+    pub(crate) send_window: i64,
+    pub(crate) recv_window: i64,
+    pub(crate) recv_target: i64,
+    pub(crate) unread: i64,
+    pub(crate) control_bytes: usize,
+    pub(crate) ready_bytes: usize,
+    pub(crate) replies_queued: u32,
+    pub(crate) scheduled: usize,
+    pub(crate) events: usize,
+    pub(crate) credit_due: usize,
+    pub(crate) block_bytes: usize,
+}
+
+impl<R: Role> Connection<R> {
+    pub(crate) fn probe(&self) -> Probe {
+        Probe {
+            send_window: self.send_window,
+            recv_window: self.recv_flow.available(),
+            recv_target: self.recv_flow.target(),
+            unread: self.recv_flow.unread(),
+            control_bytes: self.control.len(),
+            ready_bytes: self.ready.len(),
+            replies_queued: self.replies_queued,
+            scheduled: self.schedule.len(),
+            events: self.events.len(),
+            credit_due: self.credit_due.len(),
+            block_bytes: self.block_bytes.capacity(),
+        }
+    }
+
+    pub(crate) fn probe_stream(&self, key: StreamKey) -> Option<&Stream> {
+        self.streams.get(key)
+    }
+}
