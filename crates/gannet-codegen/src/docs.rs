@@ -11,7 +11,10 @@ use buffa_descriptor::generated::descriptor::source_code_info::Location;
 /// The comments at `location` as lines of a rustdoc comment, without the slashes; empty if there
 /// are none. Comments that stand apart before the element come first, then the one before it,
 /// then the one behind it.
-pub(crate) fn lines(location: Option<&Location>) -> Vec<String> {
+///
+/// `resolve` turns the full name of a type into a path in Rust: references in the style of Google's
+/// APIs, `[text][full.Name]`, become links where it can.
+pub(crate) fn lines(location: Option<&Location>, resolve: Resolve<'_>) -> Vec<String> {
     let Some(location) = location else { return Vec::new() };
     let comments = { location.leading_detached_comments.iter() }
         .chain(&location.leading_comments)
@@ -25,13 +28,16 @@ pub(crate) fn lines(location: Option<&Location>) -> Vec<String> {
         if !out.is_empty() {
             out.push(String::new());
         }
-        out.extend(render(comment));
+        out.extend(render(comment, resolve));
     }
     out
 }
 
+/// From the full name of a type to its path, if it is known.
+pub(crate) type Resolve<'a> = &'a dyn Fn(&str) -> Option<String>;
+
 /// One comment as lines.
-fn render(comment: &str) -> Vec<String> {
+fn render(comment: &str, resolve: Resolve<'_>) -> Vec<String> {
     let margin =
         if comment.lines().all(|line| line.is_empty() || line.starts_with(' ')) { 1 } else { 0 };
     let mut out = Vec::new();
@@ -56,9 +62,9 @@ fn render(comment: &str) -> Vec<String> {
             }
             Block::Indented => {
                 out.push(FENCE.to_owned());
-                prose(line, &mut out)
+                prose(line, resolve, &mut out)
             }
-            Block::Prose => prose(line, &mut out),
+            Block::Prose => prose(line, resolve, &mut out),
         };
     }
     match block {
@@ -82,7 +88,7 @@ enum Block {
 const FENCE: &str = "``````";
 
 /// Writes a line outside of any block, which may open one.
-fn prose(line: &str, out: &mut Vec<String>) -> Block {
+fn prose(line: &str, resolve: Resolve<'_>, out: &mut Vec<String>) -> Block {
     if let Some(code) = indented(line) {
         out.push(format!("{FENCE}text"));
         out.push(code.to_owned());
@@ -104,7 +110,7 @@ fn prose(line: &str, out: &mut Vec<String>) -> Block {
             return Block::Fenced(run.to_owned());
         }
     }
-    out.push(escape(line.trim_end()));
+    out.push(escape(line.trim_end(), resolve));
     Block::Prose
 }
 
@@ -123,7 +129,7 @@ fn indented(line: &str) -> Option<&str> {
 
 /// Prose that means in Markdown what it says: code spans and links stay, other brackets are
 /// escaped, bare addresses become links.
-fn escape(line: &str) -> String {
+fn escape(line: &str, resolve: Resolve<'_>) -> String {
     let mut out = String::with_capacity(line.len());
     let mut rest = line;
     while let Some(first) = rest.chars().next() {
@@ -133,7 +139,10 @@ fn escape(line: &str) -> String {
             '\\' => rest.chars().nth(1).map(|next| 1 + next.len_utf8()),
             _ => None,
         };
-        if let Some(len) = taken {
+        if let Some((link, len)) = reference(rest, resolve) {
+            out.push_str(&link);
+            rest = &rest[len..];
+        } else if let Some(len) = taken {
             out.push_str(&rest[..len]);
             rest = &rest[len..];
         } else if let Some(len) = address(rest) {
@@ -177,6 +186,25 @@ fn inline_link(text: &str) -> Option<usize> {
     (plain && target[end..].starts_with(')')).then_some(close + 2 + end + 1)
 }
 
+/// The link for `[text][full.Name]` or `[full.Name][]` at the start of `text`, if `resolve` knows
+/// the name, and the length of what it stands for.
+fn reference(text: &str, resolve: Resolve<'_>) -> Option<(String, usize)> {
+    let close = text.strip_prefix('[')?.find(']')? + 1;
+    let target = text[close..].strip_prefix("][")?;
+    let end = target.find(']')?;
+    let shown = &text[1..close];
+    let name = if end == 0 { shown } else { &target[..end] };
+    let plain = shown.strip_prefix('`').and_then(|s| s.strip_suffix('`')).unwrap_or(shown);
+    if plain.contains(['[', '`', '<', '>']) {
+        return None;
+    }
+    // What follows `#` in a link is not part of the path.
+    let path = resolve(name.trim_matches('`'))?.replace("r#", "");
+    // A link whose text is the path needs no target, and rustdoc says so.
+    let link = if path == plain { format!("[{shown}]") } else { format!("[{shown}]({path})") };
+    Some((link, close + 2 + end + 1))
+}
+
 /// The length of the web address that `text` starts with.
 fn address(text: &str) -> Option<usize> {
     let scheme = ["https://", "http://"].into_iter().find(|scheme| text.starts_with(scheme))?;
@@ -192,7 +220,7 @@ mod tests {
 
     #[track_caller]
     fn assert_renders(comment: &str, expected: &[&str]) {
-        assert_eq!(render(comment), expected, "{comment:?}");
+        assert_eq!(render(comment, &|_| None), expected, "{comment:?}");
     }
 
     #[test]
@@ -230,7 +258,21 @@ mod tests {
             ("\\[kept\\]", "\\[kept\\]"),
             ("[a](b c)", "\\[a\\](b c)"),
         ] {
-            assert_eq!(escape(text), expected);
+            assert_eq!(escape(text, &|_| None), expected);
+        }
+    }
+
+    #[test]
+    fn references_to_types_become_links_where_the_type_is_known() {
+        let known = |name: &str| (name == "a.type.B").then(|| "super::r#type::B".to_owned());
+        for (text, expected) in [
+            ("See [B][a.type.B].", "See [B](super::type::B)."),
+            ("See [a.type.B][].", "See [a.type.B](super::type::B)."),
+            ("See [`B`][a.type.B].", "See [`B`](super::type::B)."),
+            ("See [C][a.C].", "See \\[C\\]\\[a.C\\]."),
+            ("See [B][", "See \\[B\\]\\["),
+        ] {
+            assert_eq!(escape(text, &known), expected);
         }
     }
 
@@ -242,7 +284,7 @@ mod tests {
             trailing_comments: Some(" Behind.\n".into()),
             ..Default::default()
         };
-        assert_eq!(lines(Some(&location)), ["Apart.", "", "Before.", "", "Behind."]);
-        assert_eq!(lines(None), [""; 0]);
+        assert_eq!(lines(Some(&location), &|_| None), ["Apart.", "", "Before.", "", "Behind."]);
+        assert_eq!(lines(None, &|_| None), [""; 0]);
     }
 }

@@ -91,7 +91,7 @@ fn package(
     let mut items = parse(tokens)?;
     items.extend(messages);
     items.extend(parse(descriptor_set(sources, files))?);
-    rewrite::through_facade(&mut items);
+    rewrite::through_facade(&mut items, layout::depth(scope.package));
     Ok(Package {
         name: scope.package.to_owned(),
         sources: sources.iter().map(|file| plan::name(file).to_owned()).collect(),

@@ -47,13 +47,18 @@ pub(crate) fn render(packages: Vec<Package>, layout: &Layout) -> Vec<GeneratedFi
 
 /// The names of the modules that the packages directly below `package` are in.
 pub(crate) fn child_modules(package: &str, all: &[String]) -> Vec<String> {
-    let depth = segments(package).count();
+    let depth = depth(package);
     let mut children: Vec<String> = { all.iter() }
         .filter(|other| segments(other).take(depth).eq(segments(package)))
         .filter_map(|other| segments(other).nth(depth).map(escape_mod_ident))
         .collect();
     children.dedup();
     children
+}
+
+/// How far below the root of the generated modules `package`'s module is.
+pub(crate) fn depth(package: &str) -> usize {
+    segments(package).count()
 }
 
 /// The name of `package`'s module, as an identifier; empty for the root.

@@ -9,6 +9,10 @@ pub(crate) fn to_allow(name: &str, items: &[Item]) -> Vec<&'static str> {
     let text = quote!(#(#items)*).to_string();
     let found = |&&(mark, _): &&(&str, _)| text.contains(mark);
     allow.extend(BY_TEXT.iter().filter(found).map(|(_, lint)| lint));
+    if text.split("# [doc = \"").skip(1).any(is_list_item) {
+        // Lists in comments are indented as their authors like it.
+        allow.extend(["clippy::doc_lazy_continuation", "clippy::doc_overindented_list_items"]);
+    }
     visit(name, items, &mut allow);
     allow.sort_unstable();
     allow.dedup();
@@ -23,10 +27,23 @@ const BY_TEXT: &[(&str, &str)] = &[
     ("# [deprecated]", "deprecated"),
     // Types in other modules are named by paths that are right wherever they are written.
     ("super ::", "unused_qualifications"),
+    // The message generator gives links their targets even where the text is enough.
+    ("](super::", "rustdoc::redundant_explicit_links"),
     ("pub mod view {", "elided_lifetimes_in_paths"),
     ("impl :: core :: default :: Default for", "clippy::derivable_impls"),
     ("match tag . field_number () { _ =>", "clippy::match_single_binding"),
 ];
+
+/// Whether a line of documentation starts an item of a list.
+fn is_list_item(line: &str) -> bool {
+    let line = line.trim_start();
+    let number = line.trim_start_matches(|c: char| c.is_ascii_digit());
+    let mark = match line.len() - number.len() {
+        0 => ["- ", "* ", "+ "].as_slice(),
+        _ => [". ", ") "].as_slice(),
+    };
+    mark.iter().any(|mark| number.starts_with(mark))
+}
 
 /// Finds names that lints have opinions on, which are the proto files' to choose.
 fn visit(module: &str, items: &[Item], allow: &mut Vec<&'static str>) {

@@ -3,14 +3,15 @@
 //! `::buffa::Message` becomes `::gannet::buffa::Message`, so that users need one dependency. It is
 //! done on the syntax tree: only a path that starts with `::` and one of the crates' names is
 //! touched. Macro arguments are not part of the tree and are rewritten as tokens. Text in
-//! comments and strings is not touched, but for the message generator's own links to its runtime.
+//! comments and strings is not touched, but for links that the message generator makes: those to
+//! its runtime, and those that assume the packages' modules to be at the root of the crate.
 
 use proc_macro2::{Group, Ident, Punct, Spacing, Span, TokenStream, TokenTree};
 use syn::token::PathSep;
 use syn::visit_mut::{self, VisitMut};
 use syn::{
-    Attribute, Expr, ExprLit, ExprPath, ExprStruct, Item, ItemUse, Lit, LitStr, Macro, Meta,
-    PatStruct, PatTupleStruct, Path, PathSegment, QSelf, TypePath, UsePath, UseTree,
+    Attribute, Expr, ExprLit, ExprPath, ExprStruct, Item, ItemMod, ItemUse, Lit, LitStr, Macro,
+    Meta, PatStruct, PatTupleStruct, Path, PathSegment, QSelf, TypePath, UsePath, UseTree,
 };
 
 /// The crates that the facade re-exports under their own names.
@@ -19,14 +20,17 @@ const CRATES: &[&str] = &["buffa", "buffa_types", "buffa_descriptor"];
 /// The facade.
 const FACADE: &str = "gannet";
 
-/// Sends every path in `items` that starts at one of [`CRATES`] through [`FACADE`].
-pub(crate) fn through_facade(items: &mut [Item]) {
+/// Sends every path in `items`, which are in a module `depth` levels below the root of the
+/// generated modules, that starts at one of [`CRATES`] through [`FACADE`].
+pub(crate) fn through_facade(items: &mut [Item], depth: usize) {
     for item in items {
-        ThroughFacade.visit_item_mut(item);
+        ThroughFacade { depth }.visit_item_mut(item);
     }
 }
 
-struct ThroughFacade;
+struct ThroughFacade {
+    depth: usize,
+}
 
 impl VisitMut for ThroughFacade {
     fn visit_path_mut(&mut self, path: &mut Path) {
@@ -66,6 +70,14 @@ impl VisitMut for ThroughFacade {
         of.path.leading_colon = of.path.leading_colon.or(aside);
     }
 
+    fn visit_item_mod_mut(&mut self, item: &mut ItemMod) {
+        // What a module says of itself from outside is in the scope outside.
+        item.attrs.iter_mut().for_each(|attribute| self.visit_attribute_mut(attribute));
+        if let Some((_, items)) = &mut item.content {
+            through_facade(items, self.depth + 1);
+        }
+    }
+
     fn visit_item_use_mut(&mut self, item: &mut ItemUse) {
         visit_mut::visit_item_use_mut(self, item);
         let UseTree::Path(path) = &item.tree else { return };
@@ -90,7 +102,7 @@ impl VisitMut for ThroughFacade {
                 list.tokens = tokens_through_facade(std::mem::take(&mut list.tokens));
             }
             Meta::NameValue(pair) if pair.path.is_ident("doc") => {
-                link_through_facade(&mut pair.value)
+                relink(&mut pair.value, self.depth)
             }
             _ => {}
         }
@@ -106,14 +118,30 @@ impl VisitMut for ThroughFacade {
 
 /// Links in documentation that the message generator writes. In text from proto files no bracket
 /// that could open such a link is left unescaped.
-fn link_through_facade(doc: &mut Expr) {
+fn relink(doc: &mut Expr, depth: usize) {
     let Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) = doc else { return };
     let old = text.value();
-    if old.contains("[`::buffa") && !old.contains("\\[`::buffa") {
-        let new = old.replace("[`::buffa", &format!("[`::{FACADE}::buffa"));
+    let mut new = old.clone();
+    if !old.contains("\\[`::buffa") {
+        new = new.replace("[`::buffa", &format!("[`::{FACADE}::buffa"));
+    }
+    if let Some((before, rest)) = new.split_once(ROOT_LINK) {
+        let up = if depth == 0 { "self::".to_owned() } else { "super::".repeat(depth) };
+        let mut relinked = before.to_owned();
+        for link in rest.split(ROOT_LINK) {
+            // What follows `#` in a link is not part of the path.
+            let (path, rest) = link.split_once(')').unwrap_or((link, ""));
+            relinked.push_str(&format!("]({up}{}){rest}", path.replace("r#", "")));
+        }
+        new = relinked;
+    }
+    if new != old {
         *text = LitStr::new(&new, text.span());
     }
 }
+
+/// How a link to a type in another module starts, for the message generator.
+const ROOT_LINK: &str = "](crate::";
 
 fn starts_at_crate(path: &Path) -> bool {
     let first = path.segments.first();
@@ -200,7 +228,7 @@ mod tests {
     #[track_caller]
     fn assert_rewrites(from: &str, to: &str) {
         let mut file = syn::parse_file(from).unwrap();
-        through_facade(&mut file.items);
+        through_facade(&mut file.items, 1);
         let expected = syn::parse_file(to).unwrap();
         assert_eq!(file.to_token_stream().to_string(), expected.to_token_stream().to_string());
     }
@@ -247,6 +275,11 @@ mod tests {
         assert_rewrites(
             "/// Above [`::buffa::MAX`].\nstruct S;",
             "/// Above [`::gannet::buffa::MAX`].\nstruct S;",
+        );
+        assert_rewrites(
+            "/// A [b](crate::c::r#type::D) and [e](crate::f).\nmod m {\n/// [b](crate::c)\nstruct S; }",
+            "/// A [b](super::c::type::D) and [e](super::f).\n\
+             mod m {\n/// [b](super::super::c)\nstruct S; }",
         );
         let escaped = "/// Above \\[`::buffa::MAX`\\].\nstruct S;";
         assert_rewrites(escaped, escaped);

@@ -39,6 +39,16 @@ pub(crate) fn generate(
     Ok(tokens)
 }
 
+impl Scope<'_> {
+    /// The comments on the element of `file` at `at`.
+    fn docs(&self, file: &FileDescriptorProto, at: &[i32]) -> Vec<String> {
+        docs::lines(locate::location(file, at), &|name| {
+            let full_name = format!(".{}", name.trim_start_matches('.'));
+            self.context.rust_type_relative(&full_name, self.package, 0)
+        })
+    }
+}
+
 struct Service {
     names: ServiceNames,
     /// `package.Service`
@@ -92,7 +102,7 @@ impl Service {
         let options = descriptor.options.as_option();
         Ok(Self {
             names: ServiceNames::choose(name, &mut scope.taken),
-            docs: docs::lines(locate::location(file, at)),
+            docs: scope.docs(file, at),
             deprecated: options.is_some_and(|options| options.deprecated.unwrap_or_default()),
             full_name,
             methods,
@@ -266,7 +276,7 @@ impl Method {
                 Some(IdempotencyLevel::IDEMPOTENT) => Some(quote!(Idempotent)),
                 Some(IdempotencyLevel::IDEMPOTENCY_UNKNOWN) | None => None,
             },
-            docs: docs::lines(locate::location(file, at)),
+            docs: scope.docs(file, at),
             deprecated: options.is_some_and(|options| options.deprecated.unwrap_or_default()),
         })
     }
