@@ -12,8 +12,10 @@ pub(crate) type Result<T = ()> = std::result::Result<T, String>;
 
 /// The workspace's root folder.
 pub(crate) fn root() -> PathBuf {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-    manifest.parent().unwrap_or(manifest).to_path_buf()
+    // `cargo run` says it again at run time: two checkouts may share one build of this program.
+    let manifest = std::env::var_os("CARGO_MANIFEST_DIR");
+    let manifest = manifest.map_or(env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
+    manifest.parent().map_or(manifest.clone(), Path::to_path_buf)
 }
 
 /// `cargo` of the toolchain that runs this program, in the workspace's root.

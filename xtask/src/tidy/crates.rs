@@ -91,9 +91,11 @@ pub(super) fn check(root: &Path, files: &[Source]) -> Result<Vec<Finding>> {
     Ok(findings)
 }
 
-/// Manifests of the workspace's members; `bench` and `fuzz` are workspaces of their own.
+/// Manifests of the workspace's members; `bench` and `fuzz` are workspaces of their own, and what
+/// is under `tests/` is test data.
 fn is_member(path: &str) -> bool {
-    let outside = path.starts_with("bench/") || path.starts_with("fuzz/");
+    let outside = ["bench/", "fuzz/"].iter().any(|folder| path.starts_with(folder));
+    let outside = outside || path.contains("/tests/");
     path.ends_with("/Cargo.toml") && !outside
 }
 
@@ -279,6 +281,8 @@ mod tests {
         let found = advice("crates/gannet-core/Cargo.toml", "[package]\nname = \"gannet-core\"");
         assert_eq!(found, ["1: add `[lints]` with `workspace = true`"]);
         assert!(advice("bench/x/Cargo.toml", "[package]\nname = \"x\"").is_empty());
+        let fixture = "crates/gannet-codegen/tests/fixture/Cargo.toml";
+        assert!(advice(fixture, "[package]\nname = \"x\"").is_empty());
     }
 
     #[test]
