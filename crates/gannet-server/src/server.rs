@@ -54,6 +54,7 @@ impl Server {
         }
     }
 
+    #[allow(clippy::should_implement_trait)] // The name users know; it takes no second server.
     /// Adds a service. Of two services with the same name the later one answers.
     pub fn add(mut self, service: impl Service) -> Server {
         self.services.push(Arc::new(service));
