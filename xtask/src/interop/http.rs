@@ -70,13 +70,14 @@ pub(super) fn run(request: Request, tools: &Tools, port: u16, limit: Duration) -
                 .has("grpc-status: 0")?;
             reply.body_is(&framed(&reply_message()))
         }
+        // Refusals are asked for without a body: a server may refuse before it has read one, and
+        // reset the stream, and then curl may not show what was answered.
         Request::CurlUnknownMethod => {
-            let reply = curl("application/grpc", &at("/grpctest.Grpctest/Nothing"), &post)?;
+            let path = at("/grpctest.Grpctest/Nothing");
+            let reply = curl("application/grpc", &path, &["--request", "POST"])?;
             reply.has("HTTP/2 200")?.has("grpc-status: 12")?.body_is(b"")
         }
         Request::CurlContentType => {
-            // Without a body: a server may refuse before it has read one, and reset the stream,
-            // and then curl may not show what was answered.
             let reply = curl("text/plain", &at(HELLO_PATH), &["--request", "POST"])?;
             reply.has("HTTP/2 415").map(|_| Note::new())
         }
