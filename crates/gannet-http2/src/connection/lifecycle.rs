@@ -159,6 +159,7 @@ impl<R: Role> Connection<R> {
             let Some(stream) = self.streams.get_mut(key) else { continue };
             stream.recv = RecvHalf::Ended;
             stream.send = SendHalf::Ended;
+            stream.scheduled = false;
             stream.queue.clear();
             if !stream.held {
                 self.streams.remove(key);

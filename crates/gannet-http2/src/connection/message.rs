@@ -51,10 +51,10 @@ fn request_head(fields: &FieldBlock) -> Result<RequestHead, Malformed> {
         list.field(&field)?;
         match field.kind {
             FieldKind::Method => connect = field.value == b"CONNECT",
-            FieldKind::Path if !field.tag.is_elided() => {
-                if !matches!(field.value.first(), Some(b'/' | b'*')) {
-                    return Err(Malformed);
-                }
+            FieldKind::Path
+                if !field.tag.is_elided() && !matches!(field.value.first(), Some(b'/' | b'*')) =>
+            {
+                return Err(Malformed);
             }
             FieldKind::Authority if field.value.contains(&b'@') => return Err(Malformed),
             FieldKind::Status | FieldKind::Protocol => return Err(Malformed),

@@ -300,7 +300,8 @@ impl<R: Role> Connection<R> {
             (setting_id::MAX_FRAME_SIZE, config.frame_bytes_max),
             (setting_id::MAX_HEADER_LIST_SIZE, config.header_limits.header_list_bytes_max),
         ];
-        let out = self.ready.tail();
+        // Control frames go out first, and this must come before any of them.
+        let out = &mut self.control;
         if R::IS_SERVER {
             settings.push((setting_id::MAX_CONCURRENT_STREAMS, config.concurrent_streams_max));
         } else {

@@ -73,6 +73,11 @@ impl RecvFlow {
         self.unread
     }
 
+    #[cfg(test)]
+    pub(crate) fn unread_max(&self) -> i64 {
+        self.unread_max
+    }
+
     pub(crate) fn available(&self) -> i64 {
         self.available
     }

@@ -98,6 +98,12 @@ impl Store {
         })
     }
 
+    /// Slots, and how many of them are free.
+    #[cfg(test)]
+    pub(crate) fn slots(&self) -> (usize, usize) {
+        (self.slots.len(), self.free.len())
+    }
+
     /// All streams.
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Stream> + '_ {
         self.slots.iter_mut().filter(|slot| slot.live).map(|slot| &mut slot.stream)

@@ -2,11 +2,11 @@
 
 use bytes::Bytes;
 
-use super::duo::{Duo, response, trailers};
+use super::duo::{Duo, request, response, trailers};
 use super::owned::Owned;
 use super::script::{Frame, Script, data, rst_stream, settings, window_update};
-use crate::frame::{Kind, flags, setting_id};
-use crate::{Config, Reason, Server};
+use crate::frame::{Kind, PREFACE, flags, setting_id};
+use crate::{Client, Config, Reason, Server};
 
 fn server_with_client_window(bytes: u32) -> Script<Server> {
     let mut script = Script::server(Config::default());
@@ -61,6 +61,23 @@ fn streams_that_wait_and_go_leave_nothing_behind() {
     assert_eq!(script.end.engine.open_streams(), 0);
     let left = script.end.engine.probe().scheduled;
     assert!(left <= 64, "{left}");
+}
+
+#[test]
+fn nothing_goes_before_the_preface() {
+    let mut script: Script<Client> = Script::start(Config::default());
+    script.end.engine.ping([1; 8]);
+    script.end.engine.open(true, request).expect("may open");
+    script.end.engine.goaway(Reason::NO_ERROR, b"");
+    let bytes = script.end.transmit(script.now);
+    assert!(bytes.starts_with(PREFACE));
+    assert_eq!(bytes[PREFACE.len() + 3], Kind::SETTINGS);
+
+    let mut script: Script<Server> = Script::start(Config::default());
+    script.end.engine.drain(script.now);
+    script.transmit();
+    let kinds: Vec<u8> = script.take_replies().iter().map(|frame| frame.kind).collect();
+    assert_eq!(kinds, [Kind::SETTINGS, Kind::WINDOW_UPDATE, Kind::GOAWAY, Kind::PING]);
 }
 
 #[test]
