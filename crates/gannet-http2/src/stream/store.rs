@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-use super::{Stream, StreamKey};
+use super::{RecvHalf, SendHalf, Stream, StreamKey};
 
 /// All live streams of a connection.
 #[derive(Debug, Default)]
@@ -23,28 +23,30 @@ struct Slot {
 }
 
 impl Store {
-    /// Adds a stream and returns its key.
-    pub(crate) fn insert(&mut self, mut stream: Stream) -> StreamKey {
-        let id = stream.id;
+    /// Adds a stream, in a recycled slot if there is one.
+    #[inline]
+    pub(crate) fn insert(
+        &mut self,
+        id: u32,
+        recv: RecvHalf,
+        send: SendHalf,
+    ) -> (StreamKey, &mut Stream) {
         let index = match self.free.pop() {
-            Some(index) => {
-                let slot = &mut self.slots[index as usize];
-                // The queue's storage stays with the slot.
-                std::mem::swap(&mut stream.queue, &mut slot.stream.queue);
-                slot.stream = stream;
-                slot.live = true;
-                index
-            }
+            Some(index) => index,
             None => {
                 let index = u32::try_from(self.slots.len()).expect("below the stream limits");
+                let stream = Stream::new(id, recv, send);
                 self.slots.push(Slot { generation: 0, live: true, stream });
                 index
             }
         };
         self.by_id.insert(id, index);
-        let key = StreamKey { index, generation: self.slots[index as usize].generation };
+        let slot = &mut self.slots[index as usize];
+        slot.live = true;
+        slot.stream.restart(id, recv, send);
+        let key = StreamKey { index, generation: slot.generation };
         self.last = Some((id, key));
-        key
+        (key, &mut slot.stream)
     }
 
     /// Takes a stream out; its key is stale from here on.
@@ -96,6 +98,12 @@ impl Store {
         })
     }
 
+    /// Slots, and how many of them are free.
+    #[cfg(test)]
+    pub(crate) fn slots(&self) -> (usize, usize) {
+        (self.slots.len(), self.free.len())
+    }
+
     /// All streams.
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Stream> + '_ {
         self.slots.iter_mut().filter(|slot| slot.live).map(|slot| &mut slot.stream)
@@ -126,18 +134,17 @@ impl Hasher for IdHasher {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stream::{RecvHalf, SendHalf};
 
-    fn stream(id: u32) -> Stream {
-        Stream::new(id, RecvHalf::Body, SendHalf::Head)
+    fn open(store: &mut Store, id: u32) -> StreamKey {
+        store.insert(id, RecvHalf::Body, SendHalf::Head).0
     }
 
     #[test]
     fn a_stale_key_never_names_another_stream() {
         let mut store = Store::default();
-        let first = store.insert(stream(1));
+        let first = open(&mut store, 1);
         store.remove(first);
-        let second = store.insert(stream(3));
+        let second = open(&mut store, 3);
         assert_eq!(first.index(), second.index());
         assert!(store.get(first).is_none());
         assert_eq!(store.get(second).map(|s| s.id), Some(3));
