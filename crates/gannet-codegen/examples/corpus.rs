@@ -6,10 +6,10 @@
 //! ```
 //!
 //! Every proto file below each INCLUDE (below its FOLDER, if one is named) is compiled, with all
-//! INCLUDEs to look for imports in; or descriptors are read from encoded SETs. A crate with the generated modules is written to OUT and
-//! compiled there against the facade in DIR, by default the stand-in that the tests use. Exits
-//! with 1 if anything fails or warns. The well-known types are left out: they come with the
-//! runtime.
+//! INCLUDEs to look for imports in; or descriptors are read from encoded SETs. A crate with the
+//! generated modules is written to OUT and compiled there against the facade in DIR, by default
+//! the stand-in that the tests use. Exits with 1 if anything fails or warns. The well-known types
+//! are left out: they come with the runtime.
 
 #[path = "../tests/support/mod.rs"]
 mod support;
