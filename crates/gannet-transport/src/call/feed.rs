@@ -168,11 +168,13 @@ impl Feed {
         self.reader = MessageReader::new(0);
     }
 
-    /// How many bytes of receive credit to give back to the peer now. To be called after data came,
-    /// and when the call touches.
+    /// How many bytes of receive credit to give back to the peer now. To be called after
+    /// [`flush`](Self::flush) when data came, and when the call touches.
     pub fn credit(&mut self, shared: &CallShared) -> usize {
         let mut target = self.target(shared);
-        if target != self.received || !self.pending.is_empty() {
+        let partial_withheld = self.received != self.completed && target != self.received;
+        if partial_withheld || !self.pending.is_empty() {
+            // Nothing else would tell when the application has caught up.
             shared.set_attention(true);
             self.flush(shared);
             target = self.target(shared);

@@ -234,6 +234,11 @@ pub struct ListenError {
 }
 
 impl ListenError {
+    /// An error for `address`.
+    pub fn new(address: impl Into<String>, source: io::Error) -> ListenError {
+        ListenError { address: address.into(), source }
+    }
+
     /// The address as it was given.
     pub fn address(&self) -> &str {
         &self.address
