@@ -155,10 +155,7 @@ fn addresses_endpoint(
     Ok((Endpoint::Addresses(addresses), authority))
 }
 
-fn host_port_endpoint(
-    text: &str,
-    port_default: Option<u16>,
-) -> Result<(Endpoint, String), String> {
+fn host_port_endpoint(text: &str, port_default: Option<u16>) -> Result<(Endpoint, String), String> {
     let (host, port) = split_host_port(text)?;
     let port = match (port, port_default) {
         (Some(port), _) => port,

@@ -23,8 +23,8 @@ mod stream;
 
 use gannet_core::Result;
 
-use crate::target::TargetError;
 use crate::Channel;
+use crate::target::TargetError;
 pub(crate) use background::Background;
 pub(crate) use park::wait;
 pub use stream::{Inbound, Outbound, Reply};

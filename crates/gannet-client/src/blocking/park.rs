@@ -16,10 +16,7 @@ use crate::Channel;
 /// # Errors
 /// What the future returns; INTERNAL where the thread must not block, or no background thread can
 /// be started.
-pub(crate) fn wait<T>(
-    channel: &Channel,
-    future: impl Future<Output = Result<T>>,
-) -> Result<T> {
+pub(crate) fn wait<T>(channel: &Channel, future: impl Future<Output = Result<T>>) -> Result<T> {
     let surroundings = Handle::try_current().ok().map(|runtime| runtime.runtime_flavor());
     let background = channel.shared().background()?.runtime().clone();
     let run = || {

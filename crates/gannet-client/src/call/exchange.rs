@@ -62,10 +62,6 @@ impl<'a> Exchange<'a> {
         Exchange { channel, state }
     }
 
-    pub(crate) fn channel(&self) -> &'a Channel {
-        self.channel
-    }
-
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Made, Status>> {
         loop {
             match std::mem::replace(&mut self.state, State::Done) {

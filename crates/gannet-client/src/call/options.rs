@@ -1,5 +1,6 @@
 //! What every call can be told before it is made.
 
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use gannet_core::{Metadata, MethodCodec, MethodDescriptor, Status};
@@ -8,7 +9,6 @@ use super::request::{Body, Request};
 use crate::Channel;
 
 /// A call that is being put together.
-#[derive(Debug)]
 pub(crate) struct Options<'a, Req, Resp> {
     pub(crate) channel: &'a Channel,
     pub(crate) codec: MethodCodec<Req, Resp>,
@@ -124,6 +124,19 @@ impl<'a, Req, Resp> Options<'a, Req, Resp> {
     #[cold]
     fn fail(&mut self, error: Status) {
         self.error.get_or_insert(error);
+    }
+}
+
+impl<Req, Resp> fmt::Debug for Options<'_, Req, Resp> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("channel", &self.channel)
+            .field("method", &self.method.path)
+            .field("timeout", &self.timeout)
+            .field("deadline", &self.deadline)
+            .field("metadata", &self.metadata)
+            .field("wait_for_ready", &self.wait_for_ready)
+            .finish_non_exhaustive()
     }
 }
 

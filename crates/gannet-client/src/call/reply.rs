@@ -37,12 +37,7 @@ impl<T> Reply<T> {
     /// Nothing is lost when the future is dropped.
     pub async fn headers(&mut self) -> Result<&Metadata> {
         if self.headers.is_none() {
-            let headers = poll_fn(|cx| match ready!(self.source.poll_piece(cx)) {
-                Piece::Headers(headers) => Poll::Ready(Ok(headers.clone())),
-                Piece::Message(_) | Piece::End(Ok(_)) => Poll::Ready(Ok(Metadata::new())),
-                Piece::End(Err(status)) => Poll::Ready(Err(status.clone())),
-            });
-            self.headers = Some(headers.await?);
+            self.headers = poll_fn(|cx| self.source.poll_headers(cx)).await?;
         }
         Ok(self.headers.get_or_insert_default())
     }

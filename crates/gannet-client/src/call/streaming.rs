@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use gannet_core::{MethodCodec, Metadata, Result, Status};
+use gannet_core::{Metadata, MethodCodec, Result, Status};
 use gannet_transport::{CallShared, Inbound, Outbound, Source};
 
 use super::exchange::{Exchange, Made};

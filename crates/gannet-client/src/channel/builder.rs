@@ -130,7 +130,8 @@ impl ChannelBuilder {
             Some(application) => format!("{application} {USER_AGENT}"),
             None => USER_AGENT.to_owned(),
         };
-        if !user_agent.bytes().all(|byte| matches!(byte, 0x20..=0x7e)) || user_agent.starts_with(' ')
+        if !user_agent.bytes().all(|byte| matches!(byte, 0x20..=0x7e))
+            || user_agent.starts_with(' ')
         {
             let problem = format!("the user agent {user_agent:?} is not printable ASCII");
             return Err(TargetError::new(&self.target, problem));

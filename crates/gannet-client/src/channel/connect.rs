@@ -69,8 +69,7 @@ impl Connecting {
         let (stream, address) = dial(&self.config).await?;
         let http2 = self.config.http2.clone();
         let mut conn = Connection::<Client>::new(http2, Arc::new(Classifier), now());
-        let constants =
-            Constants::new(&mut conn, &self.config.authority, &self.config.user_agent);
+        let constants = Constants::new(&mut conn, &self.config.authority, &self.config.user_agent);
         let unproven = Unproven::new(Link::new(address));
         let (tell, told) = oneshot::channel();
         let link = &unproven.link;

@@ -5,7 +5,7 @@
 
 use std::time::Instant;
 
-use gannet_core::{MethodDescriptor, Metadata, names, timeout};
+use gannet_core::{Metadata, MethodDescriptor, names, timeout};
 use gannet_http2::hpack::CachedField;
 use gannet_http2::{Client, Connection, FieldWriter};
 use gannet_transport::fields::write_metadata;

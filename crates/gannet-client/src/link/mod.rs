@@ -50,11 +50,7 @@ pub(crate) enum LinkCommand {
 
 impl Link {
     pub(crate) fn new(address: String) -> Arc<Link> {
-        Arc::new(Link {
-            queue: Arc::new(Queue::new()),
-            address,
-            retired: AtomicBool::new(false),
-        })
+        Arc::new(Link { queue: Arc::new(Queue::new()), address, retired: AtomicBool::new(false) })
     }
 
     pub(crate) fn queue(&self) -> &Arc<Queue<LinkCommand>> {

@@ -123,7 +123,8 @@ mod tests {
         for (name, value) in fields {
             let (name, value) = (name.as_bytes(), value.as_bytes());
             let tag = Classifier.classify(name, value);
-            let (kept_name, kept_value) = if tag.is_elided() { (&b""[..], &b""[..]) } else { (name, value) };
+            let (kept_name, kept_value) =
+                if tag.is_elided() { (&b""[..], &b""[..]) } else { (name, value) };
             block.push(FieldKind::of(name, value), tag, kept_name, kept_value);
         }
         block
@@ -137,8 +138,7 @@ mod tests {
     #[test]
     fn a_good_head() {
         for content_type in ["application/grpc", "application/grpc+proto", "application/grpc;a=b"] {
-            let block =
-                block(&[(":status", "200"), ("content-type", content_type), ("x-a", "1")]);
+            let block = block(&[(":status", "200"), ("content-type", content_type), ("x-a", "1")]);
             ResponseHead::read(&block).check(&block).unwrap();
             assert_eq!(read_metadata(&block).len(), 1);
         }

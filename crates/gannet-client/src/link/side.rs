@@ -164,9 +164,8 @@ impl ClientSide {
         let stale = self.waiting.len().saturating_sub(self.waiting_live);
         if stale > STALE_WAITING_MIN && stale > self.waiting_live {
             let calls = &mut self.calls;
-            self.waiting.retain(|key| {
-                calls.get_mut(*key).is_some_and(|call| call.phase == Phase::Waiting)
-            });
+            self.waiting
+                .retain(|key| calls.get_mut(*key).is_some_and(|call| call.phase == Phase::Waiting));
         }
     }
 

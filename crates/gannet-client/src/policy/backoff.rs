@@ -176,7 +176,8 @@ mod tests {
         }
         // 1.6 to the power of 7 is the first above 20.
         assert!(timeout(&mut backoff) > Duration::from_secs(26));
-        let config = BackoffConfig { connect_timeout: Duration::from_secs(30), ..Default::default() };
+        let config =
+            BackoffConfig { connect_timeout: Duration::from_secs(30), ..Default::default() };
         assert_eq!(timeout(&mut Backoff::new(config)), Duration::from_secs(30));
     }
 
