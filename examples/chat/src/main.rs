@@ -87,7 +87,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 async fn serve(listener: Listener) -> Result<(), Box<dyn std::error::Error>> {
-    println!("the room is open at {}", listener.local_addr().map(|a| a.to_string()).unwrap_or_default());
+    println!(
+        "the room is open at {}",
+        listener.local_addr().map(|a| a.to_string()).unwrap_or_default()
+    );
     let lounge = Lounge { lines: broadcast::channel(BACKLOG_LINES_MAX).0 };
     let ctrl_c = async {
         let _ = tokio::signal::ctrl_c().await;

@@ -1,5 +1,5 @@
-//! The server against a raw client built on the engine's client role: whatever a client may do, also
-//! what a correct gRPC client never does. Time is paused where it matters.
+//! The server against a raw client built on the engine's client role: whatever a client may do,
+//! also what a correct gRPC client never does. Time is paused where it matters.
 
 mod calls;
 mod client;

@@ -71,7 +71,8 @@ pub struct CallShared {
 
 /// For the connection's task.
 impl CallShared {
-    /// State of a call that sends its commands to `queue`. `place` is where the side finds the call.
+    /// State of a call that sends its commands to `queue`. `place` is where the side finds the
+    /// call.
     pub fn new(queue: Arc<dyn CallQueue>, place: u32) -> Arc<CallShared> {
         Arc::new(CallShared {
             queue,
@@ -229,8 +230,8 @@ impl CallShared {
         (in_flight < SEND_QUEUE_BYTES_MAX).then_some(Ok(()))
     }
 
-    /// Accounts for a message that the application took; `unrung` counts what the connection was not
-    /// told of yet.
+    /// Accounts for a message that the application took; `unrung` counts what the connection was
+    /// not told of yet.
     pub(super) fn take(self: &Arc<Self>, bytes: usize, unrung: &mut usize) {
         self.taken.fetch_add(bytes, Ordering::SeqCst);
         *unrung += bytes;

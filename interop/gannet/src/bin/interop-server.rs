@@ -25,9 +25,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args = Args::parse();
     let listener = Listener::tcp(args.addr.as_str())?;
     println!("listening on {}", args.addr);
-    let server = Server::new()
-        .add(pb::EchoServer::new(Echo::default()))
-        .add(GrpctestServer::new(Hello));
+    let server =
+        Server::new().add(pb::EchoServer::new(Echo::default())).add(GrpctestServer::new(Hello));
     Ok(server.serve(listener).await?)
 }
 

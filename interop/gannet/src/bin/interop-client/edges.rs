@@ -9,7 +9,8 @@ use tokio::task::JoinSet;
 
 use crate::{Bidi, Client, Outcome, TIMEOUT, check, expect_status, payload, with_status};
 
-const SPECIAL: &str = "\t\ntest with whitespace\r\nand Unicode BMP \u{263a} and non-BMP \u{1f608}\t\n";
+const SPECIAL: &str =
+    "\t\ntest with whitespace\r\nand Unicode BMP \u{263a} and non-BMP \u{1f608}\t\n";
 
 pub(crate) async fn status_codes(client: &Client) -> Outcome {
     for code in 1..=16 {
