@@ -7,7 +7,7 @@
 //! }
 //! ```
 //!
-//! ```ignore
+//! ```text
 //! // src/lib.rs: one module per proto package, such as `greet`
 //! include!(concat!(env!("OUT_DIR"), "/gannet.rs"));
 //! ```
@@ -116,22 +116,20 @@ impl Builder {
     /// build script.
     pub fn compile(self, files: &[impl AsRef<Path>]) -> Result<(), Error> {
         let Self { mut source, mut options, out_dir, file_name } = self;
-        let out_dir = match out_dir.or_else(|| env::var_os("OUT_DIR").map(PathBuf::from)) {
-            Some(out_dir) => out_dir,
-            None => {
-                return Err(Error::other(
-                    "OUT_DIR is not set: call this from a build script, or choose a folder",
-                ));
-            }
+        let Some(out_dir) = out_dir.or_else(|| env::var_os("OUT_DIR").map(PathBuf::from)) else {
+            return Err(Error::other(
+                "OUT_DIR is not set: call this from a build script, or choose a folder",
+            ));
         };
         for file in files {
             source = source.file(file.as_ref());
         }
         let compiled = source.compile()?;
-        options.files = compiled.files;
         options.layout = Layout::Single { file_name };
-        let generated = gannet_codegen::generate(&compiled.descriptors, &options)?;
-        gannet_codegen::write(&out_dir, &generated.files)?;
+        let generated = compiled.generate(&options)?;
+        for file in &generated.files {
+            gannet_codegen::write_file(&out_dir, file)?;
+        }
         for path in &compiled.read {
             tell_cargo("rerun-if-changed", &path.display().to_string());
         }
@@ -145,4 +143,51 @@ impl Builder {
 /// One line of standard output, which is what cargo reads. There is nothing to do if it is closed.
 fn tell_cargo(key: &str, value: &str) {
     let _ = writeln!(io::stdout(), "cargo::{key}={}", value.replace('\n', " "));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    const PROTO: &str = "syntax = \"proto3\";\npackage greet;\nmessage Name { string name = 1; }\n\
+        service Greeter { rpc Greet(Name) returns (Name); }\n";
+
+    #[test]
+    fn one_file_holds_everything() {
+        let dir = tempfile::tempdir().unwrap();
+        let proto = dir.path().join("greet.proto");
+        fs::write(&proto, PROTO).unwrap();
+        let out = dir.path().join("out");
+        configure().out_dir(&out).compile(&[&proto]).unwrap();
+        let text = fs::read_to_string(out.join("gannet.rs")).unwrap();
+        for item in ["pub mod greet {", "trait Greeter", "struct GreeterClient", "struct Name"] {
+            assert!(text.contains(item), "{item}");
+        }
+
+        configure()
+            .include(dir.path())
+            .server(false)
+            .client(false)
+            .extern_path(".other", "::other")
+            .views(true)
+            .out_dir(&out)
+            .file_name("messages.rs")
+            .compile(&["greet.proto"])
+            .unwrap();
+        let text = fs::read_to_string(out.join("messages.rs")).unwrap();
+        assert!(text.contains("NameView") && !text.contains("trait Greeter"));
+        // Another script's file, which this one leaves alone.
+        assert!(out.join("gannet.rs").exists());
+    }
+
+    #[test]
+    fn errors_read_well_when_main_returns_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let proto = dir.path().join("bad.proto");
+        fs::write(&proto, "syntax = \"proto3\";\nmessage {}\n").unwrap();
+        let error = configure().out_dir(dir.path()).compile(&[&proto]).unwrap_err();
+        assert!(format!("{error:?}").contains("bad.proto:2:9: error: expected an identifier"));
+    }
 }

@@ -76,13 +76,12 @@ fn try_run(arguments: &Arguments) -> Result<ExitCode, Error> {
     let compiled = source.compile()?;
 
     let mut options = Options::new();
-    options.files = compiled.files;
     options.client = !arguments.no_client;
     options.server = !arguments.no_server;
     for (proto, rust) in &arguments.extern_path {
         options = options.extern_path(proto, rust);
     }
-    let generated = gannet_codegen::generate(&compiled.descriptors, &options)?;
+    let generated = compiled.generate(&options)?;
     for warning in &generated.warnings {
         report(&format!("warning: {warning}"));
     }

@@ -1,7 +1,7 @@
 //! The `gannet` command: code generation from the shell.
 //!
-//! Arguments and exit codes only; what a command does is in the library it calls.
-//! `gannet gen` exits with 0 when all is well, 1 when `--check` found differences or the proto files have
+//! Arguments and exit codes only; what a command does is in the library it calls. `gannet gen`
+//! exits with 0 when all is well, 1 when `--check` found differences or the proto files have
 //! mistakes, and 2 when the arguments make no sense.
 
 mod generate;

@@ -2,13 +2,14 @@
 //!
 //! ```text
 //! corpus OUT [--facade DIR] INCLUDE[=FOLDER]...
+//! corpus OUT [--facade DIR] --descriptor_set SET...
 //! ```
 //!
 //! Every proto file below each INCLUDE (below its FOLDER, if one is named) is compiled, with all
-//! INCLUDEs to look for imports in. A crate with the generated modules is written to OUT and
-//! compiled there against the facade in DIR, by default the stand-in that the tests use. Exits
-//! with 1 if anything fails or warns. The well-known types are left out: they come with the
-//! runtime.
+//! INCLUDEs to look for imports in; or descriptors are read from encoded SETs. A crate with the
+//! generated modules is written to OUT and compiled there against the facade in DIR, by default
+//! the stand-in that the tests use. Exits with 1 if anything fails or warns. The well-known types
+//! are left out: they come with the runtime.
 
 #[path = "../tests/support/mod.rs"]
 mod support;
@@ -46,18 +47,17 @@ fn run() -> Result<String, String> {
     }
     files.sort();
     files.dedup();
-    let count = files.len();
-    if count == 0 {
+    if files.is_empty() && arguments.descriptor_sets.is_empty() {
         return Err("no proto files found".to_owned());
     }
     for file in files {
         source = source.file(file);
     }
+    for set in &arguments.descriptor_sets {
+        source = source.descriptor_set(set);
+    }
     let compiled = source.compile().map_err(|error| error.to_string())?;
-    let mut options = Options::new();
-    options.files = compiled.files;
-    let generated = gannet_codegen::generate(&compiled.descriptors, &options)
-        .map_err(|error| error.to_string())?;
+    let generated = compiled.generate(&Options::new()).map_err(|error| error.to_string())?;
     let out = std::path::absolute(&arguments.out).map_err(|error| error.to_string())?;
     let facade = std::path::absolute(&arguments.facade).map_err(|error| error.to_string())?;
     let project = Project::new(&out.join("crate"), &out.join("target"), &facade);
@@ -68,7 +68,8 @@ fn run() -> Result<String, String> {
     project.cargo(&["doc", "--quiet", "--no-deps"])?;
     let lines: usize = generated.files.iter().map(|file| file.text.lines().count()).sum();
     Ok(format!(
-        "{count} proto files, {} generated files, {lines} lines: compiled without warnings",
+        "{} proto files with imports, {} generated files, {lines} lines: compiled without warnings",
+        compiled.descriptors.file.len(),
         generated.files.len()
     ))
 }
@@ -77,22 +78,32 @@ struct Arguments {
     out: PathBuf,
     facade: PathBuf,
     corpora: Vec<(PathBuf, PathBuf)>,
+    descriptor_sets: Vec<PathBuf>,
 }
 
 impl Arguments {
     fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self, String> {
-        const USAGE: &str = "usage: corpus OUT [--facade DIR] INCLUDE[=FOLDER]...";
+        const USAGE: &str =
+            "usage: corpus OUT [--facade DIR] INCLUDE[=FOLDER]... | --descriptor_set SET...";
         let out = PathBuf::from(arguments.next().ok_or(USAGE)?);
-        let mut parsed = Self { out, facade: support::stand_in(), corpora: Vec::new() };
+        let facade = support::stand_in();
+        let mut parsed = Self { out, facade, corpora: Vec::new(), descriptor_sets: Vec::new() };
         while let Some(argument) = arguments.next() {
             if argument == "--facade" {
                 parsed.facade = PathBuf::from(arguments.next().ok_or(USAGE)?);
                 continue;
             }
+            if argument == "--descriptor_set" {
+                parsed.descriptor_sets.push(PathBuf::from(arguments.next().ok_or(USAGE)?));
+                continue;
+            }
             let (include, folder) = argument.split_once('=').unwrap_or((&argument, ""));
             parsed.corpora.push((include.into(), folder.into()));
         }
-        if parsed.corpora.is_empty() { Err(USAGE.to_owned()) } else { Ok(parsed) }
+        if parsed.corpora.is_empty() == parsed.descriptor_sets.is_empty() {
+            return Err(USAGE.to_owned());
+        }
+        Ok(parsed)
     }
 }
 

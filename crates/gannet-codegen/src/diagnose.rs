@@ -160,6 +160,6 @@ fn list(includes: &[PathBuf]) -> String {
 }
 
 /// A path without the `./` that an include folder of `.` puts before it.
-fn display(path: &Path) -> String {
+pub(crate) fn display(path: &Path) -> String {
     path.strip_prefix(".").unwrap_or(path).display().to_string()
 }

@@ -101,7 +101,7 @@ fn prose(line: &str, resolve: Resolve<'_>, out: &mut Vec<String>) -> Block {
         if run.len() >= 3 && !info.contains('`') {
             let language = info.split([',', ' ', '\t']).find(|word| !word.is_empty());
             out.push(match language {
-                // An `ignore-…` tag is about targets, and would have the block compiled on others.
+                // `ignore-…` is about targets, and would have the block compiled on others.
                 Some(language) if !language.starts_with("ignore") => {
                     format!("{run}{language},ignore")
                 }

@@ -28,6 +28,15 @@ impl Error {
         Self { diagnostics }
     }
 
+    /// The same error with `change` made to every position.
+    pub(crate) fn map_positions(mut self, change: impl Fn(&mut Position)) -> Self {
+        for diagnostic in &mut self.diagnostics {
+            diagnostic.position.iter_mut().for_each(&change);
+            diagnostic.related.iter_mut().for_each(|(_, position)| change(position));
+        }
+        self
+    }
+
     /// The single findings, in the order of the source; at least one.
     pub fn diagnostics(&self) -> &[Diagnostic] {
         &self.diagnostics

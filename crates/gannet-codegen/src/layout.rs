@@ -24,6 +24,8 @@ pub(crate) struct Package {
 
 /// The files that hold `packages`, sorted by path.
 pub(crate) fn render(packages: Vec<Package>, layout: &Layout) -> Vec<GeneratedFile> {
+    let mut sources: Vec<String> = { packages.iter() }.flat_map(|p| p.sources.clone()).collect();
+    sources.sort();
     let mut root = Node::default();
     for package in packages {
         let segments: Vec<String> = segments(&package.name).map(str::to_owned).collect();
@@ -39,7 +41,7 @@ pub(crate) fn render(packages: Vec<Package>, layout: &Layout) -> Vec<GeneratedFi
             write_tree(&root, "", Path::new(""), "mod.rs".into(), &mut files);
             files
         }
-        Layout::Single { file_name } => vec![write_single(root, file_name)],
+        Layout::Single { file_name } => vec![write_single(root, &sources, file_name)],
     };
     files.sort_by(|a, b| a.path.cmp(&b.path));
     files
@@ -96,12 +98,13 @@ fn write_tree(
     path: PathBuf,
     files: &mut Vec<GeneratedFile>,
 ) {
-    let mut text = header(node.package.as_ref());
+    let sources = node.package.as_ref().map(|package| package.sources.as_slice());
+    let mut text = header(sources.unwrap_or_default());
     text.push_str(&format!("\n//! {}\n", module_doc(name)));
     if let Some(package) = &node.package
         && !package.allow.is_empty()
     {
-        text.push_str(&format!("\n#![allow({})]\n", package.allow.join(", ")));
+        text.push_str(&format!("\n#![allow({})]\n", lint_list(&package.allow)));
     }
     text.push('\n');
     for (segment, child) in &node.children {
@@ -140,8 +143,8 @@ fn print(items: Vec<Item>) -> String {
     items.into_iter().map(print_one).collect::<Vec<_>>().join("\n")
 }
 
-fn write_single(root: Node, file_name: &str) -> GeneratedFile {
-    let mut text = header(None);
+fn write_single(root: Node, sources: &[String], file_name: &str) -> GeneratedFile {
+    let mut text = header(sources);
     text.push('\n');
     text.push_str(&print(nested(root, "")));
     GeneratedFile { path: file_name.into(), text }
@@ -185,6 +188,12 @@ fn allow_also(lints: &[&str], own: &mut Vec<Attribute>) {
     own.extend(allow_attribute(&further));
 }
 
+/// Lints as they are written in an attribute: on one line if they fit.
+fn lint_list(lints: &[&str]) -> String {
+    let line = lints.join(", ");
+    if line.len() <= 80 { line } else { format!("\n    {},\n", lints.join(",\n    ")) }
+}
+
 fn allow_attribute(lints: &[&str]) -> Option<Attribute> {
     let lints = lints.iter().map(|lint| {
         syn::parse_str::<syn::Path>(lint).expect("names of lints are written in this crate")
@@ -209,9 +218,9 @@ fn attributes(item: &mut Item) -> Option<&mut Vec<Attribute>> {
     })
 }
 
-/// The first lines of a file. `@generated` is the mark that tools for review and formatting know.
-fn header(package: Option<&Package>) -> String {
-    let sources = package.map(|package| package.sources.as_slice()).unwrap_or_default();
+/// The first lines of a file made from `sources`. `@generated` is the mark that tools for review
+/// and formatting know.
+fn header(sources: &[String]) -> String {
     let mut text = format!("{HEADER}\n");
     for (index, source) in sources.iter().enumerate() {
         let lead = if index == 0 { "@generated from" } else { "           and" };

@@ -42,6 +42,12 @@ pub(crate) fn position(file: &FileDescriptorProto, path: &[i32]) -> Option<Posit
     let mut position = Position::of_file(name);
     position.line = start(0)?;
     position.column = start(1)?;
+    // Three numbers: on one line, from column to column.
+    if let [_, _, end] = location.span[..]
+        && let Ok(end) = usize::try_from(end)
+    {
+        position.width = (end + 1).saturating_sub(position.column).max(1);
+    }
     Some(position)
 }
 

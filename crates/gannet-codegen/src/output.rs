@@ -1,7 +1,8 @@
 //! Generated files to a folder: written, or compared with what is there.
 //!
-//! The folder belongs to the generator: a file in it that carries the generator's header and is
-//! no longer produced is stale. Files without the header are never touched.
+//! To [`write()`] and [`check`] the folder belongs to the generator: a file in it that carries the
+//! generator's header and is no longer produced is stale. Files without the header are never
+//! touched.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -25,17 +26,24 @@ pub fn write(dir: &Path, files: &[GeneratedFile]) -> Result<(), Error> {
             fs::remove_file(&path).map_err(|error| io_error("delete", &path, &error))?;
         }
     }
-    for file in files {
-        let path = dir.join(&file.path);
-        if fs::read_to_string(&path).is_ok_and(|text| text == file.text) {
-            continue;
-        }
-        if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent).map_err(|error| io_error("create", parent, &error))?;
-        }
-        fs::write(&path, &file.text).map_err(|error| io_error("write", &path, &error))?;
+    files.iter().try_for_each(|file| write_file(dir, file))
+}
+
+/// Writes one file below `dir`, unless its text is already right, and touches no other: for a
+/// folder that is shared with others, as `OUT_DIR` is.
+///
+/// # Errors
+///
+/// When the file cannot be written.
+pub fn write_file(dir: &Path, file: &GeneratedFile) -> Result<(), Error> {
+    let path = dir.join(&file.path);
+    if fs::read_to_string(&path).is_ok_and(|text| text == file.text) {
+        return Ok(());
     }
-    Ok(())
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).map_err(|error| io_error("create", parent, &error))?;
+    }
+    fs::write(&path, &file.text).map_err(|error| io_error("write", &path, &error))
 }
 
 /// Compares `files` with what is under `dir`; empty where they agree. Sorted by path.

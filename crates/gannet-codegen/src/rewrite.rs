@@ -102,7 +102,7 @@ impl VisitMut for ThroughFacade {
                 list.tokens = tokens_through_facade(std::mem::take(&mut list.tokens));
             }
             Meta::NameValue(pair) if pair.path.is_ident("doc") => {
-                relink(&mut pair.value, self.depth)
+                relink(&mut pair.value, self.depth);
             }
             _ => {}
         }
@@ -277,7 +277,8 @@ mod tests {
             "/// Above [`::gannet::buffa::MAX`].\nstruct S;",
         );
         assert_rewrites(
-            "/// A [b](crate::c::r#type::D) and [e](crate::f).\nmod m {\n/// [b](crate::c)\nstruct S; }",
+            "/// A [b](crate::c::r#type::D) and [e](crate::f).\n\
+             mod m {\n/// [b](crate::c)\nstruct S; }",
             "/// A [b](super::c::type::D) and [e](super::f).\n\
              mod m {\n/// [b](super::super::c)\nstruct S; }",
         );

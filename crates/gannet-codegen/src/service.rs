@@ -161,7 +161,7 @@ impl Service {
             doc(&[format!("Serves `{}` with an implementation of [`{service}`].", self.full_name)]);
         let deprecated = deprecated(self.deprecated);
         let arms = self.methods.iter().enumerate().map(|(index, method)| {
-            method.in_server(Literal::usize_unsuffixed(index), service, &generic)
+            method.in_server(&Literal::usize_unsuffixed(index), service, &generic)
         });
         let dispatch = if self.methods.is_empty() {
             quote! {
@@ -226,7 +226,7 @@ impl Service {
         let deprecated = deprecated(self.deprecated);
         let methods =
             self.methods.iter().enumerate().map(|(index, method)| {
-                method.in_client(Literal::usize_unsuffixed(index), descriptor)
+                method.in_client(&Literal::usize_unsuffixed(index), descriptor)
             });
         quote! {
             #docs
@@ -260,8 +260,8 @@ impl Method {
         let resolve = |full_name: Option<&str>| {
             let full_name = full_name.unwrap_or_default();
             scope.context.rust_type_relative(full_name, scope.package, 0).ok_or_else(|| {
-                Diagnostic::new(format!("type {full_name} is not defined in the descriptor set"))
-                    .at(locate::position(file, at))
+                let message = format!("type {full_name} is not defined in the descriptor set");
+                Error::from(Diagnostic::new(message).at(locate::position(file, at)))
             })
         };
         let options = descriptor.options.as_option();
@@ -316,7 +316,7 @@ impl Method {
     }
 
     /// The arm of the server's `match` for this method.
-    fn in_server(&self, index: Literal, service: &Ident, generic: &Ident) -> TokenStream {
+    fn in_server(&self, index: &Literal, service: &Ident, generic: &Ident) -> TokenStream {
         let Self { name, kind, input, output, .. } = self;
         let arguments = kind.server_arguments();
         let start = kind.function();
@@ -334,7 +334,7 @@ impl Method {
         }
     }
 
-    fn in_client(&self, index: Literal, descriptor: &Ident) -> TokenStream {
+    fn in_client(&self, index: &Literal, descriptor: &Ident) -> TokenStream {
         let Self { name, path, kind, input, output, .. } = self;
         let docs = docs_or(&self.docs, || format!("Calls `{path}`."));
         let deprecated = deprecated(self.deprecated);

@@ -3,14 +3,16 @@
 //! Proto files are parsed and linked by `protox`; this module decides where files are looked for
 //! and turns `protox`'s errors into ours. It does not generate anything.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use buffa_descriptor::generated::descriptor::FileDescriptorSet;
 
 use crate::diagnose;
-use crate::error::{Diagnostic, Error};
+use crate::error::{Diagnostic, Error, Position};
+use crate::generate::{self, Generated};
+use crate::options::Options;
 
 /// Proto files to compile, and where to look for what they import.
 ///
@@ -90,10 +92,15 @@ impl Source {
         let encoded = compiler.encode_file_descriptor_set();
         let descriptors = decode(&encoded, "the compiled proto files")?;
         let requested = compiler.files().filter(|file| !file.is_import());
+        let on_disk =
+            compiler.files().filter_map(|file| Some((file.name().to_owned(), file.path()?)));
+        let paths: BTreeMap<String, PathBuf> =
+            on_disk.map(|(name, path)| (name, path.to_owned())).collect();
         Ok(Compiled {
             descriptors,
             files: requested.map(|file| file.name().to_owned()).collect(),
-            read: compiler.files().filter_map(|file| file.path().map(Path::to_owned)).collect(),
+            read: paths.values().cloned().collect(),
+            paths,
         })
     }
 
@@ -137,7 +144,8 @@ impl Source {
             }
             files.push(name);
         }
-        Ok(Compiled { descriptors, files, read: self.descriptor_sets.clone() })
+        let read = self.descriptor_sets.clone();
+        Ok(Compiled { descriptors, files, read, paths: BTreeMap::new() })
     }
 }
 
@@ -152,6 +160,38 @@ pub struct Compiled {
     pub files: Vec<String>,
     /// Every file that was read from disk: what to watch for changes.
     pub read: Vec<PathBuf>,
+    /// Where each file was read from, by its name in imports.
+    paths: BTreeMap<String, PathBuf>,
+}
+
+impl Compiled {
+    /// Generates code from what was compiled. The same as [`generate`], for which
+    /// [`Options::files`] is [`Compiled::files`] unless it is set, but errors show the lines of the
+    /// files that were read.
+    ///
+    /// # Errors
+    ///
+    /// As [`generate`].
+    ///
+    /// [`generate`]: crate::generate()
+    pub fn generate(&self, options: &Options) -> Result<Generated, Error> {
+        let mut options = options.clone();
+        if options.files.is_empty() {
+            options.files.clone_from(&self.files);
+        }
+        generate::generate(&self.descriptors, &options)
+            .map_err(|error| error.map_positions(|position| self.show(position)))
+    }
+
+    /// Gives a position that names an import the path and the line that go with it.
+    fn show(&self, position: &mut Position) {
+        let Some(path) = self.paths.get(&position.file) else { return };
+        position.file = diagnose::display(path);
+        if let Ok(source) = fs::read_to_string(path) {
+            let line = position.line.checked_sub(1).and_then(|line| source.lines().nth(line));
+            position.text = line.map(str::to_owned);
+        }
+    }
 }
 
 fn decode(encoded: &[u8], what: &str) -> Result<FileDescriptorSet, Error> {

@@ -1,5 +1,6 @@
 //! Generated code compiles, without a warning from rustc, clippy or rustdoc, for protos that use
 //! every feature there is.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod support;
 
@@ -38,15 +39,73 @@ fn project(name: &str) -> Project {
     Project::new(&tmp.join(name), &tmp.join("generated-target"), &support::stand_in())
 }
 
+/// What a user writes, in plain async functions.
+const USAGE: &str = r#"
+//! Uses generated code.
+#[rustfmt::skip]
+mod generated;
+pub use generated::corpus;
+
+use corpus::streaming::{Note, Notes, NotesClient, NotesServer, Summary, note};
+use gannet::server::Service as _;
+use gannet::{Call, Inbound, Outbound, Result, buffa_types::google::protobuf::Empty};
+
+/// Answers.
+#[derive(Debug)]
+pub struct Answers;
+
+impl Notes for Answers {
+    async fn echo(&self, _: &mut Call, note: Note) -> Result<Note> {
+        Ok(note)
+    }
+    async fn collect(&self, call: &mut Call, mut notes: Inbound<Note>) -> Result<Summary> {
+        let _ = call;
+        let mut count = 0;
+        while let Some(_note) = notes.next().await? {
+            count += 1;
+        }
+        Ok(Summary { notes: count, ..Default::default() })
+    }
+    async fn list(&self, _: &mut Call, _: Empty, mut notes: Outbound<Note>) -> Result<()> {
+        notes.send(Note { text: "one".to_owned(), ..Default::default() }).await
+    }
+    async fn chat(
+        &self,
+        _: &mut Call,
+        mut notes: Inbound<Note>,
+        mut replies: Outbound<Note>,
+    ) -> Result<()> {
+        while let Some(note) = notes.next().await? {
+            replies.send(note).await?;
+        }
+        Ok(())
+    }
+    // The other methods are answered with "unimplemented".
+}
+
+/// Serves, from a clone.
+pub fn serve() -> &'static gannet::ServiceDescriptor {
+    let server = NotesServer::new(Answers);
+    server.clone().descriptor()
+}
+
+/// Calls.
+pub fn call(channel: &gannet::Channel) {
+    let client = NotesClient::new(channel.clone());
+    let client = &client.clone();
+    let _unary: gannet::client::Unary<'_, note::Id, Note> =
+        client.peek(note::Id { number: 7, ..Default::default() });
+    let _chat = client.chat();
+}
+"#;
+
 #[test]
 fn a_tree_of_modules_compiles_without_warnings() {
     let compiled = compiled(FILES);
-    let mut options = Options::new();
-    options.files = compiled.files;
-    let generated = gannet_codegen::generate(&compiled.descriptors, &options).unwrap();
+    let generated = compiled.generate(&Options::new()).unwrap();
     let project = project("tree");
     gannet_codegen::write(&project.src().join("generated"), &generated.files).unwrap();
-    project.root("//! Generated.\n#[rustfmt::skip]\nmod generated;\npub use generated::corpus;\n");
+    project.root(USAGE);
     project.cargo(&["clippy", "--quiet"]).unwrap_or_else(|output| panic!("{output}"));
     project
         .cargo(&["doc", "--quiet", "--no-deps", "--document-private-items"])
@@ -61,10 +120,9 @@ fn an_included_file_compiles_without_warnings() {
         FILES.iter().copied().filter(|file| *file != "corpus/nest/deep.proto").collect();
     let compiled = compiled(&files);
     let mut options = Options::new();
-    options.files = compiled.files;
     options.views = true;
     options.layout = Layout::Single { file_name: "gannet.rs".to_owned() };
-    let generated = gannet_codegen::generate(&compiled.descriptors, &options).unwrap();
+    let generated = compiled.generate(&options).unwrap();
     assert_eq!(generated.files.len(), 1);
     let project = project("included");
     gannet_codegen::write(&project.src(), &generated.files).unwrap();

@@ -1,4 +1,5 @@
 //! Mistakes in proto files, and what is said about them: file, line, column, the line, what to do.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 use std::fs;
 use std::path::Path;
@@ -17,10 +18,7 @@ fn error(files: &[(&str, &str)]) -> String {
 }
 
 fn compile_and_generate(source: &Source) -> Result<(), Error> {
-    let compiled = source.compile()?;
-    let mut options = Options::new();
-    options.files = compiled.files;
-    generate(&compiled.descriptors, &options).map(drop)
+    source.compile()?.generate(&Options::new()).map(drop)
 }
 
 fn without(dir: &Path, error: &Error) -> String {
@@ -96,7 +94,8 @@ fn editions() {
 fn a_type_named_as_a_keyword() {
     insta::assert_snapshot!(error(&[(
         "bad.proto",
-        "syntax = \"proto3\";\npackage p;\nmessage Outer {\n  message Self {}\n}\nenum match { A = 0; }\n"
+        "syntax = \"proto3\";\npackage p;\nmessage Outer {\n  message Self {}\n}\n\
+         enum match { A = 0; }\n"
     )]));
 }
 

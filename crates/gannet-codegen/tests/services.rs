@@ -1,4 +1,5 @@
 //! The text generated for services, as snapshots, and what it does not depend on.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 use std::fs;
 use std::path::Path;
@@ -55,21 +56,21 @@ message Summary { uint32 notes = 1; }
 
 const FILES: &[(&str, &str)] = &[("notes.proto", NOTES), ("types.proto", TYPES)];
 
-fn notes(options: Options) -> String {
+fn notes(options: &Options) -> String {
     let (set, _) = compile(FILES);
-    text(&generate(&set, &options).unwrap().files, "notes/v1.rs")
+    text(&generate(&set, options).unwrap().files, "notes/v1.rs")
 }
 
 #[test]
 fn all_kinds_of_methods() {
-    insta::assert_snapshot!(notes(Options::new()));
+    insta::assert_snapshot!(notes(&Options::new()));
 }
 
 #[test]
 fn without_a_server() {
     let mut options = Options::new();
     options.server = false;
-    let text = notes(options);
+    let text = notes(&options);
     assert!(text.contains("pub struct NotesClient"));
     assert!(text.contains("pub static NOTES"));
     assert!(!text.contains("pub trait") && !text.contains("NotesServer"));
@@ -79,7 +80,7 @@ fn without_a_server() {
 fn without_a_client() {
     let mut options = Options::new();
     options.client = false;
-    let text = notes(options);
+    let text = notes(&options);
     assert!(text.contains("pub trait Notes") && text.contains("pub struct NotesServer"));
     assert!(text.contains("pub static NOTES"));
     assert!(!text.contains("NotesClient"));

@@ -23,7 +23,7 @@ pub struct Config {
     /// How far measured bandwidth may grow both windows, in bytes (default 16 MiB).
     pub window_bytes_max: u32,
     /// Bytes that may lie received but not released by the layer above, over all streams (default
-    /// 32 MiB). Until that, one stalled reader does not slow the other streams: connection credit is
+    /// 32 MiB), give or take a frame. Until that, one stalled reader does not slow the other streams: connection credit is
     /// returned on receipt.
     pub recv_buffered_bytes_max: u32,
     /// Largest frame payload we accept, advertised as SETTINGS_MAX_FRAME_SIZE (default 16 KiB; 16,384

@@ -56,7 +56,7 @@ impl Room for Lounge {
     ) -> Result<()> {
         let mut room = self.lines.subscribe();
         // Headers go out with the first line; sending them now tells the member that it is in.
-        call.send_headers()?;
+        call.send_headers();
         loop {
             tokio::select! {
                 line = spoken.next() => match line? {
@@ -136,7 +136,7 @@ async fn show() -> Result<(), Box<dyn std::error::Error>> {
     let mut members = Vec::new();
     for (name, text) in [("Ada", "hello, all"), ("Grace", "ahoy"), ("Edith", "good to be here")] {
         let (speak, mut hear) = RoomClient::new(channel.clone()).join().await?;
-        hear.wait_headers().await?; // in the room
+        hear.headers().await?; // in the room
         members.push((name, text, speak, hear));
     }
     for (name, text, speak, _) in &mut members {

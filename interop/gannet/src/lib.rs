@@ -1,9 +1,12 @@
 //! What the two interop programs share: the generated code, and the data of the cases. What each case
 //! does is written down in `interop/README.md`.
 
-include!(concat!(env!("OUT_DIR"), "/gannet.rs"));
+use ::gannet::{Metadata, Result};
 
-use gannet::Metadata;
+/// The generated code.
+pub mod proto {
+    include!(concat!(env!("OUT_DIR"), "/gannet.rs"));
+}
 
 /// Request keys whose values come back as response headers.
 pub const INITIAL: &str = "x-echo-initial";
@@ -24,7 +27,7 @@ pub fn pattern(length: usize, seed: usize) -> Vec<u8> {
 ///
 /// # Errors
 /// Where a value is not what its key says.
-pub fn copy_values(from: &Metadata, key: &str, to: &mut Metadata) -> gannet::Result<()> {
+pub fn copy_values(from: &Metadata, key: &str, to: &mut Metadata) -> Result<()> {
     if key.ends_with("-bin") {
         for value in from.get_all_bin(key) {
             to.append_bin(key, value?)?;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use gannet::codec::{Buffa, Codec};
 use gannet::{Call, Listener, Result, Server};
-use gannet_interop::grpctest::{Grpctest, GrpctestServer, Message, MessageResponse};
+use gannet_interop::proto::grpctest::{Grpctest, GrpctestServer, Message, MessageResponse};
 use gannet_load::{Connection, Load};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 

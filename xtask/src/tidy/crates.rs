@@ -67,7 +67,8 @@ const MAP: &[Place] = &[
             "gannet-client",
         ],
     ),
-    place("gannet-interop", FACADE),
+    place("gannet-interop", &["gannet", "gannet-build", "gannet-load", "gannet-testing"]),
+    place("gannet-load", &[]),
 ];
 
 /// Crates that do or need I/O, time or chance, or are another HTTP/2: none in sans-IO crates.

@@ -143,7 +143,8 @@ impl<R: Role> Connection<R> {
             RecvHalf::Body => {}
         }
         stream.recv_window -= i64::from(head.length);
-        if stream.recv_window < 0 {
+        // The window may be below zero since our SETTINGS took effect; an empty frame needs none.
+        if stream.recv_window < 0 && head.length > 0 {
             self.stream_error(now, key, Reason::FLOW_CONTROL_ERROR)?;
             return Ok(None);
         }

@@ -47,6 +47,7 @@ impl Verdict {
 fn request_head(fields: &FieldBlock) -> Result<RequestHead, Malformed> {
     let mut list = ListCheck::default();
     let mut connect = false;
+    let mut authority = None;
     for field in fields.iter() {
         list.field(&field)?;
         match field.kind {
@@ -57,6 +58,10 @@ fn request_head(fields: &FieldBlock) -> Result<RequestHead, Malformed> {
                 return Err(Malformed);
             }
             FieldKind::Authority if field.value.contains(&b'@') => return Err(Malformed),
+            FieldKind::Authority => authority = Some(field.value),
+            FieldKind::Host if authority.is_some_and(|authority| authority != field.value) => {
+                return Err(Malformed);
+            }
             FieldKind::Status | FieldKind::Protocol => return Err(Malformed),
             _ => {}
         }
@@ -195,6 +200,7 @@ mod tests {
             with(&[("content-length", "+1")]),
             with(&[("content-length", "")]),
             with(&[(":authority", "user@host")]),
+            with(&[(":authority", "a"), ("host", "b")]),
             block(&GOOD[..2]),
             block(&GOOD[1..]),
             block(&[GOOD[0], GOOD[2]]),

@@ -1,8 +1,6 @@
 //! The slab of streams, with generation keys and the index by stream identifier.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
-
+use super::index::IdIndex;
 use super::{RecvHalf, SendHalf, Stream, StreamKey};
 
 /// All live streams of a connection.
@@ -10,7 +8,7 @@ use super::{RecvHalf, SendHalf, Stream, StreamKey};
 pub(crate) struct Store {
     slots: Vec<Slot>,
     free: Vec<u32>,
-    by_id: HashMap<u32, u32, BuildHasherDefault<IdHasher>>,
+    by_id: IdIndex,
     /// The stream looked up last: HEADERS is mostly followed by DATA of the same stream.
     last: Option<(u32, StreamKey)>,
 }
@@ -58,7 +56,7 @@ impl Store {
         slot.live = false;
         slot.generation = slot.generation.wrapping_add(1);
         slot.stream.queue.clear();
-        self.by_id.remove(&slot.stream.id);
+        self.by_id.remove(slot.stream.id);
         self.last = None;
         self.free.push(key.index);
     }
@@ -69,7 +67,7 @@ impl Store {
         {
             return Some(key);
         }
-        let index = *self.by_id.get(&id)?;
+        let index = self.by_id.find(id)?;
         let key = StreamKey { index, generation: self.slots[index as usize].generation };
         self.last = Some((id, key));
         Some(key)
@@ -107,27 +105,6 @@ impl Store {
     /// All streams.
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Stream> + '_ {
         self.slots.iter_mut().filter(|slot| slot.live).map(|slot| &mut slot.stream)
-    }
-}
-
-/// Folds a multiplication: peers choose identifiers, so neighbouring ones must not collide.
-#[derive(Debug, Default)]
-pub(crate) struct IdHasher(u64);
-
-impl Hasher for IdHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = (self.0.rotate_left(8) ^ u64::from(*byte)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        }
-    }
-
-    fn write_u32(&mut self, id: u32) {
-        let product = u64::from(id).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        self.0 = product ^ (product >> 32);
     }
 }
 

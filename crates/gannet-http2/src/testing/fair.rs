@@ -67,6 +67,8 @@ fn data_before_a_smaller_window_is_known() {
     let window =
         |script: &Script<_>| script.end.engine.probe_stream(key).expect("open").recv_window;
     assert_eq!(window(&script), 1000 - 65_535);
+    script.send(&data(1, b"", false));
+    script.expect_silence();
     script.end.engine.release(key, 64_000);
     script.transmit();
     assert_eq!(window(&script), 1000 - 1535);

@@ -4,9 +4,9 @@ use bytes::Bytes;
 
 use super::duo::{Duo, request, response, trailers};
 use super::owned::Owned;
-use super::script::{Frame, Script, data, rst_stream, settings, window_update};
+use super::script::{Frame, Script, data, goaway, rst_stream, settings, window_update};
 use crate::frame::{Kind, PREFACE, flags, setting_id};
-use crate::{Client, Config, Reason, Server};
+use crate::{Client, Config, Event, Reason, Server};
 
 fn server_with_client_window(bytes: u32) -> Script<Server> {
     let mut script = Script::server(Config::default());
@@ -78,6 +78,20 @@ fn nothing_goes_before_the_preface() {
     script.transmit();
     let kinds: Vec<u8> = script.take_replies().iter().map(|frame| frame.kind).collect();
     assert_eq!(kinds, [Kind::SETTINGS, Kind::WINDOW_UPDATE, Kind::GOAWAY, Kind::PING]);
+}
+
+#[test]
+fn events_of_forgotten_streams_are_not_told() {
+    let mut script = Script::client(Config::default());
+    let keys = [script.open(true), script.open(true), script.open(true)];
+    script.end.recv.extend_from_slice(&goaway(0, Reason::NO_ERROR, b""));
+    let now = script.now;
+    let first = script.end.engine.next_event(now, &mut script.end.recv);
+    assert!(matches!(first, Ok(Some(Event::GoAway { last_stream_id: 0, .. }))));
+    script.end.engine.forget(keys[1]);
+    script.send(b"");
+    let told: Vec<_> = script.take_events().iter().map(Owned::key).collect();
+    assert_eq!(told, [Some(keys[0]), Some(keys[2])]);
 }
 
 #[test]

@@ -55,10 +55,25 @@ impl<T> Inbound<T> {
         }
     }
 
-    /// The response headers that came before the first message, once that or the end was read.
-    /// Always `None` on a server.
-    pub fn headers(&self) -> Option<&Metadata> {
-        self.headers.as_ref()
+    /// The response's headers, once they have come: a server may send them long before the first
+    /// message. Empty where it sent none, and on a server, whose requests have theirs elsewhere.
+    ///
+    /// # Errors
+    /// The status the call ended with, where that comes first.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when the future is dropped.
+    pub async fn headers(&mut self) -> Result<&Metadata> {
+        if self.headers.is_none() {
+            self.headers = poll_fn(|cx| self.source.poll_headers(cx)).await?;
+        }
+        Ok(self.headers.as_ref().unwrap_or(&NO_METADATA))
+    }
+
+    /// The trailers of a good end, once [`next`](Self::next) has returned `Ok(None)`. Those of a
+    /// failed call are in its status.
+    pub fn trailers(&self) -> Option<&Metadata> {
+        self.source.outcome()?.as_ref().ok()
     }
 
     /// The raw pieces, for the two sides.
@@ -66,6 +81,8 @@ impl<T> Inbound<T> {
         &mut self.source
     }
 }
+
+static NO_METADATA: Metadata = Metadata::new();
 
 impl<T> fmt::Debug for Inbound<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

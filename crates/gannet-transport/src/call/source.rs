@@ -73,6 +73,44 @@ impl Source {
         })
     }
 
+    /// The headers, where they are next; `None` where something else comes first, which stays.
+    ///
+    /// # Errors
+    /// The status the call ended with, where that comes first.
+    pub fn poll_headers(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Metadata>, Status>> {
+        if self.peek().is_none() {
+            self.shared.drained();
+            self.shared.inbound_waker.register(cx.waker());
+            if self.peek().is_none() {
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(match self.peek() {
+            Some(Item::Headers(headers)) => Ok(Some(headers.clone())),
+            Some(Item::End(Err(status))) => Err(status.clone()),
+            _ => Ok(None),
+        })
+    }
+
+    /// How the call ended, once that was reached.
+    pub fn outcome(&self) -> Option<&Result<Metadata, Status>> {
+        match &self.at.item {
+            Item::End(outcome) => Some(outcome),
+            _ => None,
+        }
+    }
+
+    /// What comes next, without taking it.
+    fn peek(&self) -> Option<&Item> {
+        let is_used_up = match &self.at.item {
+            Item::Start => true,
+            Item::Packed(bytes) => self.given >= bytes.len(),
+            Item::Headers(_) | Item::Whole(_) => self.given > 0,
+            Item::End(_) => false,
+        };
+        if is_used_up { self.at.next.get().map(|next| &next.item) } else { Some(&self.at.item) }
+    }
+
     /// Finds the next piece and accounts for it; `None` where there is none yet.
     fn step(&mut self) -> Option<Step> {
         loop {

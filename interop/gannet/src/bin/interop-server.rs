@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use clap::Parser;
 use gannet::{Call, Inbound, Listener, Outbound, Result, Server, Status};
-use gannet_interop::gannet::interop::v1 as pb;
-use gannet_interop::grpctest::{Grpctest, GrpctestServer, Message, MessageResponse};
+use gannet_interop::proto::gannet::interop::v1 as pb;
+use gannet_interop::proto::grpctest::{Grpctest, GrpctestServer, Message, MessageResponse};
 use gannet_interop::{INITIAL, INITIAL_BIN, TRAILING, TRAILING_BIN, copy_values};
 use pb::{EchoReply, EchoRequest};
 

@@ -129,7 +129,7 @@ impl<R: Role> Side<R> {
         self.mine(id, |sent| sent.resets.push(reason));
         self.engine.reset(key, reason);
         self.calls[at].phase = Phase::Done;
-        self.calls[at].watch.reset = true; // it asked for it: no event comes
+        self.calls[at].watch.reset_by_self = true;
     }
 
     /// Gives a part of what a call holds back.
@@ -270,7 +270,7 @@ impl Side<Client> {
 
     fn forget_if_over(&mut self, at: usize) {
         let call = &self.calls[at];
-        if call.watch.reset || call.watch.ended && call.phase == Phase::Done {
+        if call.watch.is_over() || call.watch.ended && call.phase == Phase::Done {
             self.forget(at);
         }
     }
@@ -307,7 +307,7 @@ impl Side<Server> {
     fn serve(&mut self, rng: &mut Rng, at: usize) {
         let Call { plan, phase, hasty, .. } = self.calls[at];
         let watch = &self.calls[at].watch;
-        if watch.reset {
+        if watch.is_over() {
             return self.forget(at);
         }
         let asked = watch.ended;

@@ -39,6 +39,8 @@ pub(super) struct Watch {
     pub(super) received: u64,
     pub(super) ended: bool,
     pub(super) reset: bool,
+    /// Its own application did it: at most the reset of the other side is still told.
+    pub(super) reset_by_self: bool,
 }
 
 impl Ledger {
@@ -50,7 +52,11 @@ impl Ledger {
 /// `from` is what the other side did; `None` where the link tells lies.
 impl Watch {
     fn open(&self, id: u32) {
-        assert!(!self.reset, "stream {id}: an event after its reset");
+        assert!(!self.is_over(), "stream {id}: an event after its reset");
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.reset || self.reset_by_self
     }
 
     pub(super) fn on_head(&mut self, id: u32, from: Option<&Direction>, got: &Fields, end: bool) {
@@ -100,7 +106,7 @@ impl Watch {
     }
 
     pub(super) fn on_reset(&mut self, id: u32) {
-        self.open(id);
+        assert!(!self.reset, "stream {id}: two resets");
         self.reset = true;
     }
 }

@@ -135,7 +135,7 @@ impl<R: Role> Side<R> {
                 call.watch.on_head(call.id, from, &fields, end_stream);
             }
             Owned::Informational { status, .. } => {
-                assert!(!call.watch.head && !call.watch.reset, "1xx out of place");
+                assert!(!call.watch.head && !call.watch.is_over(), "1xx out of place");
                 assert!(!self.honest || status == 103);
             }
             Owned::Data { payload, end_stream, .. } => {
@@ -150,7 +150,8 @@ impl<R: Role> Side<R> {
             Owned::Reset { reason, remote, unprocessed, .. } => {
                 call.watch.on_reset(call.id);
                 if let Some(from) = from {
-                    assert!(remote, "stream {}: reset by us: {reason}", call.id);
+                    let probe = self.engine.probe_stream(key);
+                    assert!(remote, "{:?}: {probe:?}: reset by us: {reason}", self.engine);
                     let meant = from.resets.contains(&reason);
                     let refused = reason == Reason::REFUSED_STREAM && !entry.processed;
                     assert!(meant || refused, "stream {}: {reason}", call.id);

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use gannet::{Code, Metadata};
-use gannet_interop::gannet::interop::v1::{EchoRequest, ObserveRequest};
 use gannet_interop::pattern;
+use gannet_interop::proto::gannet::interop::v1::{EchoRequest, ObserveRequest};
 use tokio::task::JoinSet;
 
 use crate::{Bidi, Client, Outcome, TIMEOUT, check, expect_status, payload, with_status};

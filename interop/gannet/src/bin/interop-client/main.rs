@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use clap::Parser;
 use gannet::{Channel, Inbound, Outbound};
-use gannet_interop::gannet::interop::v1 as pb;
 use gannet_interop::pattern;
+use gannet_interop::proto::gannet::interop::v1 as pb;
 use pb::{EchoReply, EchoRequest};
 
 use check::{Outcome, check, expect_status};

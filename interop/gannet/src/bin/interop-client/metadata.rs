@@ -42,8 +42,8 @@ pub(crate) async fn metadata(client: &Client) -> Outcome {
 
     let mut stream = Bidi::start(client, sent()?).await?;
     stream.ping_pong(3, 0).await?;
-    let replies = stream.finish().await?;
-    check_values(replies.headers().ok_or("no headers")?, [INITIAL, INITIAL_BIN])?;
+    let mut replies = stream.finish().await?;
+    check_values(replies.headers().await?, [INITIAL, INITIAL_BIN])?;
     check_values(replies.trailers().ok_or("no trailers")?, [TRAILING, TRAILING_BIN])
 }
 
@@ -55,7 +55,7 @@ pub(crate) async fn metadata_on_error(client: &Client) -> Outcome {
 
 pub(crate) async fn early_headers(client: &Client) -> Outcome {
     let mut stream = Bidi::start(client, sent()?).await?;
-    let headers = stream.replies.wait_headers().await?.clone();
+    let headers = stream.replies.headers().await?.clone();
     check_values(&headers, [INITIAL, INITIAL_BIN])?;
     let replies = stream.finish().await?;
     check_values(replies.trailers().ok_or("no trailers")?, [TRAILING, TRAILING_BIN])

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use gannet::Channel;
-use gannet_interop::gannet::interop::v1::{EchoReply, EchoRequest};
-use gannet_interop::grpctest::{GrpctestClient, Message};
 use gannet_interop::pattern;
+use gannet_interop::proto::gannet::interop::v1::{EchoReply, EchoRequest};
+use gannet_interop::proto::grpctest::{GrpctestClient, Message};
 
 use crate::check::{Outcome, check};
 use crate::{Bidi, Client, TIMEOUT, payload};
