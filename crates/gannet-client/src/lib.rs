@@ -1,1 +1,43 @@
-//! The gRPC channel: lazily connected, reconnecting, cloneable; calls of all four kinds.
+//! The client's side of gRPC: a [`Channel`] and the four kinds of calls on it.
+//!
+//! ```no_run
+//! # use gannet_client::Channel;
+//! # use gannet_core::{MethodDescriptor, MethodKind, codec::Raw};
+//! # use std::time::Duration;
+//! # static SAY: MethodDescriptor = MethodDescriptor::new("/echo.Echo/Say", MethodKind::Unary);
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let channel = Channel::builder("dns:///svc:50051").build()?;
+//! let reply: Vec<u8> = channel
+//!     .unary::<Raw, _, _>(&SAY, b"hello".to_vec())
+//!     .timeout(Duration::from_secs(1))
+//!     .await?;
+//! # Ok(()) }
+//! ```
+//!
+//! | module | what it holds |
+//! | --- | --- |
+//! | `channel` | the channel, its builder, its connection and how that is made |
+//! | `target` | what a channel connects to |
+//! | `policy` | decisions as pure state machines |
+//! | `link` | the calls of one connection, on the connection's task |
+//! | `call` | what the application holds of a call |
+//! | [`blocking`] | the same for threads without async code |
+//!
+//! Generated code calls the methods of [`Channel`] that take a
+//! [`MethodDescriptor`](gannet_core::MethodDescriptor).
+
+pub mod blocking;
+mod call;
+mod channel;
+mod link;
+pub mod policy;
+mod target;
+
+pub use call::{
+    BidiStreaming, BidiStreamingFuture, ClientStreaming, ClientStreamingFuture, Reply,
+    ReplyWithMetadata, ResponseMetadata, ServerStreaming, ServerStreamingFuture, Unary,
+    UnaryFuture, UnaryWithMetadata, UnaryWithMetadataFuture,
+};
+pub use channel::{Channel, ChannelBuilder, ChannelState};
+pub use gannet_transport::{Inbound, Outbound, PipeConnector};
+pub use target::TargetError;

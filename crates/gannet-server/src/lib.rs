@@ -1,1 +1,30 @@
 //! The gRPC server: router, dispatch, graceful shutdown.
+//!
+//! [`Server`] collects services and limits; [`Server::serve`] accepts connections. Each connection is
+//! one task (see `gannet-transport`), and handlers run in it, in storage that is reused, unless a
+//! method's polls take long: [`Dispatch`].
+//!
+//! | module | what it holds |
+//! | --- | --- |
+//! | `server`, `serving` | the builder; accept loops, runtimes, shutdown |
+//! | `service`, `call` | what generated code and handlers see |
+//! | `router`, `head` | paths to methods; what a request's headers say |
+//! | `side` | the calls of one connection |
+//!
+//! Does not know load balancing, nor HTTP/2 frames.
+
+mod bind;
+mod call;
+mod head;
+mod router;
+mod server;
+mod service;
+mod serving;
+mod side;
+
+pub use bind::Bind;
+pub use call::{Call, HeadersMut};
+pub use router::Dispatch;
+pub use server::Server;
+pub use service::{Service, Start, Started};
+pub use serving::{ServeError, Serving};

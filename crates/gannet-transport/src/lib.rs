@@ -1,1 +1,37 @@
 //! The tokio driver around gannet-http2, shared by server and client.
+//!
+//! One task per connection ([`Driver`]) owns the engine, the socket, the buffers and the calls. The
+//! calls themselves are a [`Side`]'s: the server's and the client's crates each have one. Other tasks
+//! reach a connection through its lock-free [`Queue`], and share one [`CallShared`] with it per call.
+//!
+//! | module | what it holds |
+//! | --- | --- |
+//! | `driver` | the task, and the `Side` trait |
+//! | `queue` | the way into the task |
+//! | `call` | shared state of a call; `Inbound` and `Outbound`, the application's streams |
+//! | `io` | TCP, Unix sockets, the in-process pipe |
+//! | `fields` | metadata and statuses as header fields |
+//! | `timer`, `pool` | deadlines; read buffers |
+//!
+//! Does not know services, routing or load balancing.
+
+mod call;
+mod driver;
+pub mod fields;
+mod io;
+mod pool;
+mod queue;
+mod timer;
+
+pub use call::{
+    CallCommand, CallShared, Feed, Inbound, Outbound, Piece, SEND_QUEUE_BYTES_MAX, Source, feed,
+};
+pub use driver::{CloseReason, Driver, Progress, Side, Turn};
+#[cfg(unix)]
+pub use io::connect_unix;
+pub use io::{
+    Acceptor, ListenError, Listener, Peer, PipeConnector, PipeListener, Stream, TcpOptions,
+    connect_tcp, pipe,
+};
+pub use queue::{CallQueue, Command, Queue};
+pub use timer::Deadlines;

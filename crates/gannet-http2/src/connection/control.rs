@@ -256,11 +256,14 @@ impl<R: Role> Connection<R> {
         }
         let Some(key) = self.streams.find(head.stream_id) else {
             self.check_not_idle(head.stream_id, "RST_STREAM on an idle stream")?;
+            self.closed.peer_knows(head.stream_id);
             return Ok(Step::Again);
         };
         if self.streams.get(key).is_some_and(|stream| !stream.is_closed()) {
             self.charge_reset(now)?;
             self.remote_reset(key, Reason(code), Reason(code) == Reason::REFUSED_STREAM);
+        } else {
+            self.closed.peer_knows(head.stream_id);
         }
         Ok(Step::Again)
     }

@@ -3,7 +3,7 @@
 //! | file | what it decides |
 //! | --- | --- |
 //! | `reader` | which frame comes next, and where its bytes lie |
-//! | `headers`, `message` | header blocks, and what makes a request or response well-formed |
+//! | `headers`, `message`, `memo` | header blocks, what makes a request or response well-formed |
 //! | `data` | DATA, padding, receive windows |
 //! | `control` | SETTINGS, PING, GOAWAY, WINDOW_UPDATE, RST_STREAM, PRIORITY |
 //! | `verbs` | what the layer above asks for |
@@ -17,6 +17,7 @@ mod data;
 mod fields;
 mod headers;
 mod lifecycle;
+mod memo;
 mod message;
 #[cfg(test)]
 mod probe;
@@ -40,6 +41,8 @@ use crate::{Config, ConnectionError, Reason, SendBuf, StreamKey};
 pub use fields::FieldWriter;
 pub(crate) use fields::RecordedFields;
 use headers::BlockInFlight;
+use memo::Memo;
+use message::Verdict;
 use reader::{Emit, Reader};
 pub use role::{Client, Role, Server};
 
@@ -68,7 +71,10 @@ pub struct Connection<R: Role> {
     block_bytes: Vec<u8>,
     decoder: Decoder,
     classifier: Arc<dyn FieldClassifier>,
+    memo: Memo,
     fields: FieldBlock,
+    /// What `fields` is.
+    verdict: Verdict,
     /// Events that no frame of their own carries; bounded by the number of streams.
     events: VecDeque<Emit>,
 
@@ -163,7 +169,9 @@ impl<R: Role> Connection<R> {
             block_bytes: Vec::new(),
             decoder: Decoder::new(decoder_bytes, config.header_limits),
             classifier,
+            memo: Memo::default(),
             fields: FieldBlock::default(),
+            verdict: Verdict::Malformed,
             events: VecDeque::new(),
             streams: Store::default(),
             closed: RecentlyClosed::new(config.concurrent_streams_max),

@@ -27,10 +27,9 @@ impl Connection<Client> {
         let id = self.next_local_id;
         self.next_local_id += 2;
         let send = if end_stream { SendHalf::Ended } else { SendHalf::Body };
-        let mut stream = Stream::new(id, RecvHalf::Head, send);
+        let (key, stream) = self.streams.insert(id, RecvHalf::Head, send);
         stream.send_window = i64::from(self.peer.stream_window_bytes);
         stream.recv_window = i64::from(self.stream_window_bytes);
-        let key = self.streams.insert(stream);
         self.write_headers(id, end_stream, fields);
         Ok(key)
     }

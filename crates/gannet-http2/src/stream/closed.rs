@@ -55,6 +55,14 @@ impl RecentlyClosed {
         }
     }
 
+    /// The peer reset a stream that we had reset: from here on it knows, and nothing is in flight.
+    pub(crate) fn peer_knows(&mut self, id: u32) {
+        if let Some(at) = self.reset_by_us.iter().position(|reset| *reset == id) {
+            self.reset_by_us.remove(at);
+            self.insert(id, Closed::ByPeer);
+        }
+    }
+
     pub(crate) fn find(&self, id: u32) -> Option<Closed> {
         if self.reset_by_us.contains(&id) {
             Some(Closed::ResetByUs)

@@ -49,7 +49,8 @@ class Nghttp2Encoder:
         self.lib.nghttp2_hd_deflate_hd.restype = ctypes.c_ssize_t
         self.lib.nghttp2_hd_deflate_get_dynamic_table_size.restype = ctypes.c_size_t
         self.state = ctypes.c_void_p()
-        assert self.lib.nghttp2_hd_deflate_new(ctypes.byref(self.state), ctypes.c_size_t(65536)) == 0
+        size = ctypes.c_size_t(65536)
+        assert self.lib.nghttp2_hd_deflate_new(ctypes.byref(self.state), size) == 0
 
     def limit(self, size):
         assert self.lib.nghttp2_hd_deflate_change_table_size(self.state, ctypes.c_size_t(size)) == 0

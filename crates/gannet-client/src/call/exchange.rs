@@ -1,0 +1,150 @@
+//! Making a call: finding a connection, handing the request over, and starting again where it comes
+//! back unsent.
+//!
+//! One future for all kinds of calls, without their message types. In steady state it is two polls:
+//! the first hands the request over, the second finds the outcome.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use gannet_core::{MethodKind, Status};
+use gannet_transport::{CallQueue, CallShared, Source, feed};
+
+use super::notice::{Notice, Outcome};
+use super::request::{Receiver, Request, Start, StreamReceiver};
+use crate::Channel;
+use crate::link::{Link, LinkCommand};
+
+/// A call up to its outcome (unary) or until its stream is open (all others).
+pub(crate) struct Exchange<'a> {
+    channel: &'a Channel,
+    state: State<'a>,
+}
+
+enum State<'a> {
+    /// Not handed over.
+    New(Request),
+    /// The request could not be made.
+    Failed(Status),
+    /// Waits for a connection.
+    Linking(Request, LinkFuture<'a>),
+    /// The connection has it.
+    Started(Started),
+    Done,
+}
+
+type LinkFuture<'a> = Pin<Box<dyn Future<Output = Result<Arc<Link>, Status>> + Send + 'a>>;
+
+/// A call that a connection has; dropped before its outcome, it is cancelled.
+struct Started {
+    link: Arc<Link>,
+    notice: Arc<Notice>,
+    /// For a stream. Dropping the source cancels it.
+    stream: Option<(Arc<CallShared>, Source)>,
+}
+
+/// What comes of an exchange.
+pub(crate) enum Made {
+    /// The outcome of a unary call, which is a response or a failure.
+    Unary(Arc<Notice>),
+    /// An open stream.
+    Stream(Arc<CallShared>, Source),
+}
+
+impl<'a> Exchange<'a> {
+    pub(crate) fn new(channel: &'a Channel, request: Result<Request, Status>) -> Exchange<'a> {
+        let state = match request {
+            Ok(request) => State::New(request),
+            Err(status) => State::Failed(status),
+        };
+        Exchange { channel, state }
+    }
+
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Made, Status>> {
+        loop {
+            match std::mem::replace(&mut self.state, State::Done) {
+                State::New(request) => {
+                    self.state = match self.channel.shared().current() {
+                        Some(link) => State::Started(Started::new(link, request)),
+                        None => self.find_link(request),
+                    };
+                }
+                State::Linking(request, mut linking) => match linking.as_mut().poll(cx) {
+                    Poll::Pending => {
+                        self.state = State::Linking(request, linking);
+                        return Poll::Pending;
+                    }
+                    Poll::Ready(Ok(link)) => {
+                        self.state = State::Started(Started::new(link, request));
+                    }
+                    Poll::Ready(Err(status)) => return Poll::Ready(Err(status)),
+                },
+                State::Started(started) => match started.notice.poll(cx) {
+                    Poll::Pending => {
+                        self.state = State::Started(started);
+                        return Poll::Pending;
+                    }
+                    Poll::Ready(outcome) => match outcome.take_unsent() {
+                        None => return Poll::Ready(started.finish()),
+                        // Not to the same connection in a circle: by now it is retired.
+                        Some(request) => self.state = self.find_link(request),
+                    },
+                },
+                State::Failed(status) => return Poll::Ready(Err(status)),
+                State::Done => unreachable!("an exchange is not polled after its end"),
+            }
+        }
+    }
+
+    #[cold]
+    fn find_link(&self, request: Request) -> State<'a> {
+        let shared = self.channel.shared();
+        let linking = shared.link(request.wait_for_ready, request.deadline);
+        State::Linking(request, Box::pin(linking))
+    }
+}
+
+impl Started {
+    fn new(link: Arc<Link>, request: Request) -> Started {
+        let notice = Notice::new();
+        let (receiver, stream) = match request.method.kind {
+            MethodKind::Unary => (Receiver::Unary(Arc::clone(&notice)), None),
+            _ => {
+                let queue = Arc::clone(link.queue()) as Arc<dyn CallQueue>;
+                let shared = CallShared::new(queue, u32::MAX);
+                let (feed, source) = feed(&shared, request.receive_bytes_max);
+                let opened = Arc::clone(&notice);
+                let receiver = StreamReceiver { opened, shared: Arc::clone(&shared), feed };
+                (Receiver::Stream(Box::new(receiver)), Some((shared, source)))
+            }
+        };
+        link.push(LinkCommand::Start(Start::new(request, receiver)));
+        Started { link, notice, stream }
+    }
+
+    /// The notice is set, and not with an unsent request.
+    fn finish(mut self) -> Result<Made, Status> {
+        let stream = self.stream.take();
+        match (self.notice.get(), stream) {
+            (Some(Outcome::Failed(status)), _) => Err(status.clone()),
+            (_, Some((shared, source))) => Ok(Made::Stream(shared, source)),
+            (_, None) => Ok(Made::Unary(Arc::clone(&self.notice))),
+        }
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        if self.stream.is_none() && self.notice.get().is_none() {
+            self.link.push(LinkCommand::Cancel(Arc::clone(&self.notice)));
+        }
+    }
+}
+
+impl std::fmt::Debug for Exchange<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Exchange").field("channel", &self.channel).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,38 @@
+//! Calls as the application holds them: builders, their futures, and replies.
+//!
+//! | file | what it holds |
+//! | --- | --- |
+//! | `options` | what every builder can be told |
+//! | `unary`, `streaming` | the four kinds of calls |
+//! | `reply` | the one response of a client stream |
+//! | `exchange` | making a call: finding a connection, starting, starting again |
+//! | `request`, `notice` | what travels to the connection's task, and back |
+
+mod exchange;
+pub(crate) mod notice;
+#[macro_use]
+mod options;
+mod reply;
+pub(crate) mod request;
+mod streaming;
+mod unary;
+
+use gannet_core::Metadata;
+
+pub(crate) use options::Options;
+pub use reply::{Reply, ReplyWithMetadata};
+pub use streaming::{
+    BidiStreaming, BidiStreamingFuture, ClientStreaming, ClientStreamingFuture, ServerStreaming,
+    ServerStreamingFuture,
+};
+pub use unary::{Unary, UnaryFuture, UnaryWithMetadata, UnaryWithMetadataFuture};
+
+/// The metadata of a response.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ResponseMetadata {
+    /// What came before the messages.
+    pub headers: Metadata,
+    /// What came after them; for a failed call it is in the status instead.
+    pub trailers: Metadata,
+}

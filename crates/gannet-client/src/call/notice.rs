@@ -1,0 +1,104 @@
+//! Where the connection's task puts what became of a call, for the task that waits for it.
+//!
+//! Set once, read by reference: no lock. A stream's messages do not come this way; for a stream it
+//! only says that it was opened.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task::{Context, Poll};
+
+use atomic_waker::AtomicWaker;
+use gannet_core::Status;
+
+use super::ResponseMetadata;
+use super::request::Request;
+
+/// Set by the connection, awaited by the caller.
+pub(crate) struct Notice {
+    /// Where the connection finds the call; meaningful to its task only.
+    place: AtomicU32,
+    outcome: OnceLock<Outcome>,
+    waker: AtomicWaker,
+}
+
+/// What became of a call, as far as the caller waits for it.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// The one response.
+    Response {
+        /// The encoded message.
+        payload: Vec<u8>,
+        /// Empty unless the request asked for it.
+        metadata: ResponseMetadata,
+    },
+    /// The stream is open.
+    Opened,
+    /// The call is over.
+    Failed(Status),
+    /// The server has certainly not seen the call, and it may be made again.
+    Unsent(Mutex<Option<Request>>),
+}
+
+impl Notice {
+    pub(crate) fn new() -> Arc<Notice> {
+        Arc::new(Notice {
+            place: AtomicU32::new(u32::MAX),
+            outcome: OnceLock::new(),
+            waker: AtomicWaker::new(),
+        })
+    }
+
+    pub(crate) fn place(&self) -> u32 {
+        self.place.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_place(&self, place: u32) {
+        self.place.store(place, Ordering::Relaxed);
+    }
+
+    /// Tells the caller. Only the first outcome counts.
+    pub(crate) fn set(&self, outcome: Outcome) {
+        if self.outcome.set(outcome).is_ok() {
+            self.waker.wake();
+        }
+    }
+
+    /// Hands the request back, to be made on another connection.
+    pub(crate) fn set_unsent(&self, request: Request) {
+        self.set(Outcome::Unsent(Mutex::new(Some(request))));
+    }
+
+    pub(crate) fn get(&self) -> Option<&Outcome> {
+        self.outcome.get()
+    }
+
+    pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<&Outcome> {
+        if let Some(outcome) = self.outcome.get() {
+            return Poll::Ready(outcome);
+        }
+        self.waker.register(cx.waker());
+        match self.outcome.get() {
+            Some(outcome) => Poll::Ready(outcome),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl Outcome {
+    /// The request that was handed back; the one caller takes it once.
+    pub(crate) fn take_unsent(&self) -> Option<Request> {
+        match self {
+            Outcome::Unsent(request) => {
+                request.lock().unwrap_or_else(PoisonError::into_inner).take()
+            }
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Debug for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Notice").field("outcome", &self.outcome).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,200 @@
+//! What every call can be told before it is made.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use gannet_core::{Metadata, MethodCodec, MethodDescriptor, Status};
+
+use super::request::{Body, Request};
+use crate::Channel;
+
+/// A call that is being put together.
+pub(crate) struct Options<'a, Req, Resp> {
+    pub(crate) channel: &'a Channel,
+    pub(crate) codec: MethodCodec<Req, Resp>,
+    pub(crate) send_bytes_max: usize,
+    method: &'static MethodDescriptor,
+    timeout: Option<Duration>,
+    deadline: Option<Instant>,
+    metadata: Metadata,
+    wait_for_ready: bool,
+    receive_bytes_max: usize,
+    /// What was wrong with the options; told when the call is made.
+    error: Option<Status>,
+}
+
+impl<'a, Req, Resp> Options<'a, Req, Resp> {
+    pub(crate) fn new(
+        channel: &'a Channel,
+        method: &'static MethodDescriptor,
+        codec: MethodCodec<Req, Resp>,
+    ) -> Self {
+        let config = channel.shared().config();
+        Options {
+            channel,
+            codec,
+            send_bytes_max: config.send_bytes_max,
+            method,
+            timeout: None,
+            deadline: None,
+            metadata: Metadata::new(),
+            wait_for_ready: config.wait_for_ready,
+            receive_bytes_max: config.receive_bytes_max,
+            error: None,
+        }
+    }
+
+    pub(super) fn timeout(&mut self, timeout: Duration) {
+        self.timeout = Some(self.timeout.map_or(timeout, |known| known.min(timeout)));
+    }
+
+    pub(super) fn deadline(&mut self, deadline: Instant) {
+        self.deadline = Some(self.deadline.map_or(deadline, |known| known.min(deadline)));
+    }
+
+    pub(super) fn metadata(&mut self, metadata: Metadata) {
+        if self.metadata.is_empty() {
+            self.metadata = metadata;
+        } else if let Err(error) = self.metadata.extend_from(&metadata) {
+            self.fail(error.into());
+        }
+    }
+
+    pub(super) fn header(&mut self, key: &str, value: &str) {
+        if let Err(error) = self.metadata.append(key, value) {
+            self.fail(error.into());
+        }
+    }
+
+    pub(super) fn header_bin(&mut self, key: &str, value: &[u8]) {
+        if let Err(error) = self.metadata.append_bin(key, value) {
+            self.fail(error.into());
+        }
+    }
+
+    pub(super) fn wait_for_ready(&mut self, on: bool) {
+        self.wait_for_ready = on;
+    }
+
+    pub(super) fn max_receive_bytes(&mut self, bytes: usize) {
+        self.receive_bytes_max = bytes;
+    }
+
+    pub(super) fn max_send_bytes(&mut self, bytes: usize) {
+        self.send_bytes_max = bytes;
+    }
+
+    /// The request of a call whose messages the application sends.
+    pub(super) fn stream_request(self) -> Result<Request, Status> {
+        self.request(Body::Stream)
+    }
+
+    /// The request of a call with one message.
+    pub(super) fn message_request(self, message: &Req) -> Result<Request, Status> {
+        let mut framed = Vec::new();
+        self.codec.request.encode_framed(message, self.send_bytes_max, &mut framed)?;
+        self.request(Body::one(framed))
+    }
+
+    fn request(self, body: Body) -> Result<Request, Status> {
+        if let Some(error) = self.error {
+            return Err(error);
+        }
+        let deadline = match self.timeout {
+            None => self.deadline,
+            // A timeout that no clock can express is none.
+            Some(timeout) => tokio::time::Instant::now()
+                .into_std()
+                .checked_add(timeout)
+                .map(|at| self.deadline.map_or(at, |deadline| deadline.min(at)))
+                .or(self.deadline),
+        };
+        Ok(Request {
+            method: self.method,
+            deadline,
+            metadata: self.metadata,
+            body,
+            receive_bytes_max: self.receive_bytes_max,
+            wait_for_ready: self.wait_for_ready,
+            wants_metadata: false,
+            refusals: 0,
+        })
+    }
+
+    #[cold]
+    fn fail(&mut self, error: Status) {
+        self.error.get_or_insert(error);
+    }
+}
+
+impl<Req, Resp> fmt::Debug for Options<'_, Req, Resp> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("channel", &self.channel)
+            .field("method", &self.method.path)
+            .field("timeout", &self.timeout)
+            .field("deadline", &self.deadline)
+            .field("metadata", &self.metadata)
+            .field("wait_for_ready", &self.wait_for_ready)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The methods of every builder, which has a field `options`.
+macro_rules! option_methods {
+    () => {
+        /// Ends the call with DEADLINE_EXCEEDED when this much time has passed since it was made.
+        /// The server is told. With a [deadline](Self::deadline) besides, the earlier counts.
+        pub fn timeout(mut self, timeout: Duration) -> Self {
+            self.options.timeout(timeout);
+            self
+        }
+
+        /// Ends the call with DEADLINE_EXCEEDED at `deadline`. The server is told.
+        pub fn deadline(mut self, deadline: Instant) -> Self {
+            self.options.deadline(deadline);
+            self
+        }
+
+        /// Sends this metadata, behind what was given before.
+        pub fn metadata(mut self, metadata: Metadata) -> Self {
+            self.options.metadata(metadata);
+            self
+        }
+
+        /// Sends a metadata entry with an ASCII value. A malformed one fails the call with
+        /// INTERNAL.
+        pub fn header(mut self, key: impl AsRef<str>, value: impl AsRef<str>) -> Self {
+            self.options.header(key.as_ref(), value.as_ref());
+            self
+        }
+
+        /// Sends a metadata entry with a binary value; its key ends in `-bin`. A malformed one
+        /// fails the call with INTERNAL.
+        pub fn header_bin(mut self, key: impl AsRef<str>, value: impl AsRef<[u8]>) -> Self {
+            self.options.header_bin(key.as_ref(), value.as_ref());
+            self
+        }
+
+        /// Waits while the channel cannot connect, as long as the deadline allows, instead of
+        /// failing with UNAVAILABLE.
+        pub fn wait_for_ready(mut self, on: bool) -> Self {
+            self.options.wait_for_ready(on);
+            self
+        }
+
+        /// The largest response message that is accepted, bytes. A larger one fails the call with
+        /// RESOURCE_EXHAUSTED.
+        pub fn max_receive_bytes(mut self, bytes: usize) -> Self {
+            self.options.max_receive_bytes(bytes);
+            self
+        }
+
+        /// The largest request message that is sent, bytes. A larger one is not sent, and
+        /// RESOURCE_EXHAUSTED.
+        pub fn max_send_bytes(mut self, bytes: usize) -> Self {
+            self.options.max_send_bytes(bytes);
+            self
+        }
+    };
+}

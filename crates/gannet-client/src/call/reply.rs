@@ -1,0 +1,110 @@
+//! [`Reply`]: the one response of a client stream.
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use gannet_core::{MessageCodec, Metadata, Result, Status};
+use gannet_transport::{Piece, Source};
+
+use super::ResponseMetadata;
+
+/// The response to a client stream; `.await` waits for it.
+///
+/// Dropping it before the response came cancels the call.
+#[must_use = "dropping the reply cancels the call"]
+pub struct Reply<T> {
+    source: Source,
+    codec: MessageCodec<T>,
+    headers: Option<Metadata>,
+    message: Option<T>,
+    trailers: Metadata,
+}
+
+impl<T> Reply<T> {
+    pub(crate) fn new(source: Source, codec: MessageCodec<T>) -> Reply<T> {
+        Reply { source, codec, headers: None, message: None, trailers: Metadata::new() }
+    }
+
+    /// The response's headers, once they have come: a server may send them long before the message.
+    /// Empty where it sent none.
+    ///
+    /// # Errors
+    /// The status the call ended with, where that comes first.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when the future is dropped.
+    pub async fn headers(&mut self) -> Result<&Metadata> {
+        if self.headers.is_none() {
+            self.headers = poll_fn(|cx| self.source.poll_headers(cx)).await?;
+        }
+        Ok(self.headers.get_or_insert_default())
+    }
+
+    /// Returns the response's headers and trailers besides the message.
+    pub fn with_metadata(self) -> ReplyWithMetadata<T> {
+        ReplyWithMetadata { reply: self }
+    }
+
+    /// Ready when the call has ended.
+    fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Result<T>> {
+        loop {
+            match ready!(self.source.poll_piece(cx)) {
+                Piece::Headers(headers) => self.headers = Some(headers.clone()),
+                Piece::Message(_) if self.message.is_some() => {
+                    return Poll::Ready(Err(Status::internal(
+                        "the server sent more than one response, where the method has one",
+                    )));
+                }
+                Piece::Message(payload) => match self.codec.decode(payload) {
+                    Ok(message) => self.message = Some(message),
+                    Err(error) => return Poll::Ready(Err(error.into())),
+                },
+                Piece::End(Err(status)) => return Poll::Ready(Err(status.clone())),
+                Piece::End(Ok(trailers)) => {
+                    self.trailers = trailers.clone();
+                    return Poll::Ready(self.message.take().ok_or_else(|| {
+                        Status::internal("the server ended the call well, but sent no response")
+                    }));
+                }
+            }
+        }
+    }
+}
+
+/// Decoded messages are never pinned in place.
+impl<T> Unpin for Reply<T> {}
+
+impl<T> Future for Reply<T> {
+    type Output = Result<T>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T>> {
+        self.get_mut().poll_reply(cx)
+    }
+}
+
+impl<T> fmt::Debug for Reply<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reply").field("codec", &self.codec).finish_non_exhaustive()
+    }
+}
+
+/// The response to a client stream with its metadata; `.await` waits for it.
+#[must_use = "dropping the reply cancels the call"]
+#[derive(Debug)]
+pub struct ReplyWithMetadata<T> {
+    reply: Reply<T>,
+}
+
+impl<T> Future for ReplyWithMetadata<T> {
+    type Output = Result<(T, ResponseMetadata)>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let reply = &mut self.get_mut().reply;
+        let message = ready!(reply.poll_reply(cx))?;
+        let headers = reply.headers.take().unwrap_or_default();
+        let trailers = std::mem::take(&mut reply.trailers);
+        Poll::Ready(Ok((message, ResponseMetadata { headers, trailers })))
+    }
+}

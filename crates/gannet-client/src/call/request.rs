@@ -1,0 +1,109 @@
+//! What a connection needs to know to make a call.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use gannet_core::{Metadata, MethodDescriptor};
+use gannet_transport::{CallShared, Feed};
+
+use super::notice::Notice;
+
+/// First messages from this length on are sent by reference, bytes.
+const LARGE_BODY_BYTES_MIN: usize = 16 << 10;
+
+/// A call that was asked for.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) method: &'static MethodDescriptor,
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) metadata: Metadata,
+    pub(crate) body: Body,
+    pub(crate) receive_bytes_max: usize,
+    pub(crate) wait_for_ready: bool,
+    /// Response headers and trailers are to be kept (unary calls).
+    pub(crate) wants_metadata: bool,
+    /// How often a server refused it and it was made again: once at most (gRFC A6).
+    pub(crate) refusals: u8,
+}
+
+/// What is sent behind the request's head.
+#[derive(Debug)]
+pub(crate) enum Body {
+    /// The application will send messages.
+    Stream,
+    /// One message with its prefix, and the end; small enough to be copied.
+    Small(Vec<u8>),
+    /// As `Small`, sent by reference.
+    Large(Bytes),
+}
+
+impl Body {
+    pub(crate) fn one(framed: Vec<u8>) -> Body {
+        if framed.len() < LARGE_BODY_BYTES_MIN {
+            Body::Small(framed)
+        } else {
+            Body::Large(Bytes::from(framed))
+        }
+    }
+}
+
+/// Who waits for what the server answers.
+pub(crate) enum Receiver {
+    /// One response.
+    Unary(Arc<Notice>),
+    /// A stream of them.
+    Stream(Box<StreamReceiver>),
+}
+
+/// The connection's ends of a call that streams.
+#[derive(Debug)]
+pub(crate) struct StreamReceiver {
+    /// Told when the stream is open.
+    pub(crate) opened: Arc<Notice>,
+    pub(crate) shared: Arc<CallShared>,
+    pub(crate) feed: Feed,
+}
+
+impl Receiver {
+    pub(crate) fn notice(&self) -> &Arc<Notice> {
+        match self {
+            Receiver::Unary(notice) => notice,
+            Receiver::Stream(stream) => &stream.opened,
+        }
+    }
+}
+
+impl fmt::Debug for Receiver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Receiver::Unary(_) => "Unary",
+            Receiver::Stream(_) => "Stream",
+        })
+    }
+}
+
+/// A request on its way to a connection. Dropped on the way, it goes back to the caller, who makes
+/// it on another connection.
+#[derive(Debug)]
+pub(crate) struct Start(Option<(Request, Receiver)>);
+
+impl Start {
+    pub(crate) fn new(request: Request, receiver: Receiver) -> Start {
+        Start(Some((request, receiver)))
+    }
+
+    /// Arrived.
+    pub(crate) fn take(mut self) -> Option<(Request, Receiver)> {
+        self.0.take()
+    }
+}
+
+impl Drop for Start {
+    fn drop(&mut self) {
+        if let Some((request, receiver)) = self.0.take() {
+            receiver.notice().set_unsent(request);
+        }
+    }
+}

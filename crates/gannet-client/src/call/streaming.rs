@@ -1,0 +1,231 @@
+//! Calls with a stream in one direction or in both.
+//!
+//! Awaiting such a call opens it: the request's head is sent, and nothing of the server is waited
+//! for. What the call comes to is told by what it returns.
+
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use gannet_core::{Metadata, MethodCodec, Result, Status};
+use gannet_transport::{CallShared, Inbound, Outbound, Source};
+
+use super::exchange::{Exchange, Made};
+use super::{Options, Reply};
+use crate::blocking;
+
+/// A call with many requests and one response, being put together; `.await` opens it.
+#[must_use = "a call does nothing until it is awaited"]
+pub struct ClientStreaming<'a, Req, Resp> {
+    options: Options<'a, Req, Resp>,
+}
+
+impl<'a, Req, Resp> ClientStreaming<'a, Req, Resp> {
+    pub(crate) fn new(options: Options<'a, Req, Resp>) -> Self {
+        ClientStreaming { options }
+    }
+
+    option_methods!();
+
+    /// Opens the call, blocking the thread until that is done.
+    ///
+    /// # Errors
+    /// As awaiting it; INTERNAL on a thread that must not block: see
+    /// [`blocking`](crate::blocking).
+    pub fn wait(self) -> Result<(blocking::Outbound<Req>, blocking::Reply<Resp>)> {
+        let channel = self.options.channel;
+        let (outbound, reply) = blocking::wait(channel, self.into_future())?;
+        Ok((blocking::Outbound::new(channel, outbound), blocking::Reply::new(channel, reply)))
+    }
+}
+
+impl<'a, Req, Resp> IntoFuture for ClientStreaming<'a, Req, Resp> {
+    type Output = Result<(Outbound<Req>, Reply<Resp>)>;
+    type IntoFuture = ClientStreamingFuture<'a, Req, Resp>;
+
+    fn into_future(self) -> ClientStreamingFuture<'a, Req, Resp> {
+        ClientStreamingFuture { opening: Opening::stream(self.options) }
+    }
+}
+
+/// A client stream that is being opened.
+#[must_use = "a call does nothing until it is awaited"]
+pub struct ClientStreamingFuture<'a, Req, Resp> {
+    opening: Opening<'a, Req, Resp>,
+}
+
+impl<Req, Resp> Future for ClientStreamingFuture<'_, Req, Resp> {
+    type Output = Result<(Outbound<Req>, Reply<Resp>)>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let opening = &mut self.get_mut().opening;
+        let (shared, source) = ready!(opening.poll(cx))?;
+        let reply = Reply::new(source, opening.codec.response);
+        Poll::Ready(Ok((opening.outbound(shared), reply)))
+    }
+}
+
+/// A call with one request and many responses, being put together; `.await` opens it.
+#[must_use = "a call does nothing until it is awaited"]
+pub struct ServerStreaming<'a, Req, Resp> {
+    options: Options<'a, Req, Resp>,
+    message: Req,
+}
+
+impl<'a, Req, Resp> ServerStreaming<'a, Req, Resp> {
+    pub(crate) fn new(options: Options<'a, Req, Resp>, message: Req) -> Self {
+        ServerStreaming { options, message }
+    }
+
+    option_methods!();
+
+    /// Opens the call, blocking the thread until that is done.
+    ///
+    /// # Errors
+    /// As awaiting it; INTERNAL on a thread that must not block: see
+    /// [`blocking`](crate::blocking).
+    pub fn wait(self) -> Result<blocking::Inbound<Resp>> {
+        let channel = self.options.channel;
+        let inbound = blocking::wait(channel, self.into_future())?;
+        Ok(blocking::Inbound::new(channel, inbound))
+    }
+}
+
+impl<'a, Req, Resp> IntoFuture for ServerStreaming<'a, Req, Resp> {
+    type Output = Result<Inbound<Resp>>;
+    type IntoFuture = ServerStreamingFuture<'a, Req, Resp>;
+
+    fn into_future(self) -> ServerStreamingFuture<'a, Req, Resp> {
+        ServerStreamingFuture { opening: Opening::message(self.options, &self.message) }
+    }
+}
+
+/// A server stream that is being opened.
+#[must_use = "a call does nothing until it is awaited"]
+pub struct ServerStreamingFuture<'a, Req, Resp> {
+    opening: Opening<'a, Req, Resp>,
+}
+
+impl<Req, Resp> Future for ServerStreamingFuture<'_, Req, Resp> {
+    type Output = Result<Inbound<Resp>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let opening = &mut self.get_mut().opening;
+        let (_, source) = ready!(opening.poll(cx))?;
+        Poll::Ready(Ok(Inbound::new(source, opening.codec.response)))
+    }
+}
+
+/// A call with many requests and many responses, being put together; `.await` opens it.
+#[must_use = "a call does nothing until it is awaited"]
+pub struct BidiStreaming<'a, Req, Resp> {
+    options: Options<'a, Req, Resp>,
+}
+
+impl<'a, Req, Resp> BidiStreaming<'a, Req, Resp> {
+    pub(crate) fn new(options: Options<'a, Req, Resp>) -> Self {
+        BidiStreaming { options }
+    }
+
+    option_methods!();
+
+    /// Opens the call, blocking the thread until that is done.
+    ///
+    /// # Errors
+    /// As awaiting it; INTERNAL on a thread that must not block: see
+    /// [`blocking`](crate::blocking).
+    pub fn wait(self) -> Result<(blocking::Outbound<Req>, blocking::Inbound<Resp>)> {
+        let channel = self.options.channel;
+        let (outbound, inbound) = blocking::wait(channel, self.into_future())?;
+        Ok((blocking::Outbound::new(channel, outbound), blocking::Inbound::new(channel, inbound)))
+    }
+}
+
+impl<'a, Req, Resp> IntoFuture for BidiStreaming<'a, Req, Resp> {
+    type Output = Result<(Outbound<Req>, Inbound<Resp>)>;
+    type IntoFuture = BidiStreamingFuture<'a, Req, Resp>;
+
+    fn into_future(self) -> BidiStreamingFuture<'a, Req, Resp> {
+        BidiStreamingFuture { opening: Opening::stream(self.options) }
+    }
+}
+
+/// A stream in both directions that is being opened.
+#[must_use = "a call does nothing until it is awaited"]
+pub struct BidiStreamingFuture<'a, Req, Resp> {
+    opening: Opening<'a, Req, Resp>,
+}
+
+impl<Req, Resp> Future for BidiStreamingFuture<'_, Req, Resp> {
+    type Output = Result<(Outbound<Req>, Inbound<Resp>)>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let opening = &mut self.get_mut().opening;
+        let (shared, source) = ready!(opening.poll(cx))?;
+        let inbound = Inbound::new(source, opening.codec.response);
+        Poll::Ready(Ok((opening.outbound(shared), inbound)))
+    }
+}
+
+/// What the three have in common.
+struct Opening<'a, Req, Resp> {
+    exchange: Exchange<'a>,
+    codec: MethodCodec<Req, Resp>,
+    send_bytes_max: usize,
+}
+
+impl<'a, Req, Resp> Opening<'a, Req, Resp> {
+    fn stream(options: Options<'a, Req, Resp>) -> Self {
+        let (channel, codec) = (options.channel, options.codec);
+        let send_bytes_max = options.send_bytes_max;
+        let exchange = Exchange::new(channel, options.stream_request());
+        Opening { exchange, codec, send_bytes_max }
+    }
+
+    fn message(options: Options<'a, Req, Resp>, message: &Req) -> Self {
+        let (channel, codec) = (options.channel, options.codec);
+        let send_bytes_max = options.send_bytes_max;
+        let exchange = Exchange::new(channel, options.message_request(message));
+        Opening { exchange, codec, send_bytes_max }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Arc<CallShared>, Source)>> {
+        Poll::Ready(match ready!(self.exchange.poll(cx))? {
+            Made::Stream(shared, source) => Ok((shared, source)),
+            Made::Unary(_) => Err(Status::internal("the method's descriptor is of another kind")),
+        })
+    }
+
+    fn outbound(&self, shared: Arc<CallShared>) -> Outbound<Req> {
+        Outbound::new(shared, self.codec.request, self.send_bytes_max)
+    }
+}
+
+macro_rules! debug_by_options {
+    ($($name:ident),*) => {$(
+        impl<Req, Resp> fmt::Debug for $name<'_, Req, Resp> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let mut shown = f.debug_struct(stringify!($name));
+                shown.field("options", &self.options).finish_non_exhaustive()
+            }
+        }
+    )*};
+}
+
+debug_by_options!(ClientStreaming, ServerStreaming, BidiStreaming);
+
+macro_rules! debug_by_exchange {
+    ($($name:ident),*) => {$(
+        impl<Req, Resp> fmt::Debug for $name<'_, Req, Resp> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let mut shown = f.debug_struct(stringify!($name));
+                shown.field("exchange", &self.opening.exchange).finish_non_exhaustive()
+            }
+        }
+    )*};
+}
+
+debug_by_exchange!(ClientStreamingFuture, ServerStreamingFuture, BidiStreamingFuture);

@@ -1,0 +1,165 @@
+//! Calls with one request and one response.
+
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use gannet_core::{MessageCodec, Metadata, Result, Status};
+
+use super::exchange::{Exchange, Made};
+use super::notice::Outcome;
+use super::request::Request;
+use super::{Options, ResponseMetadata};
+use crate::blocking;
+
+/// A unary call that is being put together; `.await` makes it.
+///
+/// # Cancel safety
+/// Dropping the future cancels the call.
+#[must_use = "a call does nothing until it is awaited"]
+pub struct Unary<'a, Req, Resp> {
+    options: Options<'a, Req, Resp>,
+    message: Req,
+}
+
+impl<'a, Req, Resp> Unary<'a, Req, Resp> {
+    pub(crate) fn new(options: Options<'a, Req, Resp>, message: Req) -> Self {
+        Unary { options, message }
+    }
+
+    option_methods!();
+
+    /// Returns the response's headers and trailers besides the message.
+    pub fn with_metadata(self) -> UnaryWithMetadata<'a, Req, Resp> {
+        UnaryWithMetadata { call: self }
+    }
+
+    /// Makes the call and blocks the thread until it has ended.
+    ///
+    /// # Errors
+    /// The status the call ended with; INTERNAL on a thread that must not block: see
+    /// [`blocking`](crate::blocking).
+    pub fn wait(self) -> Result<Resp> {
+        blocking::wait(self.options.channel, self.into_future())
+    }
+
+    fn start(self, with_metadata: bool) -> (Exchange<'a>, MessageCodec<Resp>) {
+        let Unary { options, message } = self;
+        let (channel, codec) = (options.channel, options.codec.response);
+        let request = options.message_request(&message);
+        let request = request.map(|request| Request { wants_metadata: with_metadata, ..request });
+        (Exchange::new(channel, request), codec)
+    }
+}
+
+impl<'a, Req, Resp> IntoFuture for Unary<'a, Req, Resp> {
+    type Output = Result<Resp>;
+    type IntoFuture = UnaryFuture<'a, Resp>;
+
+    fn into_future(self) -> UnaryFuture<'a, Resp> {
+        let (exchange, codec) = self.start(false);
+        UnaryFuture { exchange, codec }
+    }
+}
+
+/// A unary call under way.
+#[must_use = "a call does nothing until it is awaited"]
+pub struct UnaryFuture<'a, Resp> {
+    exchange: Exchange<'a>,
+    codec: MessageCodec<Resp>,
+}
+
+impl<Resp> Future for UnaryFuture<'_, Resp> {
+    type Output = Result<Resp>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Resp>> {
+        let this = self.get_mut();
+        let made = ready!(this.exchange.poll(cx))?;
+        Poll::Ready(with_response(&made, |payload, _| Ok(this.codec.decode(payload)?)))
+    }
+}
+
+/// A unary call that returns metadata besides the message; `.await` makes it.
+#[must_use = "a call does nothing until it is awaited"]
+pub struct UnaryWithMetadata<'a, Req, Resp> {
+    call: Unary<'a, Req, Resp>,
+}
+
+impl<Req, Resp> UnaryWithMetadata<'_, Req, Resp> {
+    /// Makes the call and blocks the thread until it has ended.
+    ///
+    /// # Errors
+    /// As [`Unary::wait`].
+    pub fn wait(self) -> Result<(Resp, ResponseMetadata)> {
+        blocking::wait(self.call.options.channel, self.into_future())
+    }
+}
+
+impl<'a, Req, Resp> IntoFuture for UnaryWithMetadata<'a, Req, Resp> {
+    type Output = Result<(Resp, ResponseMetadata)>;
+    type IntoFuture = UnaryWithMetadataFuture<'a, Resp>;
+
+    fn into_future(self) -> UnaryWithMetadataFuture<'a, Resp> {
+        let (exchange, codec) = self.call.start(true);
+        UnaryWithMetadataFuture { exchange, codec }
+    }
+}
+
+/// A unary call under way, with metadata.
+#[must_use = "a call does nothing until it is awaited"]
+pub struct UnaryWithMetadataFuture<'a, Resp> {
+    exchange: Exchange<'a>,
+    codec: MessageCodec<Resp>,
+}
+
+impl<Resp> Future for UnaryWithMetadataFuture<'_, Resp> {
+    type Output = Result<(Resp, ResponseMetadata)>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let made = ready!(this.exchange.poll(cx))?;
+        Poll::Ready(with_response(&made, |payload, metadata| {
+            Ok((this.codec.decode(payload)?, metadata.clone()))
+        }))
+    }
+}
+
+fn with_response<T>(
+    made: &Made,
+    read: impl FnOnce(&[u8], &ResponseMetadata) -> Result<T>,
+) -> Result<T> {
+    if let Made::Unary(notice) = made
+        && let Some(Outcome::Response { payload, metadata }) = notice.get()
+    {
+        return read(payload, metadata);
+    }
+    // What the connection tells a unary call is a response or a failure, which came as an error.
+    Err(Status::internal("a unary call ended without response and without failure"))
+}
+
+impl<Req, Resp> fmt::Debug for Unary<'_, Req, Resp> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Unary").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+impl<Req, Resp> fmt::Debug for UnaryWithMetadata<'_, Req, Resp> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UnaryWithMetadata").field("call", &self.call).finish()
+    }
+}
+
+impl<Resp> fmt::Debug for UnaryFuture<'_, Resp> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UnaryFuture").field("exchange", &self.exchange).finish_non_exhaustive()
+    }
+}
+
+impl<Resp> fmt::Debug for UnaryWithMetadataFuture<'_, Resp> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("UnaryWithMetadataFuture");
+        shown.field("exchange", &self.exchange).finish_non_exhaustive()
+    }
+}

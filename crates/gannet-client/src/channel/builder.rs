@@ -1,0 +1,176 @@
+//! How a channel is made. Nothing is connected or spawned here.
+
+use std::time::Duration;
+
+use gannet_core::limits;
+use gannet_transport::PipeConnector;
+
+use super::{Channel, Shared};
+use crate::policy::BackoffConfig;
+use crate::target::{Target, TargetError};
+
+/// What this library calls itself in `user-agent`.
+const USER_AGENT: &str = concat!("grpc-rust-gannet/", env!("CARGO_PKG_VERSION"));
+
+/// What a channel does, fixed when it is built.
+#[derive(Debug)]
+pub(crate) struct Config {
+    pub(crate) target: Target,
+    pub(crate) connector: Option<PipeConnector>,
+    pub(crate) authority: String,
+    pub(crate) user_agent: String,
+    pub(crate) backoff: BackoffConfig,
+    pub(crate) http2: gannet_http2::Config,
+    pub(crate) receive_bytes_max: usize,
+    pub(crate) send_bytes_max: usize,
+    pub(crate) wait_for_ready: bool,
+}
+
+/// Builds a [`Channel`].
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until `build`"]
+pub struct ChannelBuilder {
+    target: String,
+    connector: Option<PipeConnector>,
+    authority: Option<String>,
+    user_agent: Option<String>,
+    backoff: BackoffConfig,
+    http2: gannet_http2::Config,
+    receive_bytes_max: usize,
+    send_bytes_max: usize,
+    wait_for_ready: bool,
+}
+
+impl ChannelBuilder {
+    pub(super) fn new(target: String) -> ChannelBuilder {
+        ChannelBuilder {
+            target,
+            connector: None,
+            authority: None,
+            user_agent: None,
+            backoff: BackoffConfig::default(),
+            http2: gannet_http2::Config::default(),
+            receive_bytes_max: limits::MESSAGE_RECEIVE_BYTES_MAX_DEFAULT,
+            send_bytes_max: limits::MESSAGE_SEND_BYTES_MAX_DEFAULT,
+            wait_for_ready: false,
+        }
+    }
+
+    /// Connects through an in-process pipe. The target is a name for messages then, and not parsed.
+    pub fn connector(mut self, connector: PipeConnector) -> Self {
+        self.connector = Some(connector);
+        self
+    }
+
+    /// The `:authority` of requests, in place of the target's host and port.
+    pub fn authority(mut self, authority: impl Into<String>) -> Self {
+        self.authority = Some(authority.into());
+        self
+    }
+
+    /// What the application calls itself; goes before the library's name in `user-agent`.
+    pub fn user_agent(mut self, user_agent: impl Into<String>) -> Self {
+        self.user_agent = Some(user_agent.into());
+        self
+    }
+
+    /// When to try again after a connection could not be made (default: gRPC's, 1 s growing by 1.6
+    /// to 120 s).
+    pub fn backoff(mut self, backoff: BackoffConfig) -> Self {
+        self.backoff = backoff;
+        self
+    }
+
+    /// How long one attempt to connect may take, up to the server's SETTINGS (default 20 s).
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.backoff.connect_timeout = timeout;
+        self
+    }
+
+    /// Limits and windows of the HTTP/2 connection.
+    pub fn http2(mut self, config: gannet_http2::Config) -> Self {
+        self.http2 = config;
+        self
+    }
+
+    /// The largest response message of calls that do not say otherwise, bytes (default 4 MiB).
+    pub fn max_receive_bytes(mut self, bytes: usize) -> Self {
+        self.receive_bytes_max = bytes;
+        self
+    }
+
+    /// The largest request message of calls that do not say otherwise, bytes (default 2 GiB - 1).
+    pub fn max_send_bytes(mut self, bytes: usize) -> Self {
+        self.send_bytes_max = bytes;
+        self
+    }
+
+    /// Whether calls that do not say otherwise wait while the channel cannot connect, instead of
+    /// failing (default: they fail).
+    pub fn wait_for_ready(mut self, on: bool) -> Self {
+        self.wait_for_ready = on;
+        self
+    }
+
+    /// Makes the channel. It connects when the first call is made.
+    ///
+    /// # Errors
+    /// Where the target, the authority or the user agent is malformed; the error says how.
+    pub fn build(self) -> Result<Channel, TargetError> {
+        let target = match self.connector {
+            Some(_) => Target::connector(&self.target),
+            None => Target::parse(&self.target)?,
+        };
+        let authority = self.authority.unwrap_or_else(|| target.authority.clone());
+        if let Some(c) = authority.chars().find(|c| !is_authority(*c)) {
+            let problem = format!("the authority {authority:?} has the character {c:?}");
+            return Err(TargetError::new(&self.target, problem));
+        }
+        let user_agent = match self.user_agent {
+            Some(application) => format!("{application} {USER_AGENT}"),
+            None => USER_AGENT.to_owned(),
+        };
+        if !user_agent.bytes().all(|byte| matches!(byte, 0x20..=0x7e))
+            || user_agent.starts_with(' ')
+        {
+            let problem = format!("the user agent {user_agent:?} is not printable ASCII");
+            return Err(TargetError::new(&self.target, problem));
+        }
+        let config = Config {
+            target,
+            connector: self.connector,
+            authority,
+            user_agent,
+            backoff: self.backoff,
+            http2: self.http2,
+            receive_bytes_max: self.receive_bytes_max,
+            send_bytes_max: self.send_bytes_max,
+            wait_for_ready: self.wait_for_ready,
+        };
+        Ok(Channel { shared: Shared::new(config) })
+    }
+
+    /// Makes the channel and starts the background thread on which the connection of
+    /// [blocking](crate::blocking) calls runs. The thread ends after the last clone.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build).
+    pub fn build_blocking(self) -> Result<Channel, TargetError> {
+        let channel = self.build()?;
+        // Where no thread can be started now, the first call tries again and reports it.
+        let _ = channel.shared().background();
+        Ok(channel)
+    }
+}
+
+/// RFC 3986 3.2 without user information, as the host or the IP literal of an authority.
+fn is_authority(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "-._~%!$&'()*+,;=:[]".contains(c)
+}
+
+impl Config {
+    /// Where the channel leads, for messages.
+    pub(crate) fn shown_target(&self) -> &str {
+        &self.target.text
+    }
+}

@@ -1,0 +1,125 @@
+//! The task that connects a channel, and tries again until it is connected or not wanted any more.
+//!
+//! When to try is decided by [`Backoff`](crate::policy::Backoff); this only waits and acts.
+
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+
+use gannet_core::Status;
+use gannet_http2::{Client, Connection};
+use gannet_transport::Driver;
+use tokio::sync::oneshot;
+
+use super::dial::{ConnectError, dial};
+use super::{Config, Shared};
+use crate::link::{Classifier, ClientSide, Constants, Link};
+
+/// One run of attempts, from idle to ready.
+#[derive(Debug)]
+pub(super) struct Connecting {
+    /// Weak, so that a channel nobody holds stops trying.
+    channel: Weak<Shared>,
+    config: Arc<Config>,
+    is_done: bool,
+}
+
+impl Connecting {
+    pub(super) fn new(channel: &Arc<Shared>) -> Connecting {
+        Connecting {
+            channel: Arc::downgrade(channel),
+            config: Arc::clone(channel.config()),
+            is_done: false,
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        loop {
+            let started = now();
+            let attempt = self.channel.upgrade().and_then(|channel| channel.attempt(started));
+            let Some(give_up_at) = attempt else { return };
+            let connected = self.attempt(started, give_up_at).await;
+            let Some(channel) = self.channel.upgrade() else { return };
+            match connected {
+                Ok(link) => {
+                    self.is_done = true;
+                    return channel.established(&link);
+                }
+                Err(error) => {
+                    let retry_at = channel.attempt_failed(now(), error);
+                    drop(channel);
+                    tokio::time::sleep_until(retry_at.into()).await;
+                }
+            }
+        }
+    }
+
+    /// Ready when the server's SETTINGS have come.
+    async fn attempt(
+        &self,
+        started: Instant,
+        give_up_at: Instant,
+    ) -> Result<Arc<Link>, ConnectError> {
+        match tokio::time::timeout_at(give_up_at.into(), self.establish()).await {
+            Ok(connected) => connected,
+            Err(_) => Err(ConnectError::TimedOut(give_up_at.saturating_duration_since(started))),
+        }
+    }
+
+    async fn establish(&self) -> Result<Arc<Link>, ConnectError> {
+        let (stream, address) = dial(&self.config).await?;
+        let http2 = self.config.http2.clone();
+        let mut conn = Connection::<Client>::new(http2, Arc::new(Classifier), now());
+        let constants = Constants::new(&mut conn, &self.config.authority, &self.config.user_agent);
+        let unproven = Unproven::new(Link::new(address));
+        let (tell, told) = oneshot::channel();
+        let link = &unproven.link;
+        let side = ClientSide::new(self.channel.clone(), Arc::clone(link), constants, tell);
+        tokio::spawn(Driver::new(stream, conn, side, Arc::clone(link.queue())));
+        match told.await {
+            Ok(Ok(())) => Ok(unproven.proven()),
+            Ok(Err(status)) => Err(ConnectError::Lost(status)),
+            // The driver tells even when it is dropped; this is for what it does not know.
+            Err(_) => Err(ConnectError::Lost(Status::unavailable("the runtime went away"))),
+        }
+    }
+}
+
+impl Drop for Connecting {
+    fn drop(&mut self) {
+        if !self.is_done
+            && let Some(channel) = self.channel.upgrade()
+        {
+            channel.connecting_ended();
+        }
+    }
+}
+
+/// A connection on which the server's SETTINGS have not come; dropped as such, it ends.
+struct Unproven {
+    link: Arc<Link>,
+    is_proven: bool,
+}
+
+impl Unproven {
+    fn new(link: Arc<Link>) -> Unproven {
+        Unproven { link, is_proven: false }
+    }
+
+    fn proven(mut self) -> Arc<Link> {
+        self.is_proven = true;
+        Arc::clone(&self.link)
+    }
+}
+
+impl Drop for Unproven {
+    fn drop(&mut self) {
+        if !self.is_proven {
+            self.link.abort();
+        }
+    }
+}
+
+/// Tokio's clock, which tests can pause.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}

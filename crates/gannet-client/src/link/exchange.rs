@@ -1,0 +1,368 @@
+//! One call on the connection's task: what it makes of what the server sends.
+//!
+//! Does not touch the engine: the side opens, credits and forgets its stream.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Instant;
+
+use gannet_core::{Code, Message, MessageReader, Metadata, Origin, Status};
+use gannet_http2::hpack::FieldBlock;
+use gannet_http2::{Reason, StreamKey};
+
+use super::response::{self, ResponseHead};
+use crate::call::ResponseMetadata;
+use crate::call::notice::{Notice, Outcome};
+use crate::call::request::{Body, Receiver, Request, StreamReceiver};
+
+/// A call, from its arrival on the connection until its stream is forgotten.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) request: Request,
+    pub(super) phase: Phase,
+    /// Noted in the side's list of calls to settle.
+    pub(super) is_due: bool,
+    /// Its deadline is in the side's heap.
+    pub(super) is_armed: bool,
+    /// Bytes of the application's messages that were given to the engine. Wraps.
+    pub(super) given_bytes: usize,
+    /// Noted in the side's list of calls with bytes in the engine.
+    pub(super) is_sending: bool,
+    receiving: Receiving,
+    /// The response's head came: the server has seen the call.
+    is_committed: bool,
+}
+
+/// How far a call has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Nothing was sent.
+    Waiting,
+    /// On this stream.
+    Open(StreamKey),
+    /// The server refused this stream unseen; to be opened once more.
+    Refused(StreamKey),
+    /// The caller was told how it ended.
+    Ended(Option<StreamKey>),
+}
+
+#[derive(Debug)]
+enum Receiving {
+    Unary(UnaryReceiving),
+    Stream(Box<StreamReceiver>),
+}
+
+#[derive(Debug)]
+struct UnaryReceiving {
+    notice: Arc<Notice>,
+    reader: MessageReader,
+    payload: Option<Vec<u8>>,
+    headers: Metadata,
+    /// Received bytes whose credit was not given back.
+    uncredited_bytes: usize,
+}
+
+impl Call {
+    /// A call that lies at `place`.
+    pub(super) fn new(request: Request, receiver: Receiver, place: u32) -> Call {
+        receiver.notice().set_place(place);
+        let receiving = match receiver {
+            Receiver::Unary(notice) => Receiving::Unary(UnaryReceiving {
+                notice,
+                reader: MessageReader::new(request.receive_bytes_max),
+                payload: None,
+                headers: Metadata::new(),
+                uncredited_bytes: 0,
+            }),
+            Receiver::Stream(stream) => {
+                stream.shared.set_place(place);
+                Receiving::Stream(stream)
+            }
+        };
+        Call {
+            request,
+            phase: Phase::Waiting,
+            is_due: false,
+            is_armed: false,
+            given_bytes: 0,
+            is_sending: false,
+            receiving,
+            is_committed: false,
+        }
+    }
+
+    pub(super) fn stream(&self) -> Option<StreamKey> {
+        match self.phase {
+            Phase::Waiting => None,
+            Phase::Open(stream) | Phase::Refused(stream) => Some(stream),
+            Phase::Ended(stream) => stream,
+        }
+    }
+
+    /// The stream, as long as the call goes on.
+    pub(super) fn open_stream(&self) -> Option<StreamKey> {
+        match self.phase {
+            Phase::Open(stream) => Some(stream),
+            _ => None,
+        }
+    }
+
+    pub(super) fn is_ended(&self) -> bool {
+        matches!(self.phase, Phase::Ended(_))
+    }
+
+    /// The stream was opened.
+    pub(super) fn opened(&mut self, stream: StreamKey) {
+        self.phase = Phase::Open(stream);
+        if let Receiving::Stream(receiver) = &self.receiving {
+            receiver.opened.set(Outcome::Opened);
+        }
+    }
+
+    /// Whether this is the call that `notice` belongs to.
+    pub(super) fn has_notice(&self, notice: &Arc<Notice>) -> bool {
+        matches!(&self.receiving, Receiving::Unary(unary) if Arc::ptr_eq(&unary.notice, notice))
+    }
+
+    /// The shared state and the feed of a call that streams.
+    pub(super) fn streaming(&mut self) -> Option<&mut StreamReceiver> {
+        match &mut self.receiving {
+            Receiving::Stream(receiver) => Some(receiver),
+            Receiving::Unary(_) => None,
+        }
+    }
+
+    /// Whether this is the call that `shared` belongs to.
+    pub(super) fn has_shared(&self, shared: &Arc<gannet_transport::CallShared>) -> bool {
+        matches!(&self.receiving, Receiving::Stream(s) if Arc::ptr_eq(&s.shared, shared))
+    }
+
+    /// Receive credit to give back to the server now, bytes.
+    pub(super) fn take_credit(&mut self) -> usize {
+        match &mut self.receiving {
+            Receiving::Unary(unary) => std::mem::take(&mut unary.uncredited_bytes),
+            Receiving::Stream(stream) => stream.feed.credit(&stream.shared),
+        }
+    }
+
+    /// The response's head came.
+    pub(super) fn on_head(&mut self, now: Instant, fields: &FieldBlock, end_stream: bool) {
+        self.is_committed = true;
+        if self.is_ended() {
+            return;
+        }
+        let head = ResponseHead::read(fields);
+        if end_stream {
+            return self.end(now, head.outcome(fields));
+        }
+        if let Err(status) = head.check(fields) {
+            return self.end(now, Err(status));
+        }
+        match &mut self.receiving {
+            Receiving::Unary(unary) if self.request.wants_metadata => {
+                unary.headers = gannet_transport::fields::read_metadata(fields);
+            }
+            Receiving::Unary(_) => {}
+            Receiving::Stream(stream) => {
+                let headers = gannet_transport::fields::read_metadata(fields);
+                stream.feed.headers(headers, &stream.shared);
+            }
+        }
+    }
+
+    /// DATA came.
+    pub(super) fn on_data(&mut self, now: Instant, payload: &[u8], end_stream: bool) {
+        let is_ended = self.is_ended();
+        let read = match &mut self.receiving {
+            Receiving::Unary(unary) => {
+                unary.uncredited_bytes += payload.len();
+                if is_ended { Ok(()) } else { unary.data(payload, &mut self.request.body) }
+            }
+            Receiving::Stream(stream) => stream
+                .feed
+                .data(payload, &stream.shared)
+                .map(|()| stream.feed.flush(&stream.shared)),
+        };
+        if is_ended {
+            return;
+        }
+        match read {
+            Err(status) => self.end(now, Err(status)),
+            Ok(()) if end_stream => self.end(now, Err(Status::from_http_status(200))),
+            Ok(()) => {}
+        }
+    }
+
+    /// The trailers came.
+    pub(super) fn on_trailers(&mut self, now: Instant, fields: &FieldBlock) {
+        if !self.is_ended() {
+            self.end(now, response::trailers(fields));
+        }
+    }
+
+    /// The stream was reset, or passed over by GOAWAY. `may_reopen`: this connection takes new
+    /// streams.
+    pub(super) fn on_reset(&mut self, now: Instant, reset: Reset, may_reopen: bool) {
+        let Phase::Open(stream) = self.phase else { return };
+        let retries = reset.unprocessed && !self.is_committed && self.request.refusals == 0;
+        let whole = !matches!(self.request.body, Body::Stream);
+        match &self.receiving {
+            // The messages of a stream are gone: only whole requests can be made again.
+            Receiving::Stream(_) if retries && whole && may_reopen => {
+                self.request.refusals += 1;
+                self.phase = Phase::Refused(stream);
+            }
+            Receiving::Unary(_) if retries => {
+                self.request.refusals += 1;
+                self.phase = Phase::Refused(stream);
+            }
+            _ => self.end(now, Err(reset.status())),
+        }
+    }
+
+    /// Ends the call without an answer from the server.
+    pub(super) fn fail(&mut self, status: Status) {
+        if !self.is_ended() {
+            self.publish(Err(status));
+        }
+    }
+
+    /// Gives the request back to its caller, who makes it on another connection. For a call that
+    /// the server has not seen; a stream that was opened cannot be moved and fails.
+    pub(super) fn hand_back(self, lost: impl FnOnce() -> Status) {
+        let stream = match self.receiving {
+            Receiving::Unary(unary) => return unary.notice.set_unsent(self.request),
+            Receiving::Stream(stream) => stream,
+        };
+        if stream.opened.get().is_none() {
+            return stream.opened.set_unsent(self.request);
+        }
+        let mut stream = stream;
+        end_stream(&mut stream, Err(lost()));
+    }
+
+    /// Ends the call with what the server answered, or with what is wrong with that.
+    fn end(&mut self, now: Instant, outcome: Result<Metadata, Status>) {
+        let is_late = self.request.deadline.is_some_and(|deadline| deadline <= now);
+        let outcome = match outcome {
+            Err(status)
+                if is_late
+                    && status.code() == Code::Cancelled
+                    && status.origin() == Origin::Peer =>
+            {
+                Err(deadline_exceeded(&self.request).with_source(status))
+            }
+            other => other,
+        };
+        self.publish(outcome);
+    }
+
+    fn publish(&mut self, outcome: Result<Metadata, Status>) {
+        self.phase = Phase::Ended(self.stream());
+        match &mut self.receiving {
+            Receiving::Unary(unary) => unary.publish(outcome),
+            Receiving::Stream(stream) => end_stream(stream, outcome),
+        }
+    }
+}
+
+impl UnaryReceiving {
+    fn data(&mut self, mut payload: &[u8], body: &mut Body) -> Result<(), Status> {
+        while let Some(message) = self.reader.next(&mut payload)? {
+            let Message { compressed, payload } = message;
+            if compressed {
+                return Err(compressed_unasked());
+            }
+            if self.payload.is_some() {
+                return Err(more_than_one());
+            }
+            self.payload = Some(match payload {
+                Cow::Owned(payload) => payload,
+                // The server has seen the request: its storage is free for the response.
+                Cow::Borrowed(payload) => match std::mem::replace(body, Body::Stream) {
+                    Body::Small(mut storage) => {
+                        storage.clear();
+                        storage.extend_from_slice(payload);
+                        storage
+                    }
+                    Body::Large(_) | Body::Stream => payload.to_vec(),
+                },
+            });
+        }
+        Ok(())
+    }
+
+    fn publish(&mut self, outcome: Result<Metadata, Status>) {
+        let outcome = outcome
+            .and_then(|trailers| self.reader.finish().map(|()| trailers).map_err(Status::from));
+        self.notice.set(match (outcome, self.payload.take()) {
+            (Ok(trailers), Some(payload)) => {
+                let headers = std::mem::take(&mut self.headers);
+                Outcome::Response { payload, metadata: ResponseMetadata { headers, trailers } }
+            }
+            (Ok(trailers), None) => Outcome::Failed(none_at_all().with_metadata(trailers)),
+            (Err(status), _) => Outcome::Failed(status),
+        });
+    }
+}
+
+/// Tells both halves of a stream how the call ended.
+fn end_stream(stream: &mut StreamReceiver, outcome: Result<Metadata, Status>) {
+    if let Err(status) = &outcome {
+        // Whoever still waits for the stream to open learns it there.
+        stream.opened.set(Outcome::Failed(status.clone()));
+    }
+    let code = outcome.as_ref().map_or_else(Status::code, |_| Code::Ok);
+    let code = match stream.feed.end(outcome, &stream.shared) {
+        Ok(()) => code,
+        Err(torn) => torn.code(),
+    };
+    stream.shared.end(code);
+}
+
+/// How a stream was reset.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reset {
+    pub(super) reason: Reason,
+    /// By the server; otherwise the server broke a rule and the engine did it.
+    pub(super) remote: bool,
+    /// The server has certainly not seen the request.
+    pub(super) unprocessed: bool,
+}
+
+impl Reset {
+    #[cold]
+    fn status(self) -> Status {
+        let status = Status::from_reset(self.reason.0);
+        if self.remote {
+            return status;
+        }
+        let told = match self.reason {
+            Reason::ENHANCE_YOUR_CALM => "the response exceeds a limit of this client",
+            _ => "the server's response breaks HTTP/2",
+        };
+        let reason = self.reason;
+        status.with_message(format!("{told} ({reason})")).with_origin(Origin::Local)
+    }
+}
+
+#[cold]
+pub(super) fn deadline_exceeded(request: &Request) -> Status {
+    let path = request.method.path;
+    Status::deadline_exceeded(format!("the deadline of the call to {path} has passed"))
+}
+
+#[cold]
+fn compressed_unasked() -> Status {
+    Status::internal("the response is compressed, but this client did not offer that")
+}
+
+#[cold]
+fn more_than_one() -> Status {
+    Status::internal("the server sent more than one response, where the method has one")
+}
+
+#[cold]
+pub(crate) fn none_at_all() -> Status {
+    Status::internal("the server ended the call well, but sent no response")
+}

@@ -1,0 +1,83 @@
+//! One connection of a channel, and its calls.
+//!
+//! [`Link`] is what the rest of the channel holds of a connection; [`ClientSide`] lives on the
+//! connection's task.
+//!
+//! | file | what it decides |
+//! | --- | --- |
+//! | `side` | when calls are opened, settled and ended |
+//! | `calls` | where the calls lie |
+//! | `exchange` | what one call makes of what the server sends |
+//! | `head` | the request's header fields |
+//! | `response` | what the response's header fields mean |
+
+mod calls;
+mod exchange;
+mod head;
+mod response;
+mod side;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use gannet_transport::{Command, Queue};
+
+use crate::call::notice::Notice;
+use crate::call::request::Start;
+pub(crate) use head::Constants;
+pub(crate) use response::Classifier;
+pub(crate) use side::ClientSide;
+
+/// A connection, as the channel and its callers hold it.
+#[derive(Debug)]
+pub(crate) struct Link {
+    queue: Arc<Queue<LinkCommand>>,
+    /// What it is connected to, for messages.
+    address: String,
+    retired: AtomicBool,
+}
+
+/// What callers and the channel ask of a connection.
+#[derive(Debug)]
+pub(crate) enum LinkCommand {
+    /// Make this call.
+    Start(Start),
+    /// Nobody waits for this unary call any more.
+    Cancel(Arc<Notice>),
+    /// Take no new calls, and end when the last one has.
+    Close,
+}
+
+impl Link {
+    pub(crate) fn new(address: String) -> Arc<Link> {
+        Arc::new(Link { queue: Arc::new(Queue::new()), address, retired: AtomicBool::new(false) })
+    }
+
+    pub(crate) fn queue(&self) -> &Arc<Queue<LinkCommand>> {
+        &self.queue
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Asks the connection's task for something.
+    pub(crate) fn push(&self, command: LinkCommand) {
+        self.queue.push(Command::Side(command));
+    }
+
+    /// Ends the connection at once.
+    pub(crate) fn abort(&self) {
+        self.queue.push(Command::Abort);
+    }
+
+    /// Takes no new calls: the server said so, or it has ended.
+    pub(crate) fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Acquire)
+    }
+
+    /// See [`is_retired`](Self::is_retired).
+    pub(crate) fn retire(&self) {
+        self.retired.store(true, Ordering::Release);
+    }
+}

@@ -1,0 +1,489 @@
+//! The client's half of a connection's driver: opens streams for calls, hands them what comes, and
+//! tells the channel what becomes of the connection.
+
+use std::collections::VecDeque;
+use std::fmt::Write as _;
+use std::io;
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+
+use gannet_core::Status;
+use gannet_http2::{Client, Connection, Event, OpenError, Reason, StreamKey};
+use gannet_transport::{CallCommand, CallShared, CloseReason, Deadlines, Progress, Side, Turn};
+use tokio::sync::oneshot;
+
+use super::calls::{CallKey, Calls};
+use super::exchange::{Call, Phase, Reset, deadline_exceeded};
+use super::head::{Constants, Head};
+use super::{Link, LinkCommand};
+use crate::call::request::{Body, Receiver, Request};
+use crate::channel::Shared;
+
+/// Stale entries of the queue for streams that are tolerated before it is swept.
+const STALE_WAITING_MIN: usize = 64;
+/// Messages from this length on are sent by reference, bytes.
+const LARGE_MESSAGE_BYTES_MIN: usize = 16 << 10;
+
+/// The calls of one connection.
+pub(crate) struct ClientSide {
+    channel: Weak<Shared>,
+    link: Arc<Link>,
+    constants: Constants,
+    /// Told once, when the server's SETTINGS came or the connection ended before.
+    established: Option<oneshot::Sender<Result<(), Status>>>,
+    calls: Calls,
+    /// The call of each stream, by the stream's index.
+    by_stream: Vec<Option<CallKey>>,
+    /// Calls that wait until another stream may be opened; the keys of some may be stale.
+    waiting: VecDeque<CallKey>,
+    /// How many calls have no stream.
+    waiting_live: usize,
+    deadlines: Deadlines<CallKey>,
+    /// Calls with credit to give back, or an end to clear up after.
+    due: Vec<CallKey>,
+    /// Calls whose messages the engine has not all handed over.
+    sending: Vec<CallKey>,
+    /// What the server said when it sent GOAWAY for a reason.
+    goaway: Option<String>,
+}
+
+impl ClientSide {
+    pub(crate) fn new(
+        channel: Weak<Shared>,
+        link: Arc<Link>,
+        constants: Constants,
+        established: oneshot::Sender<Result<(), Status>>,
+    ) -> ClientSide {
+        ClientSide {
+            channel,
+            link,
+            constants,
+            established: Some(established),
+            calls: Calls::default(),
+            by_stream: Vec::new(),
+            waiting: VecDeque::new(),
+            waiting_live: 0,
+            deadlines: Deadlines::new(),
+            due: Vec::new(),
+            sending: Vec::new(),
+            goaway: None,
+        }
+    }
+
+    /// A call arrives.
+    fn admit(&mut self, turn: &mut Turn<'_, Client>, request: Request, receiver: Receiver) {
+        let deadline = request.deadline;
+        let key = self.calls.insert(|place| Call::new(request, receiver, place));
+        self.waiting_live += 1;
+        if let Some(deadline) = deadline {
+            if deadline <= turn.now {
+                return self.expire(key);
+            }
+            self.arm(key, deadline);
+        }
+        if !self.waiting.is_empty() || !self.open(turn, key) {
+            self.waiting.push_back(key);
+            self.sweep_waiting();
+        }
+    }
+
+    fn arm(&mut self, key: CallKey, deadline: Instant) {
+        self.deadlines.insert(deadline, key);
+        if let Some(call) = self.calls.get_mut(key) {
+            call.is_armed = true;
+        }
+    }
+
+    /// Opens a call's stream; false where the server's limit of streams is reached.
+    fn open(&mut self, turn: &mut Turn<'_, Client>, key: CallKey) -> bool {
+        match turn.conn.can_open() {
+            Ok(()) => {}
+            Err(OpenError::StreamLimit) => return false,
+            Err(OpenError::GoingAway) => {
+                self.hand_back(key);
+                return true;
+            }
+            Err(OpenError::IdsExhausted) => {
+                self.retire();
+                turn.conn.goaway(Reason::NO_ERROR, b"");
+                self.hand_back(key);
+                return true;
+            }
+        }
+        let Some(call) = self.calls.get_mut(key) else { return true };
+        if let Some(status) = over_header_limit(&self.constants, turn.conn, &call.request) {
+            call.fail(status);
+            self.note_due(key);
+            return true;
+        }
+        let path = self.constants.path(turn.conn, call.request.method);
+        let head = Head {
+            method: call.request.method,
+            deadline: call.request.deadline,
+            now: turn.now,
+            metadata: &call.request.metadata,
+        };
+        let opened = turn.conn.open(false, |w| self.constants.write(w, &head, path));
+        let Ok(stream) = opened else {
+            self.hand_back(key);
+            return true;
+        };
+        // Stale only where the stream is gone, of which an event tells.
+        let _ = match &call.request.body {
+            Body::Stream => Ok(()),
+            Body::Small(framed) => turn.conn.send_data(stream, framed, true),
+            Body::Large(framed) => turn.conn.send_data_shared(stream, framed.clone(), true),
+        };
+        call.opened(stream);
+        self.waiting_live = self.waiting_live.saturating_sub(1);
+        let index = stream.index();
+        if self.by_stream.len() <= index {
+            self.by_stream.resize(index + 1, None);
+        }
+        self.by_stream[index] = Some(key);
+        true
+    }
+
+    /// Opens the streams of waiting calls as far as the server's limit allows; whether a call was
+    /// taken from the queue.
+    fn open_waiting(&mut self, turn: &mut Turn<'_, Client>) -> bool {
+        let mut any = false;
+        while let Some(&key) = self.waiting.front() {
+            let waits = self.calls.get_mut(key).is_some_and(|call| call.phase == Phase::Waiting);
+            if waits && !self.open(turn, key) {
+                break;
+            }
+            self.waiting.pop_front();
+            any = true;
+        }
+        any
+    }
+
+    /// Calls that ended while they waited leave their keys behind: bounds how many.
+    fn sweep_waiting(&mut self) {
+        let stale = self.waiting.len().saturating_sub(self.waiting_live);
+        if stale > STALE_WAITING_MIN && stale > self.waiting_live {
+            let calls = &mut self.calls;
+            self.waiting
+                .retain(|key| calls.get_mut(*key).is_some_and(|call| call.phase == Phase::Waiting));
+        }
+    }
+
+    /// Passes something on to the call on a stream.
+    fn on_stream(&mut self, stream: StreamKey, act: impl FnOnce(&mut Call)) {
+        let Some(&Some(key)) = self.by_stream.get(stream.index()) else { return };
+        let Some(call) = self.calls.get_mut(key) else { return };
+        if call.stream() == Some(stream) {
+            act(call);
+            self.note_due(key);
+        }
+    }
+
+    fn note_due(&mut self, key: CallKey) {
+        if let Some(call) = self.calls.get_mut(key)
+            && !call.is_due
+        {
+            call.is_due = true;
+            self.due.push(key);
+        }
+    }
+
+    /// Gives back credit, and clears up after a call that ended.
+    fn settle_call(&mut self, turn: &mut Turn<'_, Client>, key: CallKey) {
+        let Some(call) = self.calls.get_mut(key) else { return };
+        call.is_due = false;
+        if let Some(stream) = call.stream() {
+            let credit = call.take_credit();
+            if credit > 0 {
+                turn.conn.release(stream, credit);
+            }
+        }
+        match call.phase {
+            Phase::Waiting | Phase::Open(_) => {}
+            Phase::Refused(stream) => {
+                call.phase = Phase::Waiting;
+                self.waiting_live += 1;
+                self.leave_stream(turn, stream);
+                self.waiting.push_front(key);
+            }
+            Phase::Ended(stream) => {
+                match stream {
+                    Some(stream) => self.leave_stream(turn, stream),
+                    None => self.waiting_live = self.waiting_live.saturating_sub(1),
+                }
+                self.remove(key);
+            }
+        }
+    }
+
+    /// Done with a stream: where it is not at its end, the engine resets it.
+    fn leave_stream(&mut self, turn: &mut Turn<'_, Client>, stream: StreamKey) {
+        turn.conn.forget(stream);
+        if let Some(place) = self.by_stream.get_mut(stream.index()) {
+            *place = None;
+        }
+    }
+
+    fn remove(&mut self, key: CallKey) -> Option<Call> {
+        let call = self.calls.remove(key)?;
+        if call.is_armed {
+            let calls = &self.calls;
+            self.deadlines.forget(|key| calls.contains(key));
+        }
+        Some(call)
+    }
+
+    /// The server has not seen this call, which has no stream: its caller makes it elsewhere.
+    fn hand_back(&mut self, key: CallKey) {
+        self.waiting_live = self.waiting_live.saturating_sub(1);
+        if let Some(call) = self.remove(key) {
+            call.hand_back(|| {
+                let address = self.link.address();
+                Status::unavailable(format!("{address}: the server shuts down"))
+            });
+        }
+    }
+
+    fn expire(&mut self, key: CallKey) {
+        if let Some(call) = self.calls.get_mut(key) {
+            let status = deadline_exceeded(&call.request);
+            call.fail(status);
+            self.note_due(key);
+        }
+    }
+
+    /// New calls go to another connection from here on.
+    fn retire(&mut self) {
+        self.link.retire();
+        if let Some(channel) = self.channel.upgrade() {
+            channel.retire(&self.link);
+        }
+    }
+
+    fn on_goaway(&mut self, reason: Reason, debug: &[u8]) {
+        if reason != Reason::NO_ERROR {
+            let mut told = format!("the server sent GOAWAY {reason}");
+            if !debug.is_empty() {
+                // Writing to a string cannot fail.
+                let _ = write!(told, " \"{}\"", debug.escape_ascii());
+            }
+            self.goaway = Some(told);
+        }
+        self.retire();
+    }
+
+    /// What the calls of a connection that ended are told.
+    #[cold]
+    fn lost(&self, reason: &CloseReason) -> Status {
+        let mut told = format!("{}: {reason}", self.link.address());
+        if let Some(goaway) = &self.goaway {
+            let _ = write!(told, "; {goaway}");
+        }
+        let status = Status::unavailable(told);
+        match reason {
+            CloseReason::Io(error) => {
+                status.with_source(io::Error::new(error.kind(), error.to_string()))
+            }
+            CloseReason::Protocol(error) => status.with_source(*error),
+            _ => status,
+        }
+    }
+
+    fn send_message(&mut self, turn: &mut Turn<'_, Client>, key: CallKey, framed: Vec<u8>) {
+        let Some(call) = self.calls.get_mut(key) else { return };
+        let Some(stream) = call.open_stream() else { return };
+        call.given_bytes = call.given_bytes.wrapping_add(framed.len());
+        // Stale only where the stream is gone, of which an event tells.
+        let _ = if framed.len() < LARGE_MESSAGE_BYTES_MIN {
+            turn.conn.send_data(stream, &framed, false)
+        } else {
+            turn.conn.send_data_shared(stream, framed.into(), false)
+        };
+        if !call.is_sending {
+            call.is_sending = true;
+            self.sending.push(key);
+        }
+    }
+}
+
+impl Side for ClientSide {
+    type Role = Client;
+    type Command = LinkCommand;
+
+    fn command(&mut self, turn: &mut Turn<'_, Client>, command: LinkCommand) {
+        match command {
+            LinkCommand::Start(start) => {
+                if let Some((request, receiver)) = start.take() {
+                    self.admit(turn, request, receiver);
+                }
+            }
+            LinkCommand::Cancel(notice) => {
+                let found = self.calls.find(notice.place(), |call| call.has_notice(&notice));
+                if let Some((key, call)) = found {
+                    call.fail(cancelled());
+                    self.note_due(key);
+                }
+            }
+            LinkCommand::Close => turn.conn.goaway(Reason::NO_ERROR, b""),
+        }
+    }
+
+    fn call_command(
+        &mut self,
+        turn: &mut Turn<'_, Client>,
+        shared: &Arc<CallShared>,
+        command: CallCommand,
+    ) {
+        if matches!(command, CallCommand::Touch) {
+            shared.untouch();
+        }
+        let found = self.calls.find(shared.place(), |call| call.has_shared(shared));
+        let Some((key, call)) = found else { return };
+        match command {
+            CallCommand::Touch => self.note_due(key),
+            CallCommand::Message(framed) => self.send_message(turn, key, framed),
+            CallCommand::Finish => {
+                if let Some(stream) = call.open_stream() {
+                    // Stale only where the stream is gone, of which an event tells.
+                    let _ = turn.conn.send_data(stream, b"", true);
+                }
+            }
+            CallCommand::OutboundDropped | CallCommand::Cancel => {
+                call.fail(cancelled());
+                self.note_due(key);
+            }
+            CallCommand::InboundDropped => {
+                if let Some(stream) = call.streaming() {
+                    stream.feed.discard();
+                }
+                call.fail(cancelled());
+                self.note_due(key);
+            }
+            CallCommand::Headers(_) | CallCommand::SendHeaders => {}
+        }
+    }
+
+    fn event(&mut self, now: Instant, event: Event<'_>) {
+        match event {
+            Event::Headers { key, fields, end_stream } => {
+                self.on_stream(key, |call| call.on_head(now, fields, end_stream));
+            }
+            Event::Data { key, payload, end_stream } => {
+                self.on_stream(key, |call| call.on_data(now, payload, end_stream));
+            }
+            Event::Trailers { key, fields } => {
+                self.on_stream(key, |call| call.on_trailers(now, fields));
+            }
+            Event::Reset { key, reason, remote, unprocessed } => {
+                let may_reopen = !self.link.is_retired();
+                let reset = Reset { reason, remote, unprocessed };
+                self.on_stream(key, |call| call.on_reset(now, reset, may_reopen));
+            }
+            Event::Settings => {
+                if let Some(established) = self.established.take() {
+                    // The one who connects may have given up.
+                    let _ = established.send(Ok(()));
+                }
+            }
+            Event::GoAway { reason, debug, .. } => self.on_goaway(reason, debug),
+            _ => {}
+        }
+    }
+
+    fn run(&mut self, _: &mut Turn<'_, Client>) -> Progress {
+        Progress::Done
+    }
+
+    fn settle(&mut self, turn: &mut Turn<'_, Client>) {
+        loop {
+            while let Some(key) = self.due.pop() {
+                self.settle_call(turn, key);
+            }
+            if !self.open_waiting(turn) {
+                break;
+            }
+        }
+    }
+
+    fn transmitted(&mut self, turn: &mut Turn<'_, Client>) {
+        let calls = &mut self.calls;
+        self.sending.retain(|key| {
+            let Some(call) = calls.get_mut(*key) else { return false };
+            let Some(stream) = call.open_stream() else { return false };
+            let queued_bytes = turn.conn.queued_bytes(stream).unwrap_or(0);
+            let sent_bytes = call.given_bytes.wrapping_sub(queued_bytes);
+            call.is_sending = queued_bytes > 0;
+            if let Some(streaming) = call.streaming() {
+                streaming.shared.set_sent_bytes(sent_bytes);
+            }
+            queued_bytes > 0
+        });
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        self.deadlines.next()
+    }
+
+    fn handle_deadlines(&mut self, turn: &mut Turn<'_, Client>) {
+        while let Some(key) = self.deadlines.pop_due(turn.now) {
+            if let Some(call) = self.calls.get_mut(key) {
+                call.is_armed = false;
+                self.deadlines.expired();
+                self.expire(key);
+            }
+        }
+    }
+
+    fn is_busy(&self) -> bool {
+        !self.calls.is_empty()
+    }
+
+    fn closed(&mut self, reason: &CloseReason) {
+        self.retire();
+        let lost = self.lost(reason);
+        if let Some(established) = self.established.take() {
+            // The one who connects may have given up.
+            let _ = established.send(Err(lost.clone()));
+        }
+        for mut call in self.calls.drain() {
+            match call.phase {
+                Phase::Ended(_) => {}
+                Phase::Waiting | Phase::Refused(_) => call.hand_back(|| lost.clone()),
+                Phase::Open(_) => call.fail(lost.clone()),
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for ClientSide {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClientSide")
+            .field("link", &self.link)
+            .field("calls", &self.calls.len())
+            .field("waiting", &self.waiting.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What ends a call whose metadata the server would not take.
+fn over_header_limit(
+    constants: &Constants,
+    conn: &Connection<Client>,
+    request: &Request,
+) -> Option<Status> {
+    if request.metadata.is_empty() {
+        return None;
+    }
+    let max = conn.peer_settings().header_list_bytes_max?;
+    let bytes = constants.list_bytes(request.method, &request.metadata);
+    let fits = u32::try_from(bytes).is_ok_and(|bytes| bytes <= max);
+    (!fits).then(|| {
+        let told = format!("the metadata makes {bytes} bytes of headers; the server takes {max}");
+        Status::resource_exhausted(told)
+    })
+}
+
+#[cold]
+fn cancelled() -> Status {
+    Status::cancelled("the call was cancelled by its caller")
+}

@@ -1,0 +1,195 @@
+//! What the server makes of request headers (PROTOCOL-HTTP2, "Requests").
+//!
+//! The [`Classifier`] gives each field a tag when it enters the HPACK table, so that the head of a
+//! repeated request is read by comparing numbers: path to method id, content type, encoding.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gannet_core::{Status, content_type, timeout};
+use gannet_http2::hpack::{FieldBlock, FieldClassifier, FieldKind, FieldTag};
+
+use crate::router::Router;
+
+/// Tags fields for one server. A tag is a kind in bits 24 to 30 and a value below them.
+#[derive(Debug)]
+pub(crate) struct Classifier {
+    router: Arc<Router>,
+}
+
+const KIND_SHIFT: u32 = 24;
+const VALUE_MASK: u32 = (1 << KIND_SHIFT) - 1;
+
+const POST: u32 = 1;
+const PATH: u32 = 2;
+const CONTENT_TYPE: u32 = 3;
+const IGNORED: u32 = 4;
+const TIMEOUT: u32 = 5;
+const IDENTITY: u32 = 6;
+const ENCODING: u32 = 7;
+const NOT_GRPC: u32 = 8;
+
+const fn elided(kind: u32) -> FieldTag {
+    FieldTag(FieldTag::ELIDE | kind << KIND_SHIFT)
+}
+
+const fn kept(kind: u32) -> FieldTag {
+    FieldTag(kind << KIND_SHIFT)
+}
+
+impl Classifier {
+    pub(crate) fn new(router: Arc<Router>) -> Classifier {
+        Classifier { router }
+    }
+}
+
+impl FieldClassifier for Classifier {
+    fn classify(&self, name: &[u8], value: &[u8]) -> FieldTag {
+        match name {
+            b":method" if value == b"POST" => elided(POST),
+            b":path" => match self.router.find(value) {
+                Some(id) => FieldTag(elided(PATH).0 | id),
+                None => FieldTag::NONE,
+            },
+            b":scheme" | b"te" | b"grpc-accept-encoding" | b"grpc-message-type" => elided(IGNORED),
+            b"content-type" => match content_type::grpc_subtype(value) {
+                Some(_) => elided(CONTENT_TYPE),
+                None => kept(NOT_GRPC),
+            },
+            b"grpc-timeout" => kept(TIMEOUT),
+            b"grpc-encoding" if value == b"identity" => elided(IDENTITY),
+            b"grpc-encoding" => kept(ENCODING),
+            _ => FieldTag::NONE,
+        }
+    }
+}
+
+/// A request head that can be answered by a method.
+#[derive(Debug)]
+pub(crate) struct Head {
+    pub(crate) method: u32,
+    pub(crate) timeout: Option<Duration>,
+}
+
+/// Why a request is answered without a method.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    /// 200, unless it says that this is no gRPC at all.
+    pub(crate) http_status: u16,
+    pub(crate) status: Status,
+    /// A header that explains the refusal.
+    pub(crate) header: Option<(&'static str, &'static str)>,
+}
+
+impl Head {
+    /// Reads the head of a request.
+    ///
+    /// # Errors
+    /// How to refuse it.
+    pub(crate) fn read(fields: &FieldBlock, router: &Router) -> Result<Head, Box<Refusal>> {
+        let mut post = false;
+        let mut method = None;
+        let mut content = None;
+        let mut timeout = None;
+        let mut encoding = None;
+        for (at, (_, tag)) in fields.tags().enumerate() {
+            let value = tag.0 & VALUE_MASK;
+            match (tag.0 & !FieldTag::ELIDE) >> KIND_SHIFT {
+                POST => post = true,
+                PATH => method = Some(value),
+                CONTENT_TYPE => content = content.or(Some(true)),
+                NOT_GRPC => content = content.or(Some(false)),
+                TIMEOUT => timeout = timeout.or(Some(at)),
+                ENCODING => encoding = Some(at),
+                _ => {}
+            }
+        }
+        if !post {
+            return Err(Refusal::not_post());
+        }
+        if content != Some(true) {
+            return Err(Refusal::not_grpc());
+        }
+        let timeout = timeout.and_then(|at| fields.field(at)).map(|f| timeout::parse(f.value));
+        let timeout = timeout.transpose().map_err(|error| Refusal::http(400, error.into()))?;
+        let Some(method) = method else {
+            return Err(Refusal::grpc(router.unknown(path(fields))));
+        };
+        if let Some(field) = encoding.and_then(|at| fields.field(at)) {
+            return Err(Refusal::encoding(field.value));
+        }
+        Ok(Head { method, timeout })
+    }
+}
+
+impl Refusal {
+    pub(crate) fn grpc(status: Status) -> Box<Refusal> {
+        Self::http(200, status)
+    }
+
+    fn http(http_status: u16, status: Status) -> Box<Refusal> {
+        Box::new(Refusal { http_status, status, header: None })
+    }
+
+    #[cold]
+    fn not_post() -> Box<Refusal> {
+        let mut refusal = Self::http(405, Status::internal("gRPC requests use the method POST"));
+        refusal.header = Some(("allow", "POST"));
+        refusal
+    }
+
+    #[cold]
+    fn not_grpc() -> Box<Refusal> {
+        Self::http(415, Status::internal("the content-type is not application/grpc"))
+    }
+
+    #[cold]
+    fn encoding(name: &[u8]) -> Box<Refusal> {
+        let shown = name.escape_ascii();
+        let status = Status::unimplemented(format!("grpc-encoding {shown} is not supported"));
+        let mut refusal = Self::grpc(status);
+        refusal.header = Some(("grpc-accept-encoding", "identity"));
+        refusal
+    }
+}
+
+fn path(fields: &FieldBlock) -> &[u8] {
+    let field = fields.iter().find(|field| field.kind == FieldKind::Path);
+    field.map(|field| field.value).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gannet_core::Code;
+
+    fn read(list: &[(&str, &str)]) -> Result<Head, Box<Refusal>> {
+        let router = Arc::new(Router::new(&[], &[]));
+        let classifier = Classifier::new(Arc::clone(&router));
+        let mut fields = FieldBlock::default();
+        for (name, value) in list {
+            let (name, value) = (name.as_bytes(), value.as_bytes());
+            fields.push(FieldKind::of(name, value), classifier.classify(name, value), name, value);
+        }
+        Head::read(&fields, &router)
+    }
+
+    #[test]
+    fn refusals() {
+        let post = (":method", "POST");
+        let grpc = ("content-type", "application/grpc");
+        let path = (":path", "/a.B/C");
+        let table: &[(&[(&str, &str)], u16, Code)] = &[
+            (&[(":method", "GET"), path, grpc], 405, Code::Internal),
+            (&[post, path], 415, Code::Internal),
+            (&[post, path, ("content-type", "application/grpc-web")], 415, Code::Internal),
+            (&[post, path, ("content-type", "text/html"), grpc], 415, Code::Internal),
+            (&[post, path, grpc, ("grpc-timeout", "1x")], 400, Code::Internal),
+            (&[post, path, grpc], 200, Code::Unimplemented),
+        ];
+        for (list, http_status, code) in table {
+            let refusal = read(list).unwrap_err();
+            assert_eq!((refusal.http_status, refusal.status.code()), (*http_status, *code));
+        }
+    }
+}

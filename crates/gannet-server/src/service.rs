@@ -1,0 +1,206 @@
+//! What generated code implements and calls: [`Service`], [`Start`], [`Started`].
+//!
+//! A service gets each call once, with its request still encoded, and answers with a future that is
+//! built in storage the connection lends and reuses.
+
+use std::fmt;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use gannet_core::{Codec, MessageCodec, Result, ServiceDescriptor, Status};
+use gannet_transport::{Inbound, Outbound, Source};
+use tokio_util::sync::ReusableBoxFuture;
+
+use crate::Call;
+
+/// A service that can be added to a server. Implemented by generated code.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a service",
+    note = "wrap your implementation in the generated server type, for instance \
+            `GreeterServer::new(MyGreeter)`"
+)]
+pub trait Service: Send + Sync + 'static {
+    /// Its name and methods.
+    fn descriptor(&self) -> &'static ServiceDescriptor;
+
+    /// Begins a call of the method with index `method` in the descriptor: calls the method of
+    /// [`Start`] that fits its kind. Must not block.
+    fn call(&self, method: usize, start: Start<'_>) -> Started;
+}
+
+/// A running handler in storage that is reused.
+pub(crate) type Handler = ReusableBoxFuture<'static, Outcome>;
+
+/// What a handler leaves behind. The reply of a method with one response lies encoded in the call.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) call: Call,
+    pub(crate) result: Result<()>,
+}
+
+/// A call that is about to start.
+pub struct Start<'a> {
+    pub(crate) call: Call,
+    pub(crate) input: Input<'a>,
+    pub(crate) storage: &'a mut Option<Handler>,
+    pub(crate) message_send_bytes_max: usize,
+}
+
+/// What the client sends.
+pub(crate) enum Input<'a> {
+    /// The one request, encoded.
+    Message(&'a [u8]),
+    /// A stream of requests.
+    Stream(Source),
+}
+
+/// Proof that a call was started, or refused.
+#[derive(Debug)]
+#[must_use]
+pub struct Started {
+    /// Of a call that ended before it ran.
+    pub(crate) outcome: Option<Outcome>,
+}
+
+impl Start<'_> {
+    /// Starts a method with one request and one response.
+    pub fn unary<C, Req, Resp, F, Fut>(self, handler: F) -> Started
+    where
+        C: Codec<Req> + Codec<Resp>,
+        F: FnOnce(Call, Req) -> Fut,
+        Fut: Future<Output = (Call, Result<Resp>)> + Send + 'static,
+    {
+        let message = match self.message::<C, Req>() {
+            Ok(message) => message,
+            Err(status) => return self.refuse(status),
+        };
+        let send_bytes_max = self.message_send_bytes_max;
+        let running = handler(self.call, message);
+        install(self.storage, async move {
+            let (call, result) = running.await;
+            reply::<C, Resp>(call, result, send_bytes_max)
+        })
+    }
+
+    /// Starts a method with many requests and one response.
+    pub fn client_streaming<C, Req, Resp, F, Fut>(self, handler: F) -> Started
+    where
+        C: Codec<Req> + Codec<Resp>,
+        F: FnOnce(Call, Inbound<Req>) -> Fut,
+        Fut: Future<Output = (Call, Result<Resp>)> + Send + 'static,
+    {
+        let Input::Stream(source) = self.input else { return self.mismatch() };
+        let send_bytes_max = self.message_send_bytes_max;
+        let messages = Inbound::new(source, MessageCodec::new::<C>());
+        let running = handler(self.call, messages);
+        install(self.storage, async move {
+            let (call, result) = running.await;
+            reply::<C, Resp>(call, result, send_bytes_max)
+        })
+    }
+
+    /// Starts a method with one request and many responses.
+    pub fn server_streaming<C, Req, Resp, F, Fut>(self, handler: F) -> Started
+    where
+        C: Codec<Req> + Codec<Resp>,
+        F: FnOnce(Call, Req, Outbound<Resp>) -> Fut,
+        Fut: Future<Output = (Call, Result<()>)> + Send + 'static,
+    {
+        let message = match self.message::<C, Req>() {
+            Ok(message) => message,
+            Err(status) => return self.refuse(status),
+        };
+        let replies = self.replies::<C, Resp>();
+        let running = handler(self.call, message, replies);
+        install(self.storage, async move {
+            let (call, result) = running.await;
+            Outcome { call, result }
+        })
+    }
+
+    /// Starts a method with many requests and many responses.
+    pub fn bidi_streaming<C, Req, Resp, F, Fut>(self, handler: F) -> Started
+    where
+        C: Codec<Req> + Codec<Resp>,
+        F: FnOnce(Call, Inbound<Req>, Outbound<Resp>) -> Fut,
+        Fut: Future<Output = (Call, Result<()>)> + Send + 'static,
+    {
+        let replies = self.replies::<C, Resp>();
+        let Input::Stream(source) = self.input else { return self.mismatch() };
+        let messages = Inbound::new(source, MessageCodec::new::<C>());
+        let running = handler(self.call, messages, replies);
+        install(self.storage, async move {
+            let (call, result) = running.await;
+            Outcome { call, result }
+        })
+    }
+
+    /// Refuses: there is no method with this index.
+    pub fn unimplemented(self) -> Started {
+        let path = self.call.method().path;
+        self.refuse(Status::unimplemented(format!("{path} is not implemented")))
+    }
+
+    /// Ends the call with `status` before it ran.
+    pub fn refuse(self, status: Status) -> Started {
+        Started { outcome: Some(Outcome { call: self.call, result: Err(status) }) }
+    }
+
+    fn message<C: Codec<Req>, Req>(&self) -> Result<Req> {
+        match &self.input {
+            Input::Message(payload) => C::decode(payload).map_err(Status::from),
+            Input::Stream(_) => Err(kind_mismatch()),
+        }
+    }
+
+    fn replies<C: Codec<Resp>, Resp>(&self) -> Outbound<Resp> {
+        let shared = Arc::clone(self.call.shared());
+        Outbound::new(shared, MessageCodec::new::<C>(), self.message_send_bytes_max)
+    }
+
+    fn mismatch(self) -> Started {
+        Started { outcome: Some(Outcome { call: self.call, result: Err(kind_mismatch()) }) }
+    }
+}
+
+impl fmt::Debug for Start<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Start").field("call", &self.call).finish_non_exhaustive()
+    }
+}
+
+/// Puts the future into the lent storage; allocates only where that is of another size.
+fn install<F>(storage: &mut Option<Handler>, running: F) -> Started
+where
+    F: Future<Output = Outcome> + Send + 'static,
+{
+    match storage {
+        Some(handler) => handler.set(running),
+        None => *storage = Some(ReusableBoxFuture::new(running)),
+    }
+    Started { outcome: None }
+}
+
+fn reply<C: Codec<Resp>, Resp>(
+    mut call: Call,
+    result: Result<Resp>,
+    send_bytes_max: usize,
+) -> Outcome {
+    let result = result.and_then(|message| {
+        let out = call.reply_mut();
+        out.clear();
+        C::encode_framed(&message, send_bytes_max, out).map_err(Status::from)
+    });
+    Outcome { call, result }
+}
+
+#[cold]
+fn kind_mismatch() -> Status {
+    Status::internal("the service serves this method as another kind than it describes")
+}
+
+/// Drops what may run code of the application, which may panic.
+pub(crate) fn drop_quietly<T>(value: T) {
+    let _ = catch_unwind(AssertUnwindSafe(|| drop(value)));
+}

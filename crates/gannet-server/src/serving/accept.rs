@@ -1,0 +1,185 @@
+//! Accepting connections on one listener, and seeing them to their end.
+
+use std::collections::HashMap;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use gannet_http2::{Config, Connection};
+use gannet_transport::{Acceptor, Command, Driver, Peer, Queue, Stream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::{Id, JoinSet};
+use tokio::time::Instant;
+
+use super::{Phase, ServeError, wait_until};
+use crate::Server;
+use crate::head::Classifier;
+use crate::side::{Finished, Rules, ServerSide};
+
+/// Pause after the first failed accept in a row; it doubles up to the maximum.
+const BACKOFF_MIN: Duration = Duration::from_millis(5);
+const BACKOFF_MAX: Duration = Duration::from_secs(1);
+/// How long connections that were cut off may take to say so to their peers.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// What the connections of a server are made with.
+#[derive(Debug)]
+pub(crate) struct Host {
+    rules: Arc<Rules>,
+    classifier: Arc<Classifier>,
+    http2: Config,
+    connections: Arc<Semaphore>,
+}
+
+impl Host {
+    pub(crate) fn new(server: &Server) -> Host {
+        let rules = server.rules();
+        Host {
+            classifier: Arc::new(Classifier::new(Arc::clone(&rules.router))),
+            rules,
+            http2: server.http2.clone(),
+            connections: Arc::new(Semaphore::new(server.connections_max)),
+        }
+    }
+
+    fn driver(
+        &self,
+        stream: Stream,
+        peer: Peer,
+        queue: Arc<Queue<Finished>>,
+    ) -> Driver<ServerSide, Stream> {
+        let now = Instant::now().into_std();
+        let classifier = Arc::clone(&self.classifier);
+        let mut conn = Connection::new(self.http2.clone(), classifier, now);
+        let rules = Arc::clone(&self.rules);
+        let side = ServerSide::new(rules, peer, Arc::clone(&queue), &mut conn);
+        Driver::new(stream, conn, side, queue)
+    }
+}
+
+/// The connections of one accept loop.
+#[derive(Default)]
+struct Connections {
+    tasks: JoinSet<()>,
+    queues: HashMap<Id, Arc<Queue<Finished>>>,
+}
+
+/// What the next connection waits for, kept while other things happen.
+#[derive(Default)]
+struct Next {
+    permit: Option<OwnedSemaphorePermit>,
+    backoff: Duration,
+}
+
+/// Accepts until the server shuts down or nobody can connect any more; then waits for what is open.
+/// Dropped, it drops its connections.
+pub(crate) async fn accept_loop(
+    mut acceptor: Acceptor,
+    host: Arc<Host>,
+    mut phase: watch::Receiver<Phase>,
+) -> Result<(), ServeError> {
+    let mut connections = Connections::default();
+    let mut next = Next::default();
+    while let Some(accepted) =
+        next_connection(&mut acceptor, &host, &mut phase, &mut connections, &mut next).await
+    {
+        match accepted {
+            Ok(Some((stream, peer))) => {
+                let Some(permit) = next.permit.take() else { continue };
+                next.backoff = Duration::ZERO;
+                connections.start(&host, stream, peer, permit);
+            }
+            Ok(None) => break,
+            Err(error) if Acceptor::is_exhaustion(&error) => {
+                next.backoff = (next.backoff * 2).clamp(BACKOFF_MIN, BACKOFF_MAX);
+            }
+            Err(_) => {}
+        }
+    }
+    drop(acceptor);
+    connections.finish(&mut phase).await;
+    Ok(())
+}
+
+/// The next connection or accept error; `None` when the server shuts down.
+async fn next_connection(
+    acceptor: &mut Acceptor,
+    host: &Host,
+    phase: &mut watch::Receiver<Phase>,
+    connections: &mut Connections,
+    next: &mut Next,
+) -> Option<io::Result<Option<(Stream, Peer)>>> {
+    let mut accepted = pin!(async {
+        if next.permit.is_none() {
+            next.permit = Arc::clone(&host.connections).acquire_owned().await.ok();
+        }
+        if !next.backoff.is_zero() {
+            tokio::time::sleep(next.backoff).await;
+        }
+        acceptor.accept().await
+    });
+    let mut shutdown = pin!(phase.wait_for(|phase| *phase != Phase::Serving));
+    poll_fn(|cx| {
+        if shutdown.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(None);
+        }
+        while let Poll::Ready(Some(ended)) = connections.tasks.poll_join_next_with_id(cx) {
+            let id = ended.map_or_else(|error| error.id(), |(id, ())| id);
+            connections.queues.remove(&id);
+        }
+        accepted.as_mut().poll(cx).map(Some)
+    })
+    .await
+}
+
+impl Connections {
+    fn start(&mut self, host: &Host, stream: Stream, peer: Peer, permit: OwnedSemaphorePermit) {
+        let queue = Arc::new(Queue::new());
+        let driver = host.driver(stream, peer, Arc::clone(&queue));
+        let task = self.tasks.spawn(async move {
+            // Why a connection ended matters to its calls, and they were told.
+            driver.await;
+            drop(permit);
+        });
+        self.queues.insert(task.id(), queue);
+    }
+
+    /// Waits for the connections: without a limit while the server serves, and within the grace
+    /// period once it drains.
+    async fn finish(&mut self, phase: &mut watch::Receiver<Phase>) {
+        let draining = {
+            let mut shutdown = pin!(phase.wait_for(|phase| *phase != Phase::Serving));
+            let mut ended = pin!(self.join());
+            poll_fn(|cx| {
+                if let Poll::Ready(phase) = shutdown.as_mut().poll(cx) {
+                    return Poll::Ready(Some(phase.map(|phase| *phase)));
+                }
+                ended.as_mut().poll(cx).map(|()| None)
+            })
+            .await
+        };
+        let Some(phase) = draining else { return };
+        if let Ok(Phase::Draining { until }) = phase {
+            self.tell(|| Command::Drain);
+            if wait_until(until, self.join()).await {
+                return;
+            }
+        }
+        self.tell(|| Command::Abort);
+        wait_until(Instant::now() + FAREWELL, self.join()).await;
+        self.tasks.shutdown().await;
+    }
+
+    fn tell(&self, command: impl Fn() -> Command<Finished>) {
+        for queue in self.queues.values() {
+            queue.push(command());
+        }
+    }
+
+    async fn join(&mut self) {
+        while self.tasks.join_next().await.is_some() {}
+    }
+}

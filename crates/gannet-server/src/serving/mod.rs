@@ -1,0 +1,186 @@
+//! A server at work: listeners, accept loops, and its end.
+//!
+//! Shutdown: listeners close at once; each connection drains (GOAWAY, PING, GOAWAY with the last
+//! stream) and ends with its last call; what is left after the grace period is cut off.
+
+mod accept;
+mod threads;
+
+use std::fmt;
+use std::future::{Future, IntoFuture, pending, poll_fn};
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use gannet_transport::{ListenError, Listener};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::{Bind, Server};
+use accept::Host;
+
+/// A server that was told where to listen. Await it.
+#[must_use = "a server does nothing until it is awaited"]
+pub struct Serving {
+    server: Server,
+    signal: Pin<Box<dyn Future<Output = ()> + Send>>,
+    grace: Duration,
+}
+
+/// How far a server is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// It accepts connections.
+    Serving,
+    /// It finishes the calls it has, until this moment at the latest.
+    Draining { until: Instant },
+}
+
+impl Serving {
+    pub(crate) fn new(server: Server) -> Serving {
+        Serving { server, signal: Box::pin(pending()), grace: Duration::ZERO }
+    }
+
+    /// Shuts the server down gracefully when `signal` is ready: it takes no new connections and
+    /// calls, and waits for those it has at most `grace` long.
+    pub fn shutdown_on<F>(mut self, signal: F, grace: Duration) -> Serving
+    where
+        F: Future + Send + 'static,
+    {
+        self.signal = Box::pin(async move {
+            signal.await;
+        });
+        self.grace = grace;
+        self
+    }
+
+    async fn run(mut self) -> Result<(), ServeError> {
+        let shared = self.server.threads > 1;
+        let mut listeners = Vec::new();
+        for bind in std::mem::take(&mut self.server.binds) {
+            listeners.push(Bind::listen(bind, shared)?);
+        }
+        let host = Arc::new(Host::new(&self.server));
+        let (phase, watched) = watch::channel(Phase::Serving);
+        let mut loops = JoinSet::new();
+        if self.server.threads == 0 {
+            for listener in listeners {
+                let acceptor = listener.into_acceptor()?;
+                loops.spawn(accept::accept_loop(acceptor, Arc::clone(&host), watched.clone()));
+            }
+        } else {
+            threads::start(&mut loops, self.server.threads, listeners, &host, &watched)?;
+        }
+        drop(watched);
+        drop(self.server);
+        let mut signal = Some(self.signal);
+        let grace = self.grace;
+        poll_fn(|cx| {
+            if let Some(waiting) = &mut signal
+                && waiting.as_mut().poll(cx).is_ready()
+            {
+                signal = None;
+                let until = Instant::now().checked_add(grace).unwrap_or_else(far_future);
+                let _ = phase.send(Phase::Draining { until });
+            }
+            loop {
+                match loops.poll_join_next(cx) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(None) => return Poll::Ready(Ok(())),
+                    Poll::Ready(Some(Ok(Ok(())))) => {}
+                    Poll::Ready(Some(Ok(Err(error)))) => return Poll::Ready(Err(error)),
+                    Poll::Ready(Some(Err(error))) => {
+                        return Poll::Ready(Err(ServeError::Runtime(io::Error::other(error))));
+                    }
+                }
+            }
+        })
+        .await
+    }
+}
+
+impl IntoFuture for Serving {
+    type Output = Result<(), ServeError>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    /// Ends when every listener and connection has ended: after a shutdown, or, in process, when all
+    /// connectors are gone. Dropping it cuts everything off.
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.run())
+    }
+}
+
+impl fmt::Debug for Serving {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Serving")
+            .field("server", &self.server)
+            .field("grace", &self.grace)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a server cannot serve.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// It cannot listen on an address.
+    Listen(ListenError),
+    /// One of its threads or runtimes could not be started, or died.
+    Runtime(io::Error),
+}
+
+impl fmt::Display for ServeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ServeError::Listen(error) => error.fmt(f),
+            ServeError::Runtime(_) => f.write_str("a runtime of the server could not go on"),
+        }
+    }
+}
+
+impl std::error::Error for ServeError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            ServeError::Listen(error) => error.source(),
+            ServeError::Runtime(error) => Some(error),
+        }
+    }
+}
+
+impl From<ListenError> for ServeError {
+    fn from(error: ListenError) -> Self {
+        ServeError::Listen(error)
+    }
+}
+
+/// Serves one thread's share of the listeners, on that thread's runtime.
+pub(crate) async fn accept_all(
+    listeners: Vec<Listener>,
+    host: Arc<Host>,
+    phase: watch::Receiver<Phase>,
+) -> Result<(), ServeError> {
+    let mut loops = JoinSet::new();
+    for listener in listeners {
+        let acceptor = listener.into_acceptor()?;
+        loops.spawn(accept::accept_loop(acceptor, Arc::clone(&host), phase.clone()));
+    }
+    drop(phase);
+    while let Some(ended) = loops.join_next().await {
+        ended.map_err(|error| ServeError::Runtime(io::Error::other(error)))??;
+    }
+    Ok(())
+}
+
+/// As long as tokio can wait.
+fn far_future() -> Instant {
+    Instant::now() + Duration::from_secs(86_400 * 365 * 30)
+}
+
+/// Waits for `future`, at most until `until`; whether it was ready.
+pub(crate) async fn wait_until(until: Instant, future: impl Future<Output = ()>) -> bool {
+    let mut future = pin!(future);
+    tokio::time::timeout_at(until, future.as_mut()).await.is_ok()
+}

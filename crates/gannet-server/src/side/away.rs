@@ -1,0 +1,126 @@
+//! Handlers outside of the connection's task: in a task of their own, or on the blocking pool.
+
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use gannet_transport::{CallShared, Command, Queue};
+
+use super::slot::{Ending, State};
+use super::{Rules, ServerSide};
+use crate::router::Dispatch;
+use crate::service::{Handler, Outcome, drop_quietly};
+
+/// A handler outside of the connection's task is done, or gone.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    shared: Arc<CallShared>,
+    ending: Option<Ending>,
+}
+
+/// Runs a handler until it returns, or its call ends, and always tells the connection when it is gone.
+pub(super) struct Away {
+    handler: Option<Handler>,
+    shared: Arc<CallShared>,
+    queue: Arc<Queue<Finished>>,
+    rules: Arc<Rules>,
+    method: u32,
+}
+
+impl Away {
+    fn tell(&mut self, ending: Option<Ending>) {
+        if let Some(handler) = self.handler.take() {
+            drop_quietly(handler);
+        }
+        let shared = Arc::clone(&self.shared);
+        self.queue.push(Command::Side(Finished { shared, ending }));
+    }
+
+    fn poll_handler(&mut self, cx: &mut Context<'_>) -> Poll<Option<Ending>> {
+        if self.shared.poll_ended(cx).is_ready() {
+            return Poll::Ready(None);
+        }
+        let Some(handler) = &mut self.handler else { return Poll::Ready(None) };
+        let started = Instant::now();
+        let polled = catch_unwind(AssertUnwindSafe(|| handler.poll(cx)));
+        if let Some(method) = self.rules.router.method(self.method) {
+            method.cost.record(started.elapsed());
+        }
+        match polled {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(outcome)) => Poll::Ready(Some(Ending::Returned(outcome))),
+            Err(_) => Poll::Ready(Some(Ending::Panicked)),
+        }
+    }
+}
+
+impl Future for Away {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        match this.poll_handler(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(ending) => {
+                this.tell(ending);
+                Poll::Ready(())
+            }
+        }
+    }
+}
+
+impl Drop for Away {
+    /// The runtime shuts down.
+    fn drop(&mut self) {
+        if self.handler.is_some() {
+            self.tell(None);
+        }
+    }
+}
+
+impl ServerSide {
+    /// Sends a slot's handler away.
+    pub(super) fn send_away(&mut self, at: usize, dispatch: Dispatch) {
+        let slot = &mut self.slots[at];
+        let Some(handler) = slot.handler.take() else { return };
+        slot.state = State::Away;
+        let away = Away {
+            handler: Some(handler),
+            shared: Arc::clone(&slot.shared),
+            queue: Arc::clone(&self.queue),
+            rules: Arc::clone(&self.rules),
+            method: slot.method,
+        };
+        if dispatch == Dispatch::Blocking {
+            let runtime = tokio::runtime::Handle::current();
+            tokio::task::spawn_blocking(move || runtime.block_on(away));
+        } else {
+            tokio::spawn(away);
+        }
+    }
+
+    /// A handler that was away is done, or gone.
+    pub(super) fn handler_is_back(&mut self, finished: Finished) {
+        let Some(at) = self.place_of(&finished.shared) else { return };
+        let slot = &mut self.slots[at];
+        match slot.state {
+            State::Away => {
+                slot.state = State::Ended;
+                // A refusal that came meanwhile stays.
+                let ending = slot.ending.take().or(finished.ending);
+                slot.ending = Some(ending.unwrap_or(Ending::Panicked));
+            }
+            State::Abandoned => {
+                slot.state = State::Gone;
+                if let Some(Ending::Returned(Outcome { call, .. })) = finished.ending {
+                    slot.call = Some(call);
+                }
+            }
+            _ => return,
+        }
+        self.unsettle(at);
+    }
+}

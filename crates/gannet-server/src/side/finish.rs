@@ -1,0 +1,250 @@
+//! Replies, credit, and streams that are forgotten.
+
+use bytes::Bytes;
+use gannet_core::{Code, Metadata, Status};
+use gannet_http2::{FieldWriter, Server, StreamKey};
+use gannet_transport::{Turn, fields};
+
+use super::slot::{Ending, State};
+use super::{Constants, ServerSide, place};
+use crate::Call;
+use crate::head::Refusal;
+use crate::service::Outcome;
+
+/// Messages from this size on are handed to the engine by reference.
+const SHARED_BYTES_MIN: usize = 16 << 10;
+
+impl ServerSide {
+    /// Answers a call that can have nothing in the queue: one without streams. Others wait for
+    /// `settle`.
+    pub(super) fn answer_at_once(&mut self, turn: &mut Turn<'_, Server>, at: usize) {
+        let slot = &mut self.slots[at];
+        let Some(Ending::Returned(outcome)) = &slot.ending else { return };
+        let kind = outcome.call.method().kind;
+        if !kind.client_streams() && !kind.server_streams() && !slot.headers_sent {
+            self.finish(turn, at);
+        }
+    }
+
+    /// Sees to every slot that was noted down.
+    pub(super) fn settle_all(&mut self, turn: &mut Turn<'_, Server>) {
+        for (key, bytes) in self.credits.drain(..) {
+            turn.conn.release(key, bytes);
+        }
+        let mut left = std::mem::take(&mut self.unsettled);
+        for at in left.drain(..) {
+            let at = at as usize;
+            let Some(slot) = self.slots.get_mut(at) else { continue };
+            slot.in_unsettled = false;
+            if let Some(feed) = &mut slot.feed {
+                feed.flush(&slot.shared);
+                let credit = feed.credit(&slot.shared);
+                if credit > 0 {
+                    turn.conn.release(slot.key, credit);
+                }
+            }
+            match slot.state {
+                State::Gone => self.forget(turn, at),
+                State::Ended | State::Away if slot.ending.is_some() => {
+                    if turn.queue_empty {
+                        self.finish(turn, at);
+                    } else {
+                        self.unsettle(at);
+                    }
+                }
+                _ => {}
+            }
+        }
+        // Slots that were put off went to a new list; the old one keeps its memory.
+        left.append(&mut self.unsettled);
+        self.unsettled = left;
+    }
+
+    /// A message of a stream of responses.
+    pub(super) fn send_message(&mut self, turn: &mut Turn<'_, Server>, at: usize, framed: Vec<u8>) {
+        self.send_headers(turn, at);
+        let slot = &mut self.slots[at];
+        slot.accepted_bytes = slot.accepted_bytes.wrapping_add(framed.len());
+        let sent = if framed.len() >= SHARED_BYTES_MIN {
+            turn.conn.send_data_shared(slot.key, Bytes::from(framed), false)
+        } else {
+            turn.conn.send_data(slot.key, &framed, false)
+        };
+        // A stale stream has an event on its way that ends the call.
+        if sent.is_ok() && !std::mem::replace(&mut slot.in_sending, true) {
+            self.sending.push(place(at));
+        }
+    }
+
+    /// Sends the response headers, unless that is done.
+    pub(super) fn send_headers(&mut self, turn: &mut Turn<'_, Server>, at: usize) {
+        let constants = self.constants;
+        let slot = &mut self.slots[at];
+        if slot.headers_sent || matches!(slot.state, State::Gone | State::Abandoned) {
+            return;
+        }
+        slot.headers_sent = true;
+        let headers = &slot.headers;
+        let _ = turn.conn.send_headers(slot.key, false, |w| constants.head(w, headers));
+    }
+
+    /// Tells senders how much of what they queued has left the engine.
+    pub(super) fn account_sent(&mut self, turn: &mut Turn<'_, Server>) {
+        let slots = &mut self.slots;
+        self.sending.retain(|&at| {
+            let Some(slot) = slots.get_mut(at as usize) else { return false };
+            if slot.is_free() {
+                slot.in_sending = false;
+                return false;
+            }
+            let queued = turn.conn.queued_bytes(slot.key).unwrap_or(0);
+            slot.shared.set_sent_bytes(slot.accepted_bytes.wrapping_sub(queued));
+            slot.in_sending = queued > 0;
+            slot.in_sending
+        });
+    }
+
+    /// Sends the call's ending and forgets its stream, at once or when a handler elsewhere is gone.
+    fn finish(&mut self, turn: &mut Turn<'_, Server>, at: usize) {
+        let slot = &mut self.slots[at];
+        let Some(ending) = slot.ending.take() else { return };
+        let (key, headers_sent) = (slot.key, slot.headers_sent);
+        let mut code = Code::Ok;
+        match ending {
+            Ending::Returned(Outcome { mut call, result }) => {
+                if let Err(status) = &result {
+                    code = status.sent_code();
+                }
+                self.constants.answer(turn, key, headers_sent, &mut call, &result);
+                self.slots[at].call = Some(call);
+            }
+            Ending::Panicked => {
+                let refusal = Refusal::grpc(Status::unknown("the handler panicked"));
+                code = Code::Unknown;
+                self.constants.refuse(turn, key, headers_sent, &refusal);
+            }
+            Ending::Refused(refusal) => {
+                code = refusal.status.code();
+                self.constants.refuse(turn, key, headers_sent, &refusal);
+            }
+        }
+        let slot = &mut self.slots[at];
+        slot.shared.end(code);
+        if slot.state == State::Away {
+            slot.state = State::Abandoned;
+            return;
+        }
+        self.forget(turn, at);
+    }
+
+    /// Gives the stream back to the engine, and frees the slot.
+    fn forget(&mut self, turn: &mut Turn<'_, Server>, at: usize) {
+        let slot = &mut self.slots[at];
+        if let Some(feed) = &mut slot.feed {
+            feed.discard();
+            let credit = feed.credit(&slot.shared);
+            turn.conn.release(slot.key, credit);
+        }
+        turn.conn.forget(slot.key);
+        self.free(at, turn.now);
+    }
+}
+
+impl Constants {
+    /// The head of a response.
+    fn head(self, w: &mut FieldWriter<'_>, headers: &Metadata) {
+        match self.status_200 {
+            Some(field) => w.cached(field),
+            None => w.field(b":status", b"200"),
+        }
+        match self.content_type {
+            Some(field) => w.cached(field),
+            None => w.field(b"content-type", b"application/grpc"),
+        }
+        if !headers.is_empty() {
+            fields::write_metadata(w, headers);
+        }
+    }
+
+    /// The outcome of a call.
+    fn outcome(self, w: &mut FieldWriter<'_>, result: Result<(), &Status>, trailers: &Metadata) {
+        match (result, self.grpc_status_0) {
+            (Ok(()), Some(field)) => {
+                w.cached(field);
+                if !trailers.is_empty() {
+                    fields::write_metadata(w, trailers);
+                }
+            }
+            (result, _) => fields::write_outcome(w, result, trailers),
+        }
+    }
+
+    /// Sends what a handler returned. Before anything else was sent, an error or an empty stream goes
+    /// out trailers-only.
+    fn answer(
+        self,
+        turn: &mut Turn<'_, Server>,
+        key: StreamKey,
+        headers_sent: bool,
+        call: &mut Call,
+        result: &Result<(), Status>,
+    ) {
+        let one_reply = !call.method().kind.server_streams() && result.is_ok();
+        let large = one_reply && call.reply().len() >= SHARED_BYTES_MIN;
+        let owned = if large { std::mem::take(call.reply_mut()) } else { Vec::new() };
+        let (headers, trailers) = call.response_metadata();
+        let outcome = result.as_ref().copied();
+        let outcome_of = |w: &mut FieldWriter<'_>| self.outcome(w, outcome, trailers);
+        let conn = &mut *turn.conn;
+        if !headers_sent && one_reply && !large {
+            let head = |w: &mut FieldWriter<'_>| self.head(w, headers);
+            let _ = conn.respond_unary(key, head, call.reply(), outcome_of);
+            return;
+        }
+        if !headers_sent && !one_reply && headers.is_empty() {
+            let _ = conn.send_headers(key, true, |w| {
+                self.head(w, headers);
+                outcome_of(w);
+            });
+            return;
+        }
+        if !headers_sent {
+            let _ = conn.send_headers(key, false, |w| self.head(w, headers));
+        }
+        if large {
+            let _ = conn.send_data_shared(key, Bytes::from(owned), false);
+        } else if one_reply {
+            let _ = conn.send_data(key, call.reply(), false);
+        }
+        let _ = conn.send_trailers(key, outcome_of);
+    }
+
+    /// Answers without a handler's outcome.
+    fn refuse(
+        self,
+        turn: &mut Turn<'_, Server>,
+        key: StreamKey,
+        headers_sent: bool,
+        refusal: &Refusal,
+    ) {
+        let none = Metadata::new();
+        if headers_sent {
+            let _ = turn.conn.send_trailers(key, |w| {
+                self.outcome(w, Err(&refusal.status), &none);
+            });
+            return;
+        }
+        let _ = turn.conn.send_headers(key, true, |w| {
+            if refusal.http_status == 200 {
+                self.head(w, &none);
+            } else {
+                w.field(b":status", refusal.http_status.to_string().as_bytes());
+                w.field(b"content-type", b"application/grpc");
+            }
+            if let Some((name, value)) = refusal.header {
+                w.field(name.as_bytes(), value.as_bytes());
+            }
+            self.outcome(w, Err(&refusal.status), &none);
+        });
+    }
+}

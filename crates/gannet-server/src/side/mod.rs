@@ -1,0 +1,325 @@
+//! The server's half of a connection: slots, one for each stream, and what happens in them.
+//!
+//! | file | what it does |
+//! | --- | --- |
+//! | `slot` | the state of one call, and its recycling |
+//! | `receive` | events from the engine: requests begin, go on, end |
+//! | `run` | starting and polling handlers |
+//! | `finish` | replies, credit, streams that are forgotten |
+//! | `away` | handlers that run outside of the connection's task |
+//!
+//! A unary call in steady state touches: its slot, the handler's storage, the engine. No lock, no
+//! allocation, no channel.
+
+mod away;
+mod finish;
+mod receive;
+mod run;
+mod slot;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use gannet_core::{Code, Status};
+use gannet_http2::hpack::CachedField;
+use gannet_http2::{Connection, Event, Reason, Server, StreamKey};
+use gannet_transport::{
+    CallCommand, CallQueue, CallShared, CloseReason, Deadlines, Peer, Progress, Queue, Side, Turn,
+};
+
+use crate::router::Router;
+use crate::service::{Handler, drop_quietly};
+pub(crate) use away::Finished;
+use slot::{Ending, Slot, State};
+
+/// Slots without calls are given back after this long.
+const IDLE_SLOTS_KEPT: Duration = Duration::from_secs(5);
+/// Handler storage kept for each method of a connection.
+const HANDLERS_KEPT_MAX: usize = 256;
+
+/// What all connections of a server share.
+#[derive(Debug)]
+pub(crate) struct Rules {
+    pub(crate) router: Arc<Router>,
+    pub(crate) message_receive_bytes_max: usize,
+    pub(crate) message_send_bytes_max: usize,
+}
+
+/// The server's [`Side`].
+pub(crate) struct ServerSide {
+    rules: Arc<Rules>,
+    peer: Arc<Peer>,
+    queue: Arc<Queue<Finished>>,
+    call_queue: Arc<dyn CallQueue>,
+    constants: Constants,
+    /// By the index of the stream key.
+    slots: Vec<Slot>,
+    /// Slots that are not free.
+    live: usize,
+    /// Slots whose handlers are to be polled.
+    ready: VecDeque<u32>,
+    /// Slots with credit to give, an outcome to send, or a stream to forget.
+    unsettled: Vec<u32>,
+    /// Slots with DATA in the engine.
+    sending: Vec<u32>,
+    /// Credit of unary requests.
+    credits: Vec<(StreamKey, usize)>,
+    deadlines: Deadlines<StreamKey>,
+    /// Storage of finished handlers, by method.
+    handlers: Vec<Vec<Handler>>,
+    /// When to give unused slots back.
+    trim_at: Option<Instant>,
+    /// Counts polls, to time a sample of them.
+    polls: u32,
+}
+
+/// The header fields that are in every reply, registered so that they cost a byte each.
+#[derive(Clone, Copy, Debug)]
+struct Constants {
+    status_200: Option<CachedField>,
+    content_type: Option<CachedField>,
+    grpc_status_0: Option<CachedField>,
+}
+
+impl ServerSide {
+    pub(crate) fn new(
+        rules: Arc<Rules>,
+        peer: Peer,
+        queue: Arc<Queue<Finished>>,
+        conn: &mut Connection<Server>,
+    ) -> ServerSide {
+        let constants = Constants {
+            status_200: conn.register_field(b":status", b"200"),
+            content_type: conn.register_field(b"content-type", b"application/grpc"),
+            grpc_status_0: conn.register_field(b"grpc-status", b"0"),
+        };
+        ServerSide {
+            rules,
+            peer: Arc::new(peer),
+            call_queue: Arc::clone(&queue) as Arc<dyn CallQueue>,
+            queue,
+            constants,
+            slots: Vec::new(),
+            live: 0,
+            ready: VecDeque::new(),
+            unsettled: Vec::new(),
+            sending: Vec::new(),
+            credits: Vec::new(),
+            deadlines: Deadlines::new(),
+            handlers: Vec::new(),
+            trim_at: None,
+            polls: 0,
+        }
+    }
+
+    /// The slot that holds the call of `shared`, if that call is still there.
+    fn place_of(&self, shared: &Arc<CallShared>) -> Option<usize> {
+        let at = shared.place() as usize;
+        let slot = self.slots.get(at)?;
+        (!slot.is_free() && Arc::ptr_eq(&slot.shared, shared)).then_some(at)
+    }
+
+    /// The slot of a live stream.
+    fn slot_of(&self, key: StreamKey) -> Option<usize> {
+        let slot = self.slots.get(key.index())?;
+        (!slot.is_free() && slot.key == key).then_some(key.index())
+    }
+
+    /// Has the slot's handler polled in this or the next wake.
+    fn make_ready(&mut self, at: usize) {
+        if let Some(slot) = self.slots.get_mut(at)
+            && !std::mem::replace(&mut slot.in_ready, true)
+        {
+            self.ready.push_back(place(at));
+        }
+    }
+
+    /// Has the slot looked at when handlers have run.
+    fn unsettle(&mut self, at: usize) {
+        if let Some(slot) = self.slots.get_mut(at)
+            && !std::mem::replace(&mut slot.in_unsettled, true)
+        {
+            self.unsettled.push(place(at));
+        }
+    }
+
+    /// Ends a call that nobody waits for any more. Its stream is forgotten once its handler is gone.
+    fn abandon(&mut self, at: usize, code: Code) {
+        let Some(slot) = self.slots.get_mut(at) else { return };
+        if slot.is_free() || matches!(slot.state, State::Gone | State::Abandoned) {
+            return;
+        }
+        slot.shared.end(code);
+        if let Some(feed) = &mut slot.feed {
+            let _ = feed.end(Err(ended_early(code)), &slot.shared);
+        }
+        if let Some(handler) = slot.handler.take() {
+            drop_quietly(handler);
+        }
+        let slot = &mut self.slots[at];
+        slot.state = if slot.state == State::Away { State::Abandoned } else { State::Gone };
+        if let Some(Ending::Returned(outcome)) = slot.ending.take() {
+            slot.call = Some(outcome.call);
+        }
+        self.unsettle(at);
+    }
+
+    /// Makes the slot free for another call.
+    fn free(&mut self, at: usize, now: Instant) {
+        let Some(slot) = self.slots.get_mut(at) else { return };
+        let had_deadline = slot.has_deadline;
+        slot.clear();
+        self.live -= 1;
+        if self.live == 0 {
+            self.trim_at = Some(now + IDLE_SLOTS_KEPT);
+        }
+        if had_deadline {
+            let slots = &self.slots;
+            self.deadlines.forget(|key: StreamKey| {
+                let slot = slots.get(key.index());
+                slot.is_some_and(|slot| !slot.is_free() && slot.key == key)
+            });
+        }
+    }
+
+    /// Gives memory back once a connection has been without calls for a while.
+    fn trim(&mut self, now: Instant) {
+        if self.trim_at.is_none_or(|at| at > now) {
+            return;
+        }
+        self.trim_at = None;
+        if self.live == 0 {
+            self.slots = Vec::new();
+            self.handlers = Vec::new();
+            self.ready = VecDeque::new();
+            self.unsettled = Vec::new();
+            self.sending = Vec::new();
+            self.credits = Vec::new();
+        }
+    }
+}
+
+impl Side for ServerSide {
+    type Role = Server;
+    type Command = Finished;
+
+    fn command(&mut self, _turn: &mut Turn<'_, Server>, finished: Finished) {
+        self.handler_is_back(finished);
+    }
+
+    fn call_command(
+        &mut self,
+        turn: &mut Turn<'_, Server>,
+        call: &Arc<CallShared>,
+        command: CallCommand,
+    ) {
+        let Some(at) = self.place_of(call) else { return };
+        match command {
+            CallCommand::Touch => {
+                call.untouch();
+                if self.slots[at].state == State::Inline {
+                    self.make_ready(at);
+                }
+                if self.slots[at].feed.is_some() {
+                    self.unsettle(at);
+                }
+            }
+            CallCommand::Message(framed) => self.send_message(turn, at, framed),
+            CallCommand::Headers(headers) => self.slots[at].headers = headers,
+            CallCommand::SendHeaders => self.send_headers(turn, at),
+            CallCommand::InboundDropped => {
+                if let Some(feed) = &mut self.slots[at].feed {
+                    feed.discard();
+                }
+                self.unsettle(at);
+            }
+            // A server's call ends when its handler returns.
+            CallCommand::Finish | CallCommand::OutboundDropped | CallCommand::Cancel => {}
+        }
+    }
+
+    fn event(&mut self, now: Instant, event: Event<'_>) {
+        match event {
+            Event::Headers { key, fields, end_stream } => {
+                self.request(now, key, fields, end_stream);
+            }
+            Event::Data { key, payload, end_stream } => self.data(key, payload, end_stream),
+            Event::Trailers { key, .. } => self.data(key, &[], true),
+            Event::Reset { key, .. } => {
+                if let Some(at) = self.slot_of(key) {
+                    self.abandon(at, Code::Cancelled);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn run(&mut self, turn: &mut Turn<'_, Server>) -> Progress {
+        self.poll_ready(turn)
+    }
+
+    fn settle(&mut self, turn: &mut Turn<'_, Server>) {
+        self.settle_all(turn);
+    }
+
+    fn transmitted(&mut self, turn: &mut Turn<'_, Server>) {
+        self.account_sent(turn);
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        match (self.deadlines.next(), self.trim_at) {
+            (Some(deadline), Some(trim)) => Some(deadline.min(trim)),
+            (deadline, trim) => deadline.or(trim),
+        }
+    }
+
+    fn handle_deadlines(&mut self, turn: &mut Turn<'_, Server>) {
+        while let Some(key) = self.deadlines.pop_due(turn.now) {
+            let Some(at) = self.slot_of(key) else { continue };
+            self.slots[at].has_deadline = false;
+            self.deadlines.expired();
+            if self.slots[at].ending.is_none() {
+                turn.conn.reset(key, Reason::CANCEL);
+                self.abandon(at, Code::DeadlineExceeded);
+            }
+        }
+        self.trim(turn.now);
+    }
+
+    fn is_busy(&self) -> bool {
+        self.live > 0
+    }
+
+    fn closed(&mut self, _reason: &CloseReason) {
+        for at in 0..self.slots.len() {
+            self.abandon(at, Code::Cancelled);
+        }
+        self.slots = Vec::new();
+        self.handlers = Vec::new();
+    }
+}
+
+impl fmt::Debug for ServerSide {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerSide")
+            .field("peer", &self.peer)
+            .field("live", &self.live)
+            .field("slots", &self.slots.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A slot's index as lists hold it; streams are limited to 2^31 by HTTP/2.
+fn place(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
+}
+
+#[cold]
+fn ended_early(code: Code) -> Status {
+    match code {
+        Code::DeadlineExceeded => Status::deadline_exceeded("the call's deadline has passed"),
+        _ => Status::cancelled("the client cancelled the call, or its connection was lost"),
+    }
+}

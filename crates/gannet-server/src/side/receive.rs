@@ -1,0 +1,187 @@
+//! Requests as they come: heads, bodies, ends.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use gannet_core::{MessageReader, Metadata, MethodKind, Status};
+use gannet_http2::StreamKey;
+use gannet_http2::hpack::FieldBlock;
+use gannet_transport::feed;
+
+use super::slot::{Ending, Slot, State};
+use super::{ServerSide, place};
+use crate::Call;
+use crate::head::{Head, Refusal};
+use crate::service::{Input, drop_quietly};
+
+impl ServerSide {
+    /// A request begins.
+    pub(super) fn request(
+        &mut self,
+        now: Instant,
+        key: StreamKey,
+        fields: &mut FieldBlock,
+        end_stream: bool,
+    ) {
+        let at = key.index();
+        while self.slots.len() <= at {
+            self.slots.push(Slot::new(key, &self.call_queue));
+        }
+        debug_assert!(self.slots[at].is_free(), "the engine reuses an index after forget only");
+        self.slots[at].renew(key, &self.call_queue);
+        self.slots[at].shared.set_place(place(at));
+        self.live += 1;
+        self.trim_at = None;
+        match Head::read(fields, &self.rules.router) {
+            Ok(head) => self.begin(now, at, &head, fields, end_stream),
+            Err(refusal) => {
+                self.slots[at].state = State::Gathering;
+                self.end(at, Ending::Refused(refusal));
+            }
+        }
+    }
+
+    fn begin(
+        &mut self,
+        now: Instant,
+        at: usize,
+        head: &Head,
+        fields: &mut FieldBlock,
+        end_stream: bool,
+    ) {
+        let Some(method) = self.rules.router.method(head.method) else { return };
+        let descriptor = method.descriptor;
+        let deadline = head.timeout.and_then(|timeout| now.checked_add(timeout));
+        let slot = &mut self.slots[at];
+        let call = slot.call.get_or_insert_with(|| {
+            Call::new(Arc::clone(&slot.shared), descriptor, Arc::clone(&self.peer))
+        });
+        call.begin(descriptor, fields, deadline);
+        slot.state = State::Gathering;
+        slot.method = head.method;
+        slot.has_deadline = deadline.is_some();
+        if let Some(deadline) = deadline {
+            self.deadlines.insert(deadline, slot.key);
+        }
+        let message_bytes_max = self.rules.message_receive_bytes_max;
+        match descriptor.kind {
+            MethodKind::Unary | MethodKind::ServerStreaming => {
+                slot.reader = MessageReader::new(message_bytes_max);
+            }
+            MethodKind::ClientStreaming | MethodKind::BidiStreaming => {
+                let (feed, source) = feed(&slot.shared, message_bytes_max);
+                slot.feed = Some(feed);
+                self.start(at, Input::Stream(source));
+                self.launch(at);
+            }
+        }
+        if end_stream {
+            self.request_ended(at);
+        }
+    }
+
+    /// Body bytes of a request.
+    pub(super) fn data(&mut self, key: StreamKey, payload: &[u8], end_stream: bool) {
+        let Some(at) = self.slot_of(key) else {
+            self.credit(key, payload.len());
+            return;
+        };
+        let slot = &mut self.slots[at];
+        if let Some(feed) = &mut slot.feed {
+            if let Err(status) = feed.data(payload, &slot.shared) {
+                self.fail(at, status);
+            }
+            self.unsettle(at);
+        } else {
+            if slot.state == State::Gathering {
+                self.gather(at, payload);
+            }
+            self.credit(key, payload.len());
+        }
+        if end_stream {
+            self.request_ended(at);
+        }
+    }
+
+    /// Body bytes of a request that is one message.
+    fn gather(&mut self, at: usize, mut payload: &[u8]) {
+        loop {
+            let slot = &mut self.slots[at];
+            let message = match slot.reader.next(&mut payload) {
+                Ok(Some(message)) => message,
+                Ok(None) => return,
+                Err(error) => return self.fail(at, error.into()),
+            };
+            if message.compressed {
+                let told = "the request is compressed, but no grpc-encoding was declared";
+                return self.fail(at, Status::internal(told));
+            }
+            if slot.handler.is_some() {
+                return self.fail(at, Status::internal("more than one request message"));
+            }
+            self.start(at, Input::Message(&message.payload));
+            if self.slots[at].state != State::Gathering {
+                return;
+            }
+        }
+    }
+
+    /// The client sends no more.
+    fn request_ended(&mut self, at: usize) {
+        let slot = &mut self.slots[at];
+        if let Some(feed) = &mut slot.feed {
+            if !feed.is_ended()
+                && let Err(status) = feed.end(Ok(Metadata::new()), &slot.shared)
+            {
+                self.fail(at, status);
+            }
+            return self.unsettle(at);
+        }
+        if slot.state != State::Gathering {
+            return;
+        }
+        if let Err(error) = slot.reader.finish() {
+            return self.fail(at, error.into());
+        }
+        if slot.handler.is_none() {
+            return self.fail(at, Status::internal("the request has no message"));
+        }
+        self.launch(at);
+    }
+
+    /// The request breaks gRPC's rules: its handler, if any, is stopped.
+    fn fail(&mut self, at: usize, status: Status) {
+        let slot = &mut self.slots[at];
+        if let Some(handler) = slot.handler.take() {
+            drop_quietly(handler);
+        }
+        if let Some(feed) = &mut slot.feed {
+            let _ = feed.end(Err(status.clone()), &slot.shared);
+        }
+        self.end(at, Ending::Refused(Refusal::grpc(status)));
+    }
+
+    /// The call has its ending; it goes out when everything the handler sent before has.
+    pub(super) fn end(&mut self, at: usize, ending: Ending) {
+        let slot = &mut self.slots[at];
+        match slot.state {
+            State::Gathering | State::Inline => slot.state = State::Ended,
+            // The handler elsewhere stops when it sees that the call has ended.
+            State::Away => {}
+            State::Free | State::Ended | State::Abandoned | State::Gone => return,
+        }
+        slot.ending = Some(ending);
+        self.unsettle(at);
+    }
+
+    /// Credit that needs no reader: the message was taken already.
+    fn credit(&mut self, key: StreamKey, bytes: usize) {
+        if bytes == 0 {
+            return;
+        }
+        match self.credits.last_mut() {
+            Some((last, sum)) if *last == key => *sum += bytes,
+            _ => self.credits.push((key, bytes)),
+        }
+    }
+}

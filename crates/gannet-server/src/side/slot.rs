@@ -1,0 +1,125 @@
+//! The state of one call, in storage that serves one call after the other.
+
+use std::sync::Arc;
+use std::task::Waker;
+
+use gannet_core::{MessageReader, Metadata};
+use gannet_http2::StreamKey;
+use gannet_transport::{CallQueue, CallShared, Feed};
+
+use crate::Call;
+use crate::head::Refusal;
+use crate::service::{Handler, Outcome};
+
+/// How far a call is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// No call.
+    Free,
+    /// Its one request message, or the end of the stream behind it, has not come.
+    Gathering,
+    /// Its handler is polled here.
+    Inline,
+    /// Its handler runs in another task.
+    Away,
+    /// Its ending waits to be sent.
+    Ended,
+    /// The stream is over, but the handler in another task is still there.
+    Abandoned,
+    /// All is over: the stream is to be forgotten.
+    Gone,
+}
+
+/// How a call ends.
+#[derive(Debug)]
+pub(super) enum Ending {
+    Returned(Outcome),
+    Panicked,
+    Refused(Box<Refusal>),
+}
+
+/// One call, or the storage for one.
+pub(super) struct Slot {
+    pub(super) key: StreamKey,
+    pub(super) state: State,
+    pub(super) method: u32,
+    pub(super) shared: Arc<CallShared>,
+    /// Wakes `shared`; made once.
+    pub(super) waker: Waker,
+    /// The call between calls, and until its handler has it.
+    pub(super) call: Option<Call>,
+    pub(super) handler: Option<Handler>,
+    pub(super) ending: Option<Ending>,
+    /// Reassembles the one message of a request that is no stream.
+    pub(super) reader: MessageReader,
+    /// Leads to the handler of a stream of requests.
+    pub(super) feed: Option<Feed>,
+    /// Response headers that a streaming handler has published.
+    pub(super) headers: Metadata,
+    /// Bytes of messages handed to the engine. Wraps.
+    pub(super) accepted_bytes: usize,
+    pub(super) headers_sent: bool,
+    pub(super) has_deadline: bool,
+    pub(super) in_ready: bool,
+    pub(super) in_unsettled: bool,
+    pub(super) in_sending: bool,
+}
+
+impl Slot {
+    pub(super) fn new(key: StreamKey, queue: &Arc<dyn CallQueue>) -> Slot {
+        let shared = CallShared::new(Arc::clone(queue), super::place(key.index()));
+        Slot {
+            key,
+            state: State::Free,
+            method: 0,
+            waker: Waker::from(Arc::clone(&shared)),
+            shared,
+            call: None,
+            handler: None,
+            ending: None,
+            reader: MessageReader::new(0),
+            feed: None,
+            headers: Metadata::new(),
+            accepted_bytes: 0,
+            headers_sent: false,
+            has_deadline: false,
+            in_ready: false,
+            in_unsettled: false,
+            in_sending: false,
+        }
+    }
+
+    pub(super) fn is_free(&self) -> bool {
+        self.state == State::Free
+    }
+
+    /// Forgets the call. What is costly to make stays for the next one.
+    pub(super) fn clear(&mut self) {
+        self.state = State::Free;
+        self.handler = None;
+        self.ending = None;
+        self.feed = None;
+        if !self.headers.is_empty() {
+            self.headers.clear();
+        }
+        self.accepted_bytes = 0;
+        self.headers_sent = false;
+        self.has_deadline = false;
+        if let Some(call) = &mut self.call {
+            call.clear();
+        }
+    }
+
+    /// Takes the shared state into use for a new call: the old one where nobody else can reach it any
+    /// more, otherwise a new one, so that late commands and wakers of the old call find nothing.
+    pub(super) fn renew(&mut self, key: StreamKey, queue: &Arc<dyn CallQueue>) {
+        self.key = key;
+        // The slot itself, its waker, and the idle call.
+        let holders = 2 + usize::from(self.call.is_some());
+        if !self.shared.recycle(holders) {
+            self.call = None;
+            self.shared = CallShared::new(Arc::clone(queue), super::place(key.index()));
+            self.waker = Waker::from(Arc::clone(&self.shared));
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Unary calls: replies, metadata, statuses, panics.
+
+use std::sync::atomic::Ordering;
+
+use gannet_server::Server;
+
+use crate::client::{connect, framed};
+use crate::service::Test;
+
+#[tokio::test(start_paused = true)]
+async fn a_reply_has_headers_one_message_and_trailers() {
+    let mut raw = connect(Server::new().add(Test::new())).await;
+    for n in 0..200_u32 {
+        let message = n.to_be_bytes();
+        let reply = raw.unary("Echo", &message).await;
+        assert_eq!(reply.ok(), message);
+        assert_eq!(reply.trailers, [("grpc-status".to_owned(), "0".to_owned())]);
+        assert!(!reply.trailers_only && reply.reset.is_none());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_calls_at_once_are_answered_each_with_its_own() {
+    let mut raw = connect(Server::new().add(Test::new())).await;
+    for round in 0..20_u8 {
+        let keys: Vec<_> = (0..100).map(|n| raw.call("Echo", &[round, n])).collect();
+        for (n, key) in keys.into_iter().enumerate() {
+            let reply = raw.finished(key).await;
+            assert_eq!(reply.ok(), [round, u8::try_from(n).unwrap()]);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn message_boundaries_and_frame_boundaries_are_unrelated() {
+    let mut raw = connect(Server::new().add(Test::new())).await;
+    let message: Vec<u8> = (0..300_u16).map(|n| n.to_le_bytes()[0]).collect();
+    let bytes = framed(&message);
+    for size in [1, 2, 3, 5, 7, 100, 304] {
+        let key = raw.open("Echo", &[]);
+        for part in bytes.chunks(size) {
+            raw.data(key, part, false);
+            raw.flush().await;
+            tokio::task::yield_now().await;
+        }
+        raw.end(key);
+        assert_eq!(raw.finished(key).await.ok(), message, "in parts of {size}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn large_messages_go_both_ways() {
+    let mut raw = connect(Server::new().add(Test::new())).await;
+    for size in [16_378, 16_379, 16_384, 65_535, 1 << 20, (4 << 20) - 10] {
+        let message: Vec<u8> = (0..size).map(|n| u8::try_from(n % 253).unwrap()).collect();
+        assert!(raw.unary("Echo", &message).await.ok() == message, "{size} bytes");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_is_trailers_only_with_its_metadata() {
+    let mut raw = connect(Server::new().add(Test::new())).await;
+    let reply = raw.unary("Fail", b"5").await;
+    assert!(reply.trailers_only);
+    assert_eq!((reply.http_status(), reply.code()), ("200", 5));
+    assert_eq!(reply.message(), "made by the handler: 100%25 %C3%A4");
+    assert_eq!(reply.trailer("x-why"), Some("because"));
+    // Codes that are none read as UNKNOWN.
+    assert_eq!(raw.unary("Fail", b"77").await.code(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn metadata_goes_in_and_comes_out() {
+    let mut raw = connect(Server::new().add(Test::new())).await;
+    for _ in 0..3 {
+        let key = raw.open("Meta", &[("x-in", "hello"), ("x-in-bin", "q6ur")]);
+        raw.message(key, b"m", true);
+        let reply = raw.finished(key).await;
+        assert_eq!(reply.ok(), b"m");
+        assert_eq!(reply.header("x-out"), Some("hello"));
+        assert_eq!(reply.trailer("x-trail-bin"), Some("q6ur"));
+        assert_eq!(reply.trailer("x-told"), Some("Meta Some('test') in-process"));
+    }
+    // Nothing of an earlier call in the same slot is left.
+    let reply = raw.unary("Meta", b"m").await;
+    assert_eq!(reply.header("x-out"), Some("nothing"));
+    assert_eq!(reply.trailer("x-trail-bin"), Some(""));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_is_unknown_and_the_connection_lives() {
+    let mut raw = connect(Server::new().add(Test::new())).await;
+    for _ in 0..3 {
+        let reply = raw.unary("Panic", b"now").await;
+        assert!(reply.trailers_only);
+        assert_eq!((reply.code(), reply.message()), (2, "the handler panicked"));
+        assert_eq!(raw.unary("Panic", b"no panic").await.ok(), b"no panic");
+    }
+    let key = raw.open("Chat", &[]);
+    raw.message(key, b"hello", false);
+    raw.until(|raw| !raw.reply(key).data.is_empty()).await;
+    raw.message(key, b"panic", false);
+    let reply = raw.finished(key).await;
+    assert_eq!((reply.code(), reply.messages().len()), (2, 1));
+    assert_eq!(raw.unary("Echo", b"alive").await.ok(), b"alive");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reset_drops_the_handler_and_frees_the_slot() {
+    let test = Test::new();
+    let world = test.world.clone();
+    let mut raw = connect(Server::new().add(test)).await;
+    for n in 1..=3 {
+        let key = raw.call("Wait", b"m");
+        raw.flush().await;
+        world.settle(|world| world.started() == n).await;
+        assert_eq!(world.gone(), n - 1);
+        raw.reset(key);
+        raw.flush().await;
+        world.settle(|world| world.gone() == n).await;
+    }
+    assert_eq!(raw.unary("Echo", b"alive").await.ok(), b"alive");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_waits_is_polled_when_it_is_woken() {
+    let test = Test::new();
+    let world = test.world.clone();
+    let mut raw = connect(Server::new().add(test)).await;
+    let keys: Vec<_> = (0..10_u8).map(|n| raw.call("Wait", &[n])).collect();
+    raw.flush().await;
+    world.settle(|world| world.started() == 10).await;
+    assert_eq!(raw.unary("Echo", b"meanwhile").await.ok(), b"meanwhile");
+    world.gate.add_permits(10);
+    for (n, key) in keys.into_iter().enumerate() {
+        assert_eq!(raw.finished(key).await.ok(), [u8::try_from(n).unwrap()]);
+    }
+    assert_eq!(world.gone.load(Ordering::SeqCst), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_connection_drops_its_handlers() {
+    let test = Test::new();
+    let world = test.world.clone();
+    let mut raw = connect(Server::new().add(test)).await;
+    for _ in 0..5 {
+        raw.call("Wait", b"m");
+    }
+    raw.flush().await;
+    world.settle(|world| world.started() == 5).await;
+    drop(raw);
+    world.settle(|world| world.gone() == 5).await;
+}

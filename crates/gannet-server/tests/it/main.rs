@@ -1,0 +1,12 @@
+//! The server against a raw client built on the engine's client role: whatever a client may do, also
+//! what a correct gRPC client never does. Time is paused where it matters.
+
+mod calls;
+mod client;
+mod deadlines;
+mod dispatch;
+mod pressure;
+mod refusals;
+mod service;
+mod serving;
+mod streams;

@@ -1,0 +1,91 @@
+//! The stream of messages an application receives.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::task::{Context, Poll};
+
+use gannet_core::{MessageCodec, Metadata, Result};
+
+use super::{Piece, Source};
+
+/// Messages of one call, in order, as they come.
+///
+/// Dropping it before its end tells the other side that no more are wanted: for a client that
+/// cancels the call; a server throws away what still comes.
+pub struct Inbound<T> {
+    source: Source,
+    codec: MessageCodec<T>,
+    headers: Option<Metadata>,
+}
+
+impl<T> Inbound<T> {
+    /// For the two sides: a stream of what `source` brings.
+    pub fn new(source: Source, codec: MessageCodec<T>) -> Inbound<T> {
+        Inbound { source, codec, headers: None }
+    }
+
+    /// The next message; `Ok(None)` only after a clean end of the stream, and from then on.
+    ///
+    /// # Errors
+    /// The status the call ended with, again on each further call. INTERNAL where a message cannot
+    /// be decoded; the messages after it can still be read.
+    ///
+    /// # Cancel safety
+    /// No message is lost when the future is dropped.
+    pub async fn next(&mut self) -> Result<Option<T>> {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// As [`next`](Self::next), for hand-written futures.
+    ///
+    /// # Errors
+    /// As [`next`](Self::next).
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<T>>> {
+        loop {
+            let Poll::Ready(piece) = self.source.poll_piece(cx) else { return Poll::Pending };
+            match piece {
+                Piece::Headers(headers) => self.headers = Some(headers.clone()),
+                Piece::Message(payload) => {
+                    let message = self.codec.decode(payload);
+                    return Poll::Ready(message.map(Some).map_err(Into::into));
+                }
+                Piece::End(Ok(_)) => return Poll::Ready(Ok(None)),
+                Piece::End(Err(status)) => return Poll::Ready(Err(status.clone())),
+            }
+        }
+    }
+
+    /// The response's headers, once they have come: a server may send them long before the first
+    /// message. Empty where it sent none, and on a server, whose requests have theirs elsewhere.
+    ///
+    /// # Errors
+    /// The status the call ended with, where that comes first.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when the future is dropped.
+    pub async fn headers(&mut self) -> Result<&Metadata> {
+        if self.headers.is_none() {
+            self.headers = poll_fn(|cx| self.source.poll_headers(cx)).await?;
+        }
+        Ok(self.headers.as_ref().unwrap_or(&NO_METADATA))
+    }
+
+    /// The trailers of a good end, once [`next`](Self::next) has returned `Ok(None)`. Those of a
+    /// failed call are in its status.
+    pub fn trailers(&self) -> Option<&Metadata> {
+        self.source.outcome()?.as_ref().ok()
+    }
+
+    /// The raw pieces, for the two sides.
+    pub fn source_mut(&mut self) -> &mut Source {
+        &mut self.source
+    }
+}
+
+static NO_METADATA: Metadata = Metadata::new();
+
+impl<T> fmt::Debug for Inbound<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inbound").field("codec", &self.codec).finish_non_exhaustive()
+    }
+}

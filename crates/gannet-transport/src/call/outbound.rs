@@ -1,0 +1,89 @@
+//! The stream of messages an application sends.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::sync::Arc;
+
+use futures_core::Stream;
+use gannet_core::{MessageCodec, Result};
+
+use super::{CallCommand, CallShared};
+
+/// Sends messages of one call, in order.
+///
+/// A client that drops it without [`finish`](Self::finish) cancels the call. For a server dropping
+/// means nothing: the call ends when the handler returns.
+pub struct Outbound<T> {
+    shared: Arc<CallShared>,
+    codec: MessageCodec<T>,
+    message_bytes_max: usize,
+    finished: bool,
+}
+
+impl<T> Outbound<T> {
+    /// For the two sides: a stream into the call `shared`.
+    pub fn new(
+        shared: Arc<CallShared>,
+        codec: MessageCodec<T>,
+        message_bytes_max: usize,
+    ) -> Outbound<T> {
+        Outbound { shared, codec, message_bytes_max, finished: false }
+    }
+
+    /// Queues one message; waits first while too much of this call is queued or in flight
+    /// ([`SEND_QUEUE_BYTES_MAX`](super::SEND_QUEUE_BYTES_MAX)).
+    ///
+    /// # Errors
+    /// Once the call has ended, with its code; why it ended is told where the call's outcome is.
+    /// RESOURCE_EXHAUSTED for a message over the send limit and INTERNAL for one that cannot be
+    /// encoded: the call goes on without it.
+    ///
+    /// # Cancel safety
+    /// Dropped before it is ready, nothing was sent.
+    pub async fn send(&mut self, message: T) -> Result<()> {
+        poll_fn(|cx| self.shared.poll_room(cx)).await?;
+        let mut framed = Vec::new();
+        self.codec.encode_framed(&message, self.message_bytes_max, &mut framed)?;
+        self.shared.push_message(framed);
+        Ok(())
+    }
+
+    /// Sends every message of a stream.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send), for the first message that fails.
+    ///
+    /// # Cancel safety
+    /// Dropped, it loses at most the message that waits for room.
+    pub async fn send_all<S>(&mut self, messages: S) -> Result<()>
+    where
+        S: Stream<Item = T>,
+    {
+        let mut messages = std::pin::pin!(messages);
+        while let Some(message) = poll_fn(|cx| messages.as_mut().poll_next(cx)).await {
+            self.send(message).await?;
+        }
+        Ok(())
+    }
+
+    /// Says that no message follows, so that the other side sees a clean end. On a server that is
+    /// what returning from the handler does, and this does nothing.
+    pub fn finish(mut self) {
+        self.finished = true;
+        self.shared.push(CallCommand::Finish);
+    }
+}
+
+impl<T> Drop for Outbound<T> {
+    fn drop(&mut self) {
+        if !self.finished {
+            self.shared.push(CallCommand::OutboundDropped);
+        }
+    }
+}
+
+impl<T> fmt::Debug for Outbound<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outbound").field("codec", &self.codec).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,17 @@
+//! Byte streams and how they come to be: TCP, Unix sockets, the in-process pipe.
+//!
+//! Knows nothing of HTTP/2. TLS will be one more variant of [`Stream`].
+
+mod listener;
+mod pipe;
+mod stream;
+mod tcp;
+#[cfg(unix)]
+mod unix;
+
+pub use listener::{Acceptor, ListenError, Listener};
+pub use pipe::{PipeConnector, PipeListener, pipe};
+pub use stream::{Peer, Stream};
+pub use tcp::{TcpOptions, connect_tcp};
+#[cfg(unix)]
+pub use unix::connect_unix;
