@@ -177,8 +177,11 @@ impl<R: Role> Connection<R> {
     }
 
     fn start_bdp_sample(&mut self) {
+        if self.recv_flow.credit_due().is_none() {
+            return;
+        }
         let target = self.recv_flow.target();
-        if self.recv_flow.available() < target / 2 && self.bdp.start(target) {
+        if self.bdp.start(target, target - self.recv_flow.available()) {
             crate::frame::write_ping(&mut self.control, false, crate::flow::Bdp::PING);
         }
     }

@@ -5,6 +5,7 @@
 //! | `smoke` | two engines, a perfect link, one feature at a time |
 //! | `verbs` | what the layer above may ask for, in awkward moments |
 //! | `sim` | everything at once, at random, from a seed |
+//! | `rules` | what a correct peer never sends |
 //! | `fair` | what an honest but awkward peer does must not cost it the connection |
 //!
 //! `duo` holds the two engines, `script` one engine and a peer that sends any bytes.
@@ -12,6 +13,7 @@
 mod duo;
 mod fair;
 mod owned;
+mod rules;
 mod script;
 mod sim;
 mod smoke;
