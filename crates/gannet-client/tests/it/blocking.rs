@@ -59,6 +59,7 @@ fn all_four_kinds() {
     let all: Result<Vec<_>> = rx.by_ref().collect();
     assert_eq!(all.unwrap(), [b"1", b"2"]);
     assert_eq!(rx.trailers().unwrap().get("x-t"), Some("t"));
+    drop(rx);
 
     let (mut tx, mut rx) = chat(&channel).wait().unwrap();
     tx.send(b"ping".to_vec()).unwrap();
@@ -124,7 +125,7 @@ fn clones_on_many_threads_share_one_connection() {
 fn a_stream_keeps_its_connection_without_the_channel() {
     let (target, server) = serve(async |mut peer| {
         let (key, ..) = peer.unary().await;
-        assert!(matches!(peer.next().await, Got::GoAway { .. }) || true);
+        tokio::time::sleep(Duration::from_millis(50)).await;
         peer.respond(key, &[b"late"], OK).await;
         while peer.next().await != Got::Closed {}
     });

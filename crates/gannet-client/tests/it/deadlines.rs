@@ -1,6 +1,7 @@
 //! Deadlines: made locally, told to the server, and covering the whole call.
 
 use std::future::IntoFuture;
+use std::sync::Arc;
 use std::time::Duration;
 
 use gannet_core::{Code, Origin};
@@ -170,9 +171,12 @@ async fn while_connecting() {
 async fn in_the_queue_for_a_stream() {
     let (channel, mut peers) = Peers::new();
     peers.config.concurrent_streams_max = 1;
+    let seen = Arc::new(tokio::sync::Notify::new());
+    let saw = Arc::clone(&seen);
     let server = tokio::spawn(async move {
         let mut peer = peers.accept().await;
         let (key, ..) = peer.unary().await;
+        seen.notify_one();
         tokio::time::sleep(SECOND * 3).await;
         peer.respond(key, &[b"first"], OK).await;
         let (key, _, message) = peer.unary().await;
@@ -180,12 +184,16 @@ async fn in_the_queue_for_a_stream() {
         peer.respond(key, &[b"third"], OK).await;
         peer
     });
-    let first = unary(&channel, b"first").into_future();
+    let first = tokio::spawn({
+        let channel = channel.clone();
+        async move { unary(&channel, b"first").await }
+    });
+    saw.notified().await;
     let second = unary(&channel, b"second").timeout(SECOND).into_future();
     let stream = download(&channel, b"stream").timeout(SECOND).into_future();
     let third = unary(&channel, b"third").into_future();
-    let (first, second, stream, third) = tokio::join!(first, second, stream, third);
-    assert_eq!(first.unwrap(), b"first");
+    let (second, stream, third) = tokio::join!(second, stream, third);
+    assert_eq!(first.await.unwrap().unwrap(), b"first");
     assert_eq!(second.unwrap_err().code(), Code::DeadlineExceeded);
     assert_eq!(stream.map(|_| ()).unwrap_err().code(), Code::DeadlineExceeded);
     assert_eq!(third.unwrap(), b"third");

@@ -1,6 +1,7 @@
 //! GOAWAY and refused streams: new connections, and transparent retries (gRFC A6).
 
 use std::future::IntoFuture;
+use std::sync::Arc;
 use std::time::Duration;
 
 use gannet_client::ChannelState;
@@ -60,12 +61,12 @@ async fn unary_calls_that_goaway_passed_over_are_made_again() {
     let (channel, mut peers) = Peers::new();
     let server = tokio::spawn(async move {
         let mut old = peers.accept().await;
-        let (first, ..) = old.unary().await;
+        let (first, _, message) = old.unary().await;
         old.unary().await;
         old.raw(&goaway(1, Reason::NO_ERROR, b"")).await;
         let mut new = peers.accept().await;
         new.echo().await;
-        old.respond(first, &[b"one"], OK).await;
+        old.respond(first, &[&message], OK).await;
         (old, new)
     });
     let one = unary(&channel, b"one").into_future();
@@ -95,29 +96,35 @@ async fn streams_that_goaway_passed_over_are_unavailable() {
 async fn calls_that_wait_for_a_stream_move_to_the_new_connection() {
     let (channel, mut peers) = Peers::new();
     peers.config.concurrent_streams_max = 1;
+    let seen = Arc::new(tokio::sync::Notify::new());
+    let saw = Arc::clone(&seen);
     let server = tokio::spawn(async move {
         let mut old = peers.accept().await;
         let (first, ..) = old.unary().await;
+        seen.notify_one();
+        tokio::time::sleep(Duration::from_millis(1)).await;
         old.conn.drain(std::time::Instant::now());
         old.flush().await;
         let mut new = peers.accept().await;
         new.echo().await;
-        let (key, _) = new.request().await;
-        new.body(key).await;
-        new.respond(key, &[b"streamed"], OK).await;
+        new.echo().await;
         old.respond(first, &[b"one"], OK).await;
         (old, new)
     });
-    let one = unary(&channel, b"one").into_future();
+    let one = tokio::spawn({
+        let channel = channel.clone();
+        async move { unary(&channel, b"one").await }
+    });
+    saw.notified().await;
     let two = unary(&channel, b"two").into_future();
     let three = async {
         let mut rx = download(&channel, b"three").await?;
         rx.next().await
     };
-    let (one, two, three) = tokio::join!(one, two, three);
-    assert_eq!(one.unwrap(), b"one");
+    let (two, three) = tokio::join!(two, three);
     assert_eq!(two.unwrap(), b"two");
-    assert_eq!(three.unwrap().unwrap(), b"streamed");
+    assert_eq!(three.unwrap().unwrap(), b"three");
+    assert_eq!(one.await.unwrap().unwrap(), b"one");
     server.await.unwrap();
 }
 

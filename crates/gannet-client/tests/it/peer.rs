@@ -119,6 +119,11 @@ impl Peers {
         self.acceptor.accept().await.unwrap().unwrap().0
     }
 
+    /// Whether no connection waits, and none can come any more.
+    pub(crate) async fn nobody_left(&mut self) -> bool {
+        self.acceptor.accept().await.unwrap().is_none()
+    }
+
     /// The next connection.
     pub(crate) async fn accept(&mut self) -> Peer {
         let stream = self.silent().await;
