@@ -16,14 +16,14 @@ pub struct Config {
     pub concurrent_streams_max: u32,
     /// Streams a client opens at most before the peer's SETTINGS told its own limit (default 100).
     pub initial_open_streams_max: u32,
-    /// Receive window of each stream in bytes (default 1 MiB, at most 2^31 - 1).
+    /// Receive window of each stream in bytes (default 1 MiB; 1 to 2^31 - 1).
     pub stream_window_bytes: u32,
     /// Receive window of the connection in bytes (default 1 MiB, at least 65,535).
     pub connection_window_bytes: u32,
     /// How far measured bandwidth may grow both windows, in bytes (default 16 MiB).
     pub window_bytes_max: u32,
     /// Bytes that may lie received but not released by the layer above, over all streams (default
-    /// 32 MiB). Until that, one stalled reader does not slow the other streams: connection credit is
+    /// 32 MiB), give or take a frame. Until that, one stalled reader does not slow the other streams: connection credit is
     /// returned on receipt.
     pub recv_buffered_bytes_max: u32,
     /// Largest frame payload we accept, advertised as SETTINGS_MAX_FRAME_SIZE (default 16 KiB; 16,384
@@ -50,7 +50,8 @@ pub struct Config {
     /// stops (default 64).
     pub control_frames_max: u32,
     /// Burst of resets that a peer may send or provoke (default 200): rapid reset, CVE-2023-44487, and
-    /// made-you-reset, CVE-2025-8671. Over it, the connection ends with ENHANCE_YOUR_CALM.
+    /// made-you-reset, CVE-2025-8671. Over it, the connection ends with ENHANCE_YOUR_CALM. At least
+    /// `concurrent_streams_max`, so that a client may cancel all its calls at once.
     pub resets_burst_max: u32,
     /// Resets a second that refill the burst (default 100).
     pub resets_per_second: u32,
@@ -95,13 +96,14 @@ impl Config {
     /// Brings every field into the range the protocol allows.
     pub(crate) fn clamped(mut self) -> Self {
         const WINDOW_MAX: u32 = (1 << 31) - 1;
-        self.stream_window_bytes = self.stream_window_bytes.min(WINDOW_MAX);
+        self.stream_window_bytes = self.stream_window_bytes.clamp(1, WINDOW_MAX);
         self.window_bytes_max = self.window_bytes_max.min(WINDOW_MAX);
         self.connection_window_bytes = self.connection_window_bytes.clamp(65_535, WINDOW_MAX);
         self.recv_buffered_bytes_max =
             self.recv_buffered_bytes_max.clamp(self.connection_window_bytes, WINDOW_MAX);
         self.frame_bytes_max = self.frame_bytes_max.clamp(16_384, (1 << 24) - 1);
         self.control_frames_max = self.control_frames_max.max(1);
+        self.resets_burst_max = self.resets_burst_max.max(self.concurrent_streams_max);
         self
     }
 }

@@ -21,6 +21,8 @@ mod flow;
 mod frame;
 pub mod hpack;
 mod stream;
+#[cfg(test)]
+mod testing;
 
 pub use buf::{RecvBuf, SendBuf};
 pub use config::Config;

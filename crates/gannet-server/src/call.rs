@@ -1,7 +1,7 @@
 //! [`Call`]: what a handler knows of the call it serves, besides the messages.
 //!
-//! Calls are recycled by the connection: one allocation serves many calls. The metadata map is built
-//! only when a handler asks for it.
+//! Calls are recycled by the connection: one allocation serves many calls. The metadata map is
+//! built only when a handler asks for it.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -86,11 +86,11 @@ impl Call {
         std::str::from_utf8(field.value).ok()
     }
 
-    /// Whether nobody waits for the reply any more: the client cancelled, the deadline passed, or the
-    /// connection was lost.
+    /// Whether nobody waits for the reply any more: the client cancelled, the deadline passed, or
+    /// the connection was lost.
     ///
-    /// An asynchronous handler hardly needs this, as its future is dropped then; one that runs on the
-    /// blocking pool should look now and then.
+    /// An asynchronous handler hardly needs this, as its future is dropped then; one that runs on
+    /// the blocking pool should look now and then.
     pub fn is_cancelled(&self) -> bool {
         self.data.shared.ended().is_some()
     }

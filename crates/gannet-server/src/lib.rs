@@ -1,8 +1,8 @@
 //! The gRPC server: router, dispatch, graceful shutdown.
 //!
-//! [`Server`] collects services and limits; [`Server::serve`] accepts connections. Each connection is
-//! one task (see `gannet-transport`), and handlers run in it, in storage that is reused, unless a
-//! method's polls take long: [`Dispatch`].
+//! [`Server`] collects services and limits; [`Server::serve`] accepts connections. Each connection
+//! is one task (see `gannet-transport`), and handlers run in it, in storage that is reused, unless
+//! a method's polls take long: [`Dispatch`].
 //!
 //! | module | what it holds |
 //! | --- | --- |

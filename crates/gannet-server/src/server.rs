@@ -95,9 +95,9 @@ impl Server {
         self
     }
 
-    /// Serves on `threads` threads of the server's own, each with a single-threaded runtime and, for
-    /// TCP addresses given as such, its own SO_REUSEPORT socket. 0, the default, serves on the runtime
-    /// that awaits the server.
+    /// Serves on `threads` threads of the server's own, each with a single-threaded runtime and,
+    /// for TCP addresses given as such, its own SO_REUSEPORT socket. 0, the default, serves on the
+    /// runtime that awaits the server.
     pub fn threads(mut self, threads: usize) -> Server {
         self.threads = threads;
         self

@@ -2,6 +2,9 @@
 //!
 //! A service gets each call once, with its request still encoded, and answers with a future that is
 //! built in storage the connection lends and reuses.
+//!
+//! The handler is called by the future and not before it: a future that was made outside would lie in
+//! the storage twice, once as it was captured and once as it is awaited.
 
 use std::fmt;
 use std::future::Future;
@@ -68,17 +71,17 @@ impl Start<'_> {
     pub fn unary<C, Req, Resp, F, Fut>(self, handler: F) -> Started
     where
         C: Codec<Req> + Codec<Resp>,
-        F: FnOnce(Call, Req) -> Fut,
+        F: FnOnce(Call, Req) -> Fut + Send + 'static,
+        Req: Send + 'static,
         Fut: Future<Output = (Call, Result<Resp>)> + Send + 'static,
     {
         let message = match self.message::<C, Req>() {
             Ok(message) => message,
             Err(status) => return self.refuse(status),
         };
-        let send_bytes_max = self.message_send_bytes_max;
-        let running = handler(self.call, message);
+        let (call, send_bytes_max) = (self.call, self.message_send_bytes_max);
         install(self.storage, async move {
-            let (call, result) = running.await;
+            let (call, result) = handler(call, message).await;
             reply::<C, Resp>(call, result, send_bytes_max)
         })
     }
@@ -87,15 +90,15 @@ impl Start<'_> {
     pub fn client_streaming<C, Req, Resp, F, Fut>(self, handler: F) -> Started
     where
         C: Codec<Req> + Codec<Resp>,
-        F: FnOnce(Call, Inbound<Req>) -> Fut,
+        F: FnOnce(Call, Inbound<Req>) -> Fut + Send + 'static,
+        Req: 'static,
         Fut: Future<Output = (Call, Result<Resp>)> + Send + 'static,
     {
         let Input::Stream(source) = self.input else { return self.mismatch() };
-        let send_bytes_max = self.message_send_bytes_max;
+        let (call, send_bytes_max) = (self.call, self.message_send_bytes_max);
         let messages = Inbound::new(source, MessageCodec::new::<C>());
-        let running = handler(self.call, messages);
         install(self.storage, async move {
-            let (call, result) = running.await;
+            let (call, result) = handler(call, messages).await;
             reply::<C, Resp>(call, result, send_bytes_max)
         })
     }
@@ -104,7 +107,9 @@ impl Start<'_> {
     pub fn server_streaming<C, Req, Resp, F, Fut>(self, handler: F) -> Started
     where
         C: Codec<Req> + Codec<Resp>,
-        F: FnOnce(Call, Req, Outbound<Resp>) -> Fut,
+        F: FnOnce(Call, Req, Outbound<Resp>) -> Fut + Send + 'static,
+        Req: Send + 'static,
+        Resp: 'static,
         Fut: Future<Output = (Call, Result<()>)> + Send + 'static,
     {
         let message = match self.message::<C, Req>() {
@@ -112,9 +117,9 @@ impl Start<'_> {
             Err(status) => return self.refuse(status),
         };
         let replies = self.replies::<C, Resp>();
-        let running = handler(self.call, message, replies);
+        let call = self.call;
         install(self.storage, async move {
-            let (call, result) = running.await;
+            let (call, result) = handler(call, message, replies).await;
             Outcome { call, result }
         })
     }
@@ -123,15 +128,17 @@ impl Start<'_> {
     pub fn bidi_streaming<C, Req, Resp, F, Fut>(self, handler: F) -> Started
     where
         C: Codec<Req> + Codec<Resp>,
-        F: FnOnce(Call, Inbound<Req>, Outbound<Resp>) -> Fut,
+        F: FnOnce(Call, Inbound<Req>, Outbound<Resp>) -> Fut + Send + 'static,
+        Req: 'static,
+        Resp: 'static,
         Fut: Future<Output = (Call, Result<()>)> + Send + 'static,
     {
         let replies = self.replies::<C, Resp>();
         let Input::Stream(source) = self.input else { return self.mismatch() };
+        let call = self.call;
         let messages = Inbound::new(source, MessageCodec::new::<C>());
-        let running = handler(self.call, messages, replies);
         install(self.storage, async move {
-            let (call, result) = running.await;
+            let (call, result) = handler(call, messages, replies).await;
             Outcome { call, result }
         })
     }

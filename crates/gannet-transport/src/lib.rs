@@ -1,8 +1,9 @@
 //! The tokio driver around gannet-http2, shared by server and client.
 //!
 //! One task per connection ([`Driver`]) owns the engine, the socket, the buffers and the calls. The
-//! calls themselves are a [`Side`]'s: the server's and the client's crates each have one. Other tasks
-//! reach a connection through its lock-free [`Queue`], and share one [`CallShared`] with it per call.
+//! calls themselves are a [`Side`]'s: the server's and the client's crates each have one. Other
+//! tasks reach a connection through its lock-free [`Queue`], and share one [`CallShared`] with it
+//! per call.
 //!
 //! | module | what it holds |
 //! | --- | --- |

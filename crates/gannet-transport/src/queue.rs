@@ -1,11 +1,11 @@
 //! The one lock-free queue by which other tasks reach a connection (design rule 1).
 //!
-//! Push, then wake the connection's task only if it sleeps. It does not bound itself: whoever pushes
-//! is bounded by the per-call accounting in [`CallShared`](crate::CallShared).
+//! Push, then wake the connection's task only if it sleeps. It does not bound itself: whoever
+//! pushes is bounded by the per-call accounting in [`CallShared`](crate::CallShared).
 //!
 //! Sleeping protocol: the driver registers its waker, sets `sleeping`, and looks at the queue once
-//! more; a pusher pushes first and reads `sleeping` second. Both sides put a sequentially consistent
-//! fence between the two steps, so at least one of them sees the other.
+//! more; a pusher pushes first and reads `sleeping` second. Both sides put a sequentially
+//! consistent fence between the two steps, so at least one of them sees the other.
 
 use std::fmt;
 use std::sync::Arc;

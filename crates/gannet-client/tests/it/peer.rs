@@ -256,13 +256,19 @@ impl Peer {
         }
     }
 
-    /// Expects the stream to be reset.
+    /// Expects the stream to be reset. What comes for other streams before that stays.
     pub(crate) async fn reset_of(&mut self, key: StreamKey) -> Reason {
+        let mut others = VecDeque::new();
         loop {
             match self.next().await {
-                Got::Reset { key: of, reason } if of == key => return reason,
-                Got::Data { .. } => {}
-                other => panic!("{other:?} instead of a reset"),
+                Got::Reset { key: of, reason } if of == key => {
+                    others.append(&mut self.got);
+                    self.got = others;
+                    return reason;
+                }
+                Got::Data { key: of, .. } if of == key => {}
+                Got::Closed => panic!("closed instead of a reset"),
+                other => others.push_back(other),
             }
         }
     }

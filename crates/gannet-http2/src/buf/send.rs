@@ -92,14 +92,26 @@ impl SendBuf {
             self.shared_bytes -= take;
             n -= take;
             if !front.payload.is_empty() {
-                return;
+                break;
             }
             self.shared.pop_front();
         }
         self.sent += n;
         if self.is_empty() {
             self.clear();
+        } else if self.sent >= Self::RETAIN_BYTES_MAX && self.sent >= self.bytes.len() / 2 {
+            self.drop_sent();
         }
+    }
+
+    /// Moves the unsent bytes to the front: on a saturated connection the buffer never runs empty. By
+    /// the condition of its caller each byte is moved once on average.
+    fn drop_sent(&mut self) {
+        self.bytes.drain(..self.sent);
+        for shared in &mut self.shared {
+            shared.at -= self.sent;
+        }
+        self.sent = 0;
     }
 
     /// Copies all unsent bytes to `dst`, for tests and for record-oriented transports.
@@ -204,6 +216,29 @@ mod tests {
             }
             assert_eq!(got, want, "step {step}");
         }
+    }
+
+    /// A saturated connection never empties its buffer.
+    #[test]
+    fn a_buffer_that_never_runs_empty_stays_small() {
+        let mut buf = SendBuf::new();
+        let (mut put, mut got) = (Vec::new(), Vec::new());
+        for i in 0..20_000_u32 {
+            let mut other = SendBuf::new();
+            other.tail().extend_from_slice(&i.to_be_bytes().repeat(50));
+            other.push_shared(Bytes::copy_from_slice(&i.to_le_bytes()));
+            other.copy_to(&mut put);
+            buf.append(&mut other);
+            if i > 10 {
+                let mut all = Vec::new();
+                buf.copy_to(&mut all);
+                got.extend_from_slice(&all[..204]);
+                buf.advance(204);
+            }
+            assert!(buf.bytes.len() <= 2 * SendBuf::RETAIN_BYTES_MAX, "{}", buf.bytes.len());
+        }
+        buf.copy_to(&mut got);
+        assert!(got == put);
     }
 
     #[test]

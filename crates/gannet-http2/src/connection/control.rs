@@ -10,6 +10,7 @@ use crate::frame::{
     FrameHead, Setting, WINDOW_BYTES_MAX, flags, read_u32, setting_id, settings_of, write_goaway,
     write_ping, write_settings, write_settings_ack,
 };
+use crate::stream::SendHalf;
 use crate::{ConnectionError, Reason, RecvBuf, StreamKey};
 
 /// Opaque data of the PING that separates the two GOAWAYs of a graceful shutdown.
@@ -34,8 +35,16 @@ impl<R: Role> Connection<R> {
         if !head.length.is_multiple_of(6) {
             return Err(ConnectionError::frame_size("SETTINGS is not a multiple of 6 bytes"));
         }
+        let mut window = None;
         for setting in settings_of(payload) {
-            self.apply(setting?)?;
+            match setting? {
+                // Once for the frame, not for each value: it costs a walk over all streams.
+                Setting::InitialWindowSize(bytes) => window = Some(bytes),
+                other => self.apply(other)?,
+            }
+        }
+        if let Some(bytes) = window {
+            self.resize_send_windows(bytes)?;
         }
         // Ordered behind what was written under the old values.
         write_settings_ack(self.ready.tail());
@@ -55,12 +64,11 @@ impl<R: Role> Connection<R> {
             Setting::EnablePush(true) if !R::IS_SERVER => {
                 return Err(ConnectionError::protocol("a server enabled push"));
             }
-            Setting::EnablePush(_) | Setting::Unknown => {}
+            Setting::EnablePush(_) | Setting::InitialWindowSize(_) | Setting::Unknown => {}
             Setting::MaxConcurrentStreams(max) => {
                 self.peer.concurrent_streams_max = max;
                 self.peer_limits_streams = true;
             }
-            Setting::InitialWindowSize(bytes) => self.resize_send_windows(bytes)?,
             Setting::MaxFrameSize(bytes) => self.peer.frame_bytes_max = bytes,
             Setting::MaxHeaderListSize(bytes) => self.peer.header_list_bytes_max = Some(bytes),
         }
@@ -71,7 +79,7 @@ impl<R: Role> Connection<R> {
     fn resize_send_windows(&mut self, bytes: u32) -> Result<(), ConnectionError> {
         let delta = i64::from(bytes) - i64::from(self.peer.stream_window_bytes);
         self.peer.stream_window_bytes = bytes;
-        for stream in self.streams.iter_mut() {
+        for stream in self.streams.iter_mut().filter(|stream| stream.send != SendHalf::Ended) {
             stream.send_window += delta;
             if stream.send_window > WINDOW_BYTES_MAX {
                 return Err(ConnectionError::new(
@@ -94,6 +102,12 @@ impl<R: Role> Connection<R> {
             return; // harmless
         }
         self.settings_unacked -= 1;
+        let surplus = i64::from(std::mem::take(&mut self.window_surplus_bytes));
+        if surplus > 0 {
+            for stream in self.streams.iter_mut() {
+                stream.recv_window -= surplus;
+            }
+        }
         if self.settings_unacked == 0 {
             self.timers.settings_ack = None;
         }
@@ -242,11 +256,14 @@ impl<R: Role> Connection<R> {
         }
         let Some(key) = self.streams.find(head.stream_id) else {
             self.check_not_idle(head.stream_id, "RST_STREAM on an idle stream")?;
+            self.closed.peer_knows(head.stream_id);
             return Ok(Step::Again);
         };
         if self.streams.get(key).is_some_and(|stream| !stream.is_closed()) {
             self.charge_reset(now)?;
             self.remote_reset(key, Reason(code), Reason(code) == Reason::REFUSED_STREAM);
+        } else {
+            self.closed.peer_knows(head.stream_id);
         }
         Ok(Step::Again)
     }
@@ -270,7 +287,9 @@ impl<R: Role> Connection<R> {
         };
         match self.streams.find(head.stream_id) {
             Some(key) => self.stream_error(now, key, reason)?,
-            None => self.refuse(now, head.stream_id, reason)?,
+            None => {
+                self.check_not_idle(head.stream_id, "an ill-formed PRIORITY on an idle stream")?;
+            }
         }
         Ok(Step::Again)
     }

@@ -114,6 +114,8 @@ impl<R: Role> Connection<R> {
             }
             return Ok(Step::Emit(Emit::Data { key, payload: at, end_stream }));
         }
+        // Forgotten, with the answer still on its way: the peer may want to finish its body first.
+        self.credit_stream(key, u32::try_from(take).unwrap_or(u32::MAX));
         self.closed_if_done(key);
         Ok(Step::Again)
     }
@@ -141,7 +143,8 @@ impl<R: Role> Connection<R> {
             RecvHalf::Body => {}
         }
         stream.recv_window -= i64::from(head.length);
-        if stream.recv_window < 0 {
+        // The window may be below zero since our SETTINGS took effect; an empty frame needs none.
+        if stream.recv_window < 0 && head.length > 0 {
             self.stream_error(now, key, Reason::FLOW_CONTROL_ERROR)?;
             return Ok(None);
         }
@@ -161,13 +164,15 @@ impl<R: Role> Connection<R> {
     }
 
     /// A frame on a stream that is closed, or half-closed by the peer (RFC 9113 section 5.1).
+    ///
+    /// What is known of closed streams is bounded. Of one that is unknown we say nothing: we may have
+    /// reset it, and an honest peer that had much in flight must not be told off for it.
     fn late_frame(&mut self, now: Instant, id: u32) -> Result<(), ConnectionError> {
-        if self.closed.find(id) == Some(Closed::ResetByUs) {
-            return Ok(());
-        }
-        match self.streams.find(id) {
-            Some(key) => self.stream_error(now, key, Reason::STREAM_CLOSED),
-            None => self.refuse(now, id, Reason::STREAM_CLOSED),
+        match (self.closed.find(id), self.streams.find(id)) {
+            (Some(Closed::ResetByUs), _) => Ok(()),
+            (_, Some(key)) => self.stream_error(now, key, Reason::STREAM_CLOSED),
+            (Some(Closed::ByPeer), None) => self.refuse(now, id, Reason::STREAM_CLOSED),
+            (None, None) => Ok(()),
         }
     }
 

@@ -32,13 +32,19 @@ impl<'a> FieldWriter<'a> {
         }
     }
 
-    /// A field that will hardly be repeated; it does not enter the peer's table.
+    /// A field that may or may not be repeated: it enters the peer's table at second sight.
     #[inline]
     pub fn field(&mut self, name: &[u8], value: &[u8]) {
+        self.write(name, value, Indexing::WhenRepeated);
+    }
+
+    /// A field that will not be repeated, such as a timeout; it does not enter the peer's table.
+    #[inline]
+    pub fn field_once(&mut self, name: &[u8], value: &[u8]) {
         self.write(name, value, Indexing::WithoutIndexing);
     }
 
-    /// A field that later lists will repeat; it enters the peer's table where it fits.
+    /// A field that later lists will repeat; it enters the peer's table at once, where it fits.
     #[inline]
     pub fn field_indexed(&mut self, name: &[u8], value: &[u8]) {
         self.write(name, value, Indexing::Incremental);

@@ -3,10 +3,11 @@
 
 use std::time::Instant;
 
+use super::message::Verdict;
 use super::reader::{Emit, Step};
-use super::{Connection, Role, Shutdown, message};
+use super::{Connection, Role};
 use crate::frame::{FrameHead, flags, read_u32};
-use crate::stream::{Closed, RecvHalf, SendHalf, Stream};
+use crate::stream::{Closed, RecvHalf, SendHalf};
 use crate::{ConnectionError, Reason, StreamKey};
 
 /// A header block whose END_HEADERS has not come.
@@ -29,6 +30,9 @@ impl<R: Role> Connection<R> {
             return Err(ConnectionError::protocol("HEADERS on stream 0"));
         }
         let (fragment, depends_on) = split_headers(head, payload)?;
+        if fragment.len() > self.config.header_block_bytes_max as usize {
+            return Err(ConnectionError::calm("a header block is too large"));
+        }
         let block = BlockInFlight {
             stream_id: head.stream_id,
             end_stream: head.has(flags::END_STREAM),
@@ -82,13 +86,7 @@ impl<R: Role> Connection<R> {
         block: BlockInFlight,
         bytes: &[u8],
     ) -> Result<Step, ConnectionError> {
-        self.fields.clear();
-        if self.decoder.decode(bytes, &mut self.fields, &*self.classifier).is_err() {
-            return Err(ConnectionError::new(
-                Reason::COMPRESSION_ERROR,
-                "a header block could not be decoded",
-            ));
-        }
+        self.verdict = self.decode_block(bytes)?;
         match self.streams.find(block.stream_id) {
             Some(key) => self.on_known_stream(now, key, block),
             None if R::IS_SERVER && block.stream_id > self.highest_peer_id => {
@@ -96,6 +94,24 @@ impl<R: Role> Connection<R> {
             }
             None => self.on_gone_stream(block),
         }
+    }
+
+    fn decode_block(&mut self, bytes: &[u8]) -> Result<Verdict, ConnectionError> {
+        let version = self.decoder.version();
+        if let Some(verdict) = self.memo.recall(version, bytes, &mut self.fields) {
+            return Ok(verdict);
+        }
+        if self.decoder.decode(bytes, &mut self.fields, &*self.classifier).is_err() {
+            return Err(ConnectionError::new(
+                Reason::COMPRESSION_ERROR,
+                "a header block could not be decoded",
+            ));
+        }
+        let verdict = Verdict::of(&self.fields, R::IS_SERVER);
+        if let Some(version) = version.filter(|_| version == self.decoder.version()) {
+            self.memo.remember(version, bytes, &self.fields, verdict);
+        }
+        Ok(verdict)
     }
 
     fn on_known_stream(
@@ -131,8 +147,8 @@ impl<R: Role> Connection<R> {
             return Err(ConnectionError::protocol("a client opened an even stream"));
         }
         self.highest_peer_id = id;
-        if let Shutdown::Final { .. } = self.shutdown {
-            return Ok(Step::Again); // above the last stream that GOAWAY named: ignored
+        if self.is_above_goaway(id) {
+            return Ok(Step::Again);
         }
         if self.streams.len() >= self.config.concurrent_streams_max as usize {
             self.refuse(now, id, Reason::REFUSED_STREAM)?;
@@ -142,19 +158,19 @@ impl<R: Role> Connection<R> {
             self.refuse(now, id, Reason::ENHANCE_YOUR_CALM)?;
             return Ok(Step::Again);
         }
-        let head = match message::request_head(&self.fields) {
-            Ok(head) if !block.self_dependent => head,
+        let head = match self.verdict {
+            Verdict::Request(head) if !block.self_dependent => head,
             _ => return self.refuse(now, id, Reason::PROTOCOL_ERROR).map(|()| Step::Again),
         };
         if block.end_stream && head.content_length.is_some_and(|length| length > 0) {
             return self.refuse(now, id, Reason::PROTOCOL_ERROR).map(|()| Step::Again);
         }
         let recv = if block.end_stream { RecvHalf::Ended } else { RecvHalf::Body };
-        let mut stream = Stream::new(id, recv, SendHalf::Head);
+        let (key, stream) = self.streams.insert(id, recv, SendHalf::Head);
         stream.content_length = head.content_length;
         stream.send_window = i64::from(self.peer.stream_window_bytes);
-        stream.recv_window = i64::from(self.stream_window_bytes);
-        let key = self.streams.insert(stream);
+        stream.recv_window =
+            i64::from(self.stream_window_bytes) + i64::from(self.window_surplus_bytes);
         Ok(Step::Emit(Emit::Headers { key, end_stream: block.end_stream }))
     }
 
@@ -162,6 +178,9 @@ impl<R: Role> Connection<R> {
     fn on_gone_stream(&mut self, block: BlockInFlight) -> Result<Step, ConnectionError> {
         let id = block.stream_id;
         self.check_not_idle(id, "HEADERS on an idle stream")?;
+        if self.is_above_goaway(id) {
+            return Ok(Step::Again);
+        }
         match self.closed.find(id) {
             Some(Closed::ResetByUs) => Ok(Step::Again),
             // A client may have cancelled the stream long ago, while the response was on its way.
@@ -180,7 +199,7 @@ impl<R: Role> Connection<R> {
         key: StreamKey,
         end_stream: bool,
     ) -> Result<Step, ConnectionError> {
-        let Ok(head) = message::response_head(&self.fields) else {
+        let Verdict::Response(head) = self.verdict else {
             self.stream_error(now, key, Reason::PROTOCOL_ERROR)?;
             return Ok(Step::Again);
         };
@@ -209,7 +228,7 @@ impl<R: Role> Connection<R> {
     ) -> Result<Step, ConnectionError> {
         let stream = self.streams.get_mut(key).expect("checked by the caller");
         let length_met = stream.content_length.is_none_or(|left| left == 0);
-        if !end_stream || !length_met || message::trailers(&self.fields).is_err() {
+        if !end_stream || !length_met || self.verdict != Verdict::Trailers {
             self.stream_error(now, key, Reason::PROTOCOL_ERROR)?;
             return Ok(Step::Again);
         }

@@ -122,6 +122,12 @@ impl<R: Role> Connection<R> {
         if known { Ok(()) } else { Err(ConnectionError::protocol(detail)) }
     }
 
+    /// The peer opened the stream after our final GOAWAY: it knows that nobody will answer (RFC 9113
+    /// section 6.8).
+    pub(super) fn is_above_goaway(&self, id: u32) -> bool {
+        matches!(self.shutdown, Shutdown::Final { last_stream_id } if R::IS_SERVER && id > last_stream_id)
+    }
+
     /// Takes a token for a reset that the peer sent or provoked. Only those who open streams can
     /// attack with resets.
     pub(super) fn charge_reset(&mut self, now: Instant) -> Result<(), ConnectionError> {
@@ -131,17 +137,33 @@ impl<R: Role> Connection<R> {
     /// The connection is over: GOAWAY is the last frame it sends.
     pub(super) fn fail(&mut self, error: ConnectionError) -> ConnectionError {
         if self.shutdown != Shutdown::Failed {
+            // A later GOAWAY never names a higher stream than an earlier one (RFC 9113 section 6.8).
+            let last_stream_id = match self.shutdown {
+                Shutdown::Final { last_stream_id } => last_stream_id,
+                _ => self.highest_peer_id,
+            };
             self.shutdown = Shutdown::Failed;
             self.schedule.clear();
             self.events.clear();
             self.timers = super::Timers::default();
-            write_goaway(
-                self.ready.tail(),
-                self.highest_peer_id,
-                error.reason,
-                error.detail.as_bytes(),
-            );
+            self.close_all_streams();
+            write_goaway(self.ready.tail(), last_stream_id, error.reason, error.detail.as_bytes());
         }
         error
+    }
+
+    /// Leaves nothing that a verb could act on, and frees what was queued.
+    fn close_all_streams(&mut self) {
+        let keys: Vec<StreamKey> = self.streams.keys().collect();
+        for key in keys {
+            let Some(stream) = self.streams.get_mut(key) else { continue };
+            stream.recv = RecvHalf::Ended;
+            stream.send = SendHalf::Ended;
+            stream.scheduled = false;
+            stream.queue.clear();
+            if !stream.held {
+                self.streams.remove(key);
+            }
+        }
     }
 }

@@ -4,36 +4,64 @@
 use crate::hpack::{Field, FieldBlock, FieldKind};
 
 /// The list breaks a rule: the stream is reset with PROTOCOL_ERROR.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Malformed;
 
 /// What the engine itself needs of a request head.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RequestHead {
     pub(super) content_length: Option<u64>,
 }
 
 /// What the engine itself needs of a response head.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ResponseHead {
     pub(super) status: u16,
     pub(super) content_length: Option<u64>,
 }
 
+/// What a header list is, by itself: known before it is known for which stream it came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Request(RequestHead),
+    Response(ResponseHead),
+    Trailers,
+    Malformed,
+}
+
+impl Verdict {
+    /// Judges a list that a server (`by_server`) or a client received. A list that starts with a
+    /// pseudo-header is a head, any other a trailer section.
+    pub(super) fn of(fields: &FieldBlock, by_server: bool) -> Verdict {
+        let is_head = fields.tags().next().is_some_and(|(kind, _)| kind.is_pseudo());
+        let verdict = match (is_head, by_server) {
+            (true, true) => request_head(fields).map(Verdict::Request),
+            (true, false) => response_head(fields).map(Verdict::Response),
+            (false, _) => trailers(fields).map(|()| Verdict::Trailers),
+        };
+        verdict.unwrap_or(Verdict::Malformed)
+    }
+}
+
 /// Checks a request head.
-pub(super) fn request_head(fields: &FieldBlock) -> Result<RequestHead, Malformed> {
+fn request_head(fields: &FieldBlock) -> Result<RequestHead, Malformed> {
     let mut list = ListCheck::default();
     let mut connect = false;
+    let mut authority = None;
     for field in fields.iter() {
         list.field(&field)?;
         match field.kind {
             FieldKind::Method => connect = field.value == b"CONNECT",
-            FieldKind::Path if !field.tag.is_elided() => {
-                if !matches!(field.value.first(), Some(b'/' | b'*')) {
-                    return Err(Malformed);
-                }
+            FieldKind::Path
+                if !field.tag.is_elided() && !matches!(field.value.first(), Some(b'/' | b'*')) =>
+            {
+                return Err(Malformed);
             }
             FieldKind::Authority if field.value.contains(&b'@') => return Err(Malformed),
+            FieldKind::Authority => authority = Some(field.value),
+            FieldKind::Host if authority.is_some_and(|authority| authority != field.value) => {
+                return Err(Malformed);
+            }
             FieldKind::Status | FieldKind::Protocol => return Err(Malformed),
             _ => {}
         }
@@ -51,7 +79,7 @@ pub(super) fn request_head(fields: &FieldBlock) -> Result<RequestHead, Malformed
 const ALWAYS: &[FieldKind] = &[FieldKind::Method, FieldKind::Scheme, FieldKind::Path];
 
 /// Checks a response head, interim or final.
-pub(super) fn response_head(fields: &FieldBlock) -> Result<ResponseHead, Malformed> {
+fn response_head(fields: &FieldBlock) -> Result<ResponseHead, Malformed> {
     let mut list = ListCheck::default();
     let mut status = None;
     for field in fields.iter() {
@@ -67,7 +95,7 @@ pub(super) fn response_head(fields: &FieldBlock) -> Result<ResponseHead, Malform
 }
 
 /// Checks a trailer section: no pseudo-headers.
-pub(super) fn trailers(fields: &FieldBlock) -> Result<(), Malformed> {
+fn trailers(fields: &FieldBlock) -> Result<(), Malformed> {
     let bad = |kind: FieldKind| {
         kind.is_pseudo() || matches!(kind, FieldKind::Malformed | FieldKind::ConnectionSpecific)
     };
@@ -172,6 +200,7 @@ mod tests {
             with(&[("content-length", "+1")]),
             with(&[("content-length", "")]),
             with(&[(":authority", "user@host")]),
+            with(&[(":authority", "a"), ("host", "b")]),
             block(&GOOD[..2]),
             block(&GOOD[1..]),
             block(&[GOOD[0], GOOD[2]]),

@@ -3,7 +3,7 @@
 //! | file | what it decides |
 //! | --- | --- |
 //! | `reader` | which frame comes next, and where its bytes lie |
-//! | `headers`, `message` | header blocks, and what makes a request or response well-formed |
+//! | `headers`, `message`, `memo` | header blocks, what makes a request or response well-formed |
 //! | `data` | DATA, padding, receive windows |
 //! | `control` | SETTINGS, PING, GOAWAY, WINDOW_UPDATE, RST_STREAM, PRIORITY |
 //! | `verbs` | what the layer above asks for |
@@ -17,7 +17,10 @@ mod data;
 mod fields;
 mod headers;
 mod lifecycle;
+mod memo;
 mod message;
+#[cfg(test)]
+mod probe;
 mod reader;
 mod role;
 mod transmit;
@@ -38,6 +41,8 @@ use crate::{Config, ConnectionError, Reason, SendBuf, StreamKey};
 pub use fields::FieldWriter;
 pub(crate) use fields::RecordedFields;
 use headers::BlockInFlight;
+use memo::Memo;
+use message::Verdict;
 use reader::{Emit, Reader};
 pub use role::{Client, Role, Server};
 
@@ -66,7 +71,10 @@ pub struct Connection<R: Role> {
     block_bytes: Vec<u8>,
     decoder: Decoder,
     classifier: Arc<dyn FieldClassifier>,
+    memo: Memo,
     fields: FieldBlock,
+    /// What `fields` is.
+    verdict: Verdict,
     /// Events that no frame of their own carries; bounded by the number of streams.
     events: VecDeque<Emit>,
 
@@ -80,6 +88,9 @@ pub struct Connection<R: Role> {
     /// What the whole connection may send.
     send_window: i64,
     stream_window_bytes: u32,
+    /// By how much the default window exceeds ours: until our SETTINGS are acknowledged a client may go
+    /// by the default (RFC 9113 section 6.9.3).
+    window_surplus_bytes: u32,
     /// Streams with a WINDOW_UPDATE due; each at most once.
     credit_due: Vec<StreamKey>,
 
@@ -158,10 +169,12 @@ impl<R: Role> Connection<R> {
             block_bytes: Vec::new(),
             decoder: Decoder::new(decoder_bytes, config.header_limits),
             classifier,
+            memo: Memo::default(),
             fields: FieldBlock::default(),
+            verdict: Verdict::Malformed,
             events: VecDeque::new(),
             streams: Store::default(),
-            closed: RecentlyClosed::new(),
+            closed: RecentlyClosed::new(config.concurrent_streams_max),
             highest_peer_id: 0,
             next_local_id: if R::IS_SERVER { 2 } else { 1 },
             recv_flow: RecvFlow::new(
@@ -171,6 +184,11 @@ impl<R: Role> Connection<R> {
             bdp: Bdp::new(config.window_bytes_max),
             send_window: i64::from(frame::DEFAULT_WINDOW_BYTES),
             stream_window_bytes: config.stream_window_bytes,
+            window_surplus_bytes: if R::IS_SERVER {
+                frame::DEFAULT_WINDOW_BYTES.saturating_sub(config.stream_window_bytes)
+            } else {
+                0
+            },
             credit_due: Vec::new(),
             encoder: Encoder::new(
                 config.encoder_table_bytes_max.min(crate::hpack::TABLE_BYTES_DEFAULT),
@@ -282,7 +300,8 @@ impl<R: Role> Connection<R> {
             (setting_id::MAX_FRAME_SIZE, config.frame_bytes_max),
             (setting_id::MAX_HEADER_LIST_SIZE, config.header_limits.header_list_bytes_max),
         ];
-        let out = self.ready.tail();
+        // Control frames go out first, and this must come before any of them.
+        let out = &mut self.control;
         if R::IS_SERVER {
             settings.push((setting_id::MAX_CONCURRENT_STREAMS, config.concurrent_streams_max));
         } else {

@@ -61,7 +61,7 @@ impl<R: Role> Connection<R> {
             return Ok(None);
         }
         let emit = loop {
-            if let Some(emit) = self.events.pop_front() {
+            if let Some(emit) = self.pop_event() {
                 break emit;
             }
             match self.step(now, buf) {
@@ -72,6 +72,20 @@ impl<R: Role> Connection<R> {
             }
         };
         Ok(Some(self.event(emit, buf)))
+    }
+
+    /// The next waiting event, but none of a stream that was forgotten while it waited.
+    fn pop_event(&mut self) -> Option<Emit> {
+        while let Some(emit) = self.events.pop_front() {
+            let key = match &emit {
+                Emit::Reset { key, .. } => *key,
+                _ => return Some(emit),
+            };
+            if self.streams.get(key).is_some_and(|stream| stream.held) {
+                return Some(emit);
+            }
+        }
+        None
     }
 
     fn event<'a>(&'a mut self, emit: Emit, buf: &'a RecvBuf) -> Event<'a> {

@@ -13,6 +13,8 @@ use crate::{SendBuf, StreamKey};
 const TURN_BYTES_MAX: usize = 16 << 10;
 /// Queued payloads below this many bytes are copied, so that many small ones share one slice.
 const COPY_BYTES_MAX: usize = 4 << 10;
+/// Stale keys that may lie in the schedule before they are swept out.
+const SCHEDULE_SLACK: usize = 32;
 
 impl<R: Role> Connection<R> {
     /// Moves what is to be sent into `out`, until nothing is left, the windows are used up, or `out`
@@ -38,7 +40,12 @@ impl<R: Role> Connection<R> {
 
     /// The next stream whose queue fell below the low-water mark: its sender may go on.
     pub fn poll_drained(&mut self) -> Option<StreamKey> {
-        self.drained.pop()
+        while let Some(key) = self.drained.pop() {
+            if self.streams.get(key).is_some_and(|stream| stream.held) {
+                return Some(key);
+            }
+        }
+        None
     }
 
     /// Puts a stream into the round, if it has something to send and may.
@@ -48,6 +55,14 @@ impl<R: Role> Connection<R> {
         if !stream.scheduled && !stream.queue.is_empty() && may {
             stream.scheduled = true;
             self.schedule.push_back(key);
+            self.compact_schedule();
+        }
+    }
+
+    /// Streams that were reset while they waited for the connection's window leave stale keys.
+    fn compact_schedule(&mut self) {
+        if self.schedule.len() > 2 * self.streams.len() + SCHEDULE_SLACK {
+            self.schedule.retain(|key| self.streams.get(*key).is_some());
         }
     }
 

@@ -27,10 +27,9 @@ impl Connection<Client> {
         let id = self.next_local_id;
         self.next_local_id += 2;
         let send = if end_stream { SendHalf::Ended } else { SendHalf::Body };
-        let mut stream = Stream::new(id, RecvHalf::Head, send);
+        let (key, stream) = self.streams.insert(id, RecvHalf::Head, send);
         stream.send_window = i64::from(self.peer.stream_window_bytes);
         stream.recv_window = i64::from(self.stream_window_bytes);
-        let key = self.streams.insert(stream);
         self.write_headers(id, end_stream, fields);
         Ok(key)
     }
@@ -163,7 +162,9 @@ impl<R: Role> Connection<R> {
         payload: Bytes,
         end_stream: bool,
     ) -> Result<(), StaleKey> {
-        self.sendable(key)?;
+        if payload.is_empty() {
+            return self.send_data(key, &[], end_stream); // needs no window
+        }
         self.queue_data(key, payload, end_stream)
     }
 
@@ -193,18 +194,21 @@ impl<R: Role> Connection<R> {
     /// Resets the stream in both directions; nothing that is queued on it will be sent. The key stays
     /// valid until it is forgotten.
     pub fn reset(&mut self, key: StreamKey, reason: Reason) {
-        self.reset_stream(key, reason);
+        if self.streams.get(key).is_some_and(|stream| stream.held) {
+            self.reset_stream(key, reason);
+        }
     }
 
-    /// The layer above is done with `key`, which is stale from here on. What was sent is still
-    /// delivered. A stream that is not at its end is reset: with NO_ERROR by a server that has
-    /// answered, otherwise with CANCEL.
+    /// The layer above is done with `key`, which is stale from here on.
+    ///
+    /// A server's answer that was sent to its end is still delivered. Any other stream that is not
+    /// at its end is reset: with NO_ERROR by a server that has answered, otherwise with CANCEL.
     pub fn forget(&mut self, key: StreamKey) {
-        let Some(stream) = self.streams.get_mut(key) else { return };
+        let Some(stream) = self.streams.get_mut(key).filter(|stream| stream.held) else { return };
         stream.held = false;
         if !stream.is_closed() {
             match stream.send {
-                SendHalf::Ending => return, // the rest is flushed first
+                SendHalf::Ending if R::IS_SERVER => return, // the rest of the answer goes first
                 SendHalf::Ended if R::IS_SERVER => self.reset_stream(key, Reason::NO_ERROR),
                 _ => self.reset_stream(key, Reason::CANCEL),
             };
@@ -220,12 +224,15 @@ impl<R: Role> Connection<R> {
 
     /// Body bytes queued on the stream and not yet in the output buffer; `None` for a stale key.
     pub fn queued_bytes(&self, key: StreamKey) -> Option<usize> {
-        self.streams.get(key).map(|stream| stream.queue.bytes())
+        self.streams.get(key).filter(|stream| stream.held).map(|stream| stream.queue.bytes())
     }
 
     /// Sends a PING; its acknowledgement comes as `Event::PingAck`. Bytes that start with `gnt-` are
     /// the engine's own.
     pub fn ping(&mut self, opaque: [u8; 8]) {
+        if self.shutdown == Shutdown::Failed {
+            return;
+        }
         write_ping(&mut self.control, false, opaque);
     }
 

@@ -68,8 +68,14 @@ impl RecvFlow {
         self.target
     }
 
+    #[cfg(test)]
     pub(crate) fn unread(&self) -> i64 {
         self.unread
+    }
+
+    #[cfg(test)]
+    pub(crate) fn unread_max(&self) -> i64 {
+        self.unread_max
     }
 
     pub(crate) fn available(&self) -> i64 {

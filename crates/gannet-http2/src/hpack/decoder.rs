@@ -8,13 +8,12 @@ use core::fmt;
 
 use super::dynamic_table::DynamicTable;
 use super::error::HpackError;
-use super::field::{FieldBlock, FieldClassifier, FieldKind, FieldTag};
-use super::static_table::{self, STATIC_LEN};
+use super::field::{FieldBlock, FieldClassifier, FieldKind, FieldTag, field_bytes};
+use super::static_table::{self, STATIC_LEN, StaticField};
 use super::{huffman, integer};
 
 /// The bounds on one header list. The fields that exceed them are dropped, see [`Decoder::decode`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[allow(clippy::exhaustive_structs)]
 pub struct Limits {
     /// The sum of the bytes of all names and values plus 32 for each field (RFC 7541, section 4.1).
     pub header_list_bytes_max: u32,
@@ -43,6 +42,8 @@ pub struct Decoder {
     /// The tags of the static table's entries, as far as `static_tagged` has their bits, by index.
     static_tags: [FieldTag; STATIC_LEN as usize + 1],
     static_tagged: u64,
+    /// How often the table's size was set, each time counted as one insertion in `version`.
+    resizes: u64,
 }
 
 /// What is known about an entry of the dynamic table.
@@ -78,6 +79,7 @@ impl Decoder {
             update_bytes_max: None,
             static_tags: [FieldTag::NONE; STATIC_LEN as usize + 1],
             static_tagged: 0,
+            resizes: 0,
         }
     }
 
@@ -98,6 +100,7 @@ impl Decoder {
     /// Changes the bounds on the lists to come.
     pub fn set_limits(&mut self, limits: Limits) {
         self.limits = limits;
+        self.resizes += 1;
     }
 
     /// The bytes in use in the dynamic table (RFC 7541, section 4.1).
@@ -106,11 +109,29 @@ impl Decoder {
         self.table.size()
     }
 
+    /// Changes whenever the same block could decode differently: `None` while a size update is due,
+    /// otherwise equal as long as the tables are the same. A block that leaves it unchanged is a
+    /// function of its bytes, so its result may be remembered under them.
+    #[inline]
+    #[must_use]
+    pub fn version(&self) -> Option<u64> {
+        if self.update_bytes_max.is_some() {
+            return None;
+        }
+        Some(self.table.inserted() + self.resizes)
+    }
+
+    /// The fields in the dynamic table, newest first.
+    #[cfg(test)]
+    pub(super) fn table_fields(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
+        self.table.fields()
+    }
+
     /// Decodes one whole header block (the fragments of HEADERS and CONTINUATION, joined) into
     /// `out`, which is cleared first.
     ///
     /// A list beyond the limits is not an error: the block is decoded to its end, because the table
-    /// must stay in step with the peer's, but from the field that exceeds them on nothing is stored,
+    /// must stay in step with the peer's, but from the field on that exceeds them nothing is kept,
     /// and [`FieldBlock::over_limit`] says so.
     ///
     /// # Errors
@@ -138,7 +159,9 @@ impl Decoder {
         classifier: &dyn FieldClassifier,
     ) -> Result<(), HpackError> {
         let mut input = block;
-        self.size_updates(&mut input)?;
+        if self.update_bytes_max.is_some() || block.first().is_some_and(|first| is_update(*first)) {
+            self.size_updates(&mut input)?;
+        }
         while let Some((first, rest)) = input.split_first() {
             input = rest;
             if first & 0x80 != 0 {
@@ -158,11 +181,11 @@ impl Decoder {
     }
 
     /// Section 6.3, and that an update is due after a reduction of the limit.
-    #[inline]
+    #[cold]
     fn size_updates(&mut self, input: &mut &[u8]) -> Result<(), HpackError> {
         let mut required = self.update_bytes_max.take();
         while let Some((first, rest)) = input.split_first()
-            && first & 0xe0 == 0x20
+            && is_update(*first)
         {
             *input = rest;
             let size = integer::decode(*first, 5, input)?;
@@ -173,6 +196,7 @@ impl Decoder {
                 return Err(HpackError::SizeUpdateMissing);
             }
             self.table.resize(size);
+            self.resizes += 1;
         }
         match required {
             Some(_) => Err(HpackError::SizeUpdateMissing),
@@ -190,17 +214,24 @@ impl Decoder {
     ) -> Result<(), HpackError> {
         let Limits { header_list_bytes_max, fields_max } = self.limits;
         if let Some(age) = index.checked_sub(STATIC_LEN + 1) {
-            let (entry, joined) = self.table.entry(age).ok_or(HpackError::InvalidIndex)?;
-            if out.admit(joined.len(), header_list_bytes_max, fields_max) {
-                out.push_joined(entry.meta.kind, entry.meta.tag, entry.name_len(), joined);
+            let entry = self.table.entry(age).ok_or(HpackError::InvalidIndex)?;
+            let Known { tag, kind, .. } = entry.meta;
+            if !out.admit(entry.size(), header_list_bytes_max, fields_max) {
+                return Ok(());
+            }
+            match tag.is_elided() {
+                true => out.push_elided(kind, tag),
+                false => out.push_joined(kind, tag, entry.name_len(), self.table.bytes_of(entry)),
             }
             return Ok(());
         }
         let field = static_table::entry(index).ok_or(HpackError::InvalidIndex)?;
-        let joined_len = field.name.len() + field.value.len();
-        if out.admit(joined_len, header_list_bytes_max, fields_max) {
-            let tag = self.static_tag(index, field.name, field.value, classifier);
-            out.push_admitted(field.kind, tag, field.name, field.value);
+        if out.admit(field.size, header_list_bytes_max, fields_max) {
+            let tag = self.static_tag(index, field, classifier);
+            match tag.is_elided() {
+                true => out.push_elided(field.kind, tag),
+                false => out.push_admitted(field.kind, tag, field.name, field.value),
+            }
         }
         Ok(())
     }
@@ -210,20 +241,21 @@ impl Decoder {
     fn static_tag(
         &mut self,
         index: u32,
-        name: &[u8],
-        value: &[u8],
+        field: &StaticField,
         classifier: &dyn FieldClassifier,
     ) -> FieldTag {
-        let bit = 1_u64.checked_shl(index).unwrap_or(0);
+        let bit = 1_u64.wrapping_shl(index);
         let Some(tag) = self.static_tags.get_mut(index as usize) else { return FieldTag::NONE };
         if self.static_tagged & bit == 0 {
-            *tag = classifier.classify(name, value);
+            *tag = classifier.classify(field.name, field.value);
             self.static_tagged |= bit;
         }
         *tag
     }
 
-    /// Section 6.2. Name and value are built in the arena of `out`, whether or not they stay.
+    /// Section 6.2. Name and value are built in the arena of `out`, whether or not they stay. Not
+    /// inlined, for the sake of the hot path.
+    #[inline(never)]
     fn literal(
         &mut self,
         literal: Literal,
@@ -249,7 +281,7 @@ impl Decoder {
             self.table.insert(name, value, Known { tag, kind, name_kind });
         }
         let Limits { header_list_bytes_max, fields_max } = self.limits;
-        if out.admit(name_len + value_len, header_list_bytes_max, fields_max) {
+        if out.admit(field_bytes(name_len + value_len), header_list_bytes_max, fields_max) {
             out.push_tail(kind, tag, start, name_len, literal == Literal::NeverIndexed);
         } else {
             out.drop_tail(start);
@@ -297,6 +329,12 @@ impl Default for Known {
     fn default() -> Self {
         Self { tag: FieldTag::NONE, kind: FieldKind::Malformed, name_kind: FieldKind::Malformed }
     }
+}
+
+/// Whether a representation with this first byte is a size update (section 6.3).
+#[inline]
+fn is_update(first: u8) -> bool {
+    first & 0xe0 == 0x20
 }
 
 /// Appends a string literal (section 5.2) and returns its length.

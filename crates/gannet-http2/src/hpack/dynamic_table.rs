@@ -8,7 +8,7 @@
 //!
 //! `M` is what each direction keeps with an entry.
 
-use super::field::field_bytes;
+use super::field::{FIELD_OVERHEAD_BYTES, field_bytes};
 
 /// One entry: where its bytes are, and what goes with it.
 #[derive(Clone, Copy, Default)]
@@ -16,7 +16,8 @@ pub(super) struct Entry<M> {
     /// Position in the sequence of all bytes ever inserted.
     start: u64,
     name_len: u32,
-    value_len: u32,
+    /// By section 4.1, so with 32 more than the bytes of name and value.
+    size: u32,
     pub(super) meta: M,
 }
 
@@ -71,22 +72,35 @@ impl<M: Copy + Default> DynamicTable<M> {
         self.inserted
     }
 
-    /// The entry inserted `age` insertions before the newest, and its bytes, value after name.
+    /// The entry inserted `age` insertions before the newest.
     #[inline]
-    pub(super) fn entry(&self, age: u32) -> Option<(&Entry<M>, &[u8])> {
+    pub(super) fn entry(&self, age: u32) -> Option<&Entry<M>> {
         if age >= self.len {
             return None;
         }
-        let entry = self.ring.get(self.slot(self.inserted - u64::from(age)))?;
-        Some((entry, self.bytes_of(entry)))
+        self.ring.get(self.slot(self.inserted.wrapping_sub(u64::from(age))))
+    }
+
+    /// The bytes of a live entry, value after name.
+    #[inline]
+    pub(super) fn bytes_of(&self, entry: &Entry<M>) -> &[u8] {
+        let start = self.offset(entry);
+        self.bytes.get(start..start + entry.joined_len()).unwrap_or_default()
     }
 
     /// The entry at `age`, as name, value and what is kept with it.
     #[inline]
     pub(super) fn field(&self, age: u32) -> Option<(&[u8], &[u8], &M)> {
-        let (entry, joined) = self.entry(age)?;
-        let (name, value) = joined.split_at_checked(entry.name_len as usize)?;
+        let entry = self.entry(age)?;
+        let (name, value) = self.bytes_of(entry).split_at_checked(entry.name_len())?;
         Some((name, value, &entry.meta))
+    }
+
+    /// All fields, newest first.
+    #[cfg(test)]
+    pub(super) fn fields(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let ages = (0..).map_while(|age| self.field(age));
+        ages.map(|(name, value, _)| (name.into(), value.into())).collect()
     }
 
     /// Changes the bound, evicting as needed (section 4.3).
@@ -112,11 +126,11 @@ impl<M: Copy + Default> DynamicTable<M> {
         self.len += 1;
         self.size += size;
         let slot = self.slot(self.inserted);
-        // `size_max` bounds both lengths, so they fit.
+        // No longer than `size_max`, so it fits.
         #[allow(clippy::cast_possible_truncation)]
-        let (name_len, value_len) = (name.len() as u32, value.len() as u32);
+        let name_len = name.len() as u32;
         if let Some(place) = self.ring.get_mut(slot) {
-            *place = Entry { start, name_len, value_len, meta };
+            *place = Entry { start, name_len, size, meta };
         }
         true
     }
@@ -125,7 +139,7 @@ impl<M: Copy + Default> DynamicTable<M> {
         while self.size > size {
             let oldest = self.inserted + 1 - u64::from(self.len);
             let Some(entry) = self.ring.get(self.slot(oldest)) else { return };
-            self.size -= field_bytes(entry.name_len as usize + entry.value_len as usize);
+            self.size -= entry.size;
             self.len -= 1;
         }
     }
@@ -173,7 +187,7 @@ impl<M: Copy + Default> DynamicTable<M> {
     }
 
     fn oldest(&self) -> Option<&Entry<M>> {
-        self.entry(self.len.checked_sub(1)?).map(|(entry, _)| entry)
+        self.entry(self.len.checked_sub(1)?)
     }
 
     #[inline]
@@ -187,19 +201,24 @@ impl<M: Copy + Default> DynamicTable<M> {
     fn offset(&self, entry: &Entry<M>) -> usize {
         entry.start.wrapping_sub(self.bytes_base) as usize
     }
-
-    #[inline]
-    fn bytes_of(&self, entry: &Entry<M>) -> &[u8] {
-        let start = self.offset(entry);
-        let end = start + entry.name_len as usize + entry.value_len as usize;
-        self.bytes.get(start..end).unwrap_or_default()
-    }
 }
 
 impl<M> Entry<M> {
     #[inline]
     pub(super) fn name_len(&self) -> usize {
         self.name_len as usize
+    }
+
+    /// The bytes of name and value.
+    #[inline]
+    pub(super) fn joined_len(&self) -> usize {
+        self.size.saturating_sub(FIELD_OVERHEAD_BYTES) as usize
+    }
+
+    /// By section 4.1.
+    #[inline]
+    pub(super) fn size(&self) -> u32 {
+        self.size
     }
 }
 

@@ -149,6 +149,12 @@ impl Encoder {
         self.table.size()
     }
 
+    /// The fields in the dynamic table, newest first.
+    #[cfg(test)]
+    pub(super) fn table_fields(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
+        self.table.fields()
+    }
+
     /// Begins a header block, with the size updates that are due.
     #[inline]
     pub fn begin_block(&mut self, out: &mut Vec<u8>) {
@@ -169,10 +175,8 @@ impl Encoder {
         let age = self.table.inserted() - cached.sequence;
         if cached.static_index != 0 {
             write_index(cached.static_index, out);
-        } else if let Ok(age) = u32::try_from(age)
-            && age < self.table.len()
-        {
-            write_index(STATIC_LEN + 1 + age, out);
+        } else if age < u64::from(self.table.len()) {
+            write_index(STATIC_LEN + 1 + low_32_bits(age), out);
         } else {
             self.cached_literal(out, field);
         }

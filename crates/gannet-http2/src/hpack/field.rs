@@ -19,6 +19,9 @@ impl FieldTag {
 
     /// With this bit set the tag says everything: the bytes of name and value are not copied into
     /// the [`FieldBlock`], where both read as empty. They still count towards the limits.
+    ///
+    /// Not for `:method`, `:status`, `:authority`, `host` and `content-length`: the connection reads
+    /// their values.
     pub const ELIDE: u32 = 1 << 31;
 
     /// Whether [`FieldTag::ELIDE`] is set.
@@ -192,7 +195,8 @@ pub struct FieldBlock {
     /// Name and value of each field that is not elided, in order and without gaps.
     bytes: Vec<u8>,
     slots: Vec<Slot>,
-    list_bytes: u32,
+    /// 64 bits hold more than any block can make of its indexes.
+    list_bytes: u64,
     over_limit: bool,
 }
 
@@ -246,7 +250,7 @@ impl FieldBlock {
     #[inline]
     #[must_use]
     pub fn list_bytes(&self) -> u32 {
-        self.list_bytes
+        u32::try_from(self.list_bytes).unwrap_or(u32::MAX)
     }
 
     /// Whether a limit was exceeded. Then the fields are only the beginning of the list.
@@ -272,30 +276,43 @@ impl FieldBlock {
         self.over_limit = false;
     }
 
+    /// Makes this block a copy of `other`, in its own memory.
+    #[inline]
+    pub fn copy_from(&mut self, other: &FieldBlock) {
+        self.clear();
+        self.bytes.extend_from_slice(&other.bytes);
+        self.slots.extend_from_slice(&other.slots);
+        self.list_bytes = other.list_bytes;
+        self.over_limit = other.over_limit;
+    }
+
     /// Appends a field by hand. A tag with [`FieldTag::ELIDE`] drops the bytes. A list beyond 4 GiB
     /// drops the field and marks the block as over its limit.
     pub fn push(&mut self, kind: FieldKind, tag: FieldTag, name: &[u8], value: &[u8]) {
-        if self.admit(name.len().saturating_add(value.len()), u32::MAX, u32::MAX) {
+        let bytes = field_bytes(name.len().saturating_add(value.len()));
+        if bytes == u32::MAX || !self.admit(bytes, u32::MAX, u32::MAX) {
+            self.over_limit = true;
+        } else {
             self.push_admitted(kind, tag, name, value);
         }
     }
 
-    /// Counts a field with name and value of `joined_len` bytes; `false` if it is not to be stored.
+    /// Counts a field of this size; `false` if it is not to be stored. While the limits stay the
+    /// same, a list that was over them stays so: neither number goes down.
     #[inline]
-    pub(super) fn admit(
-        &mut self,
-        joined_len: usize,
-        list_bytes_max: u32,
-        fields_max: u32,
-    ) -> bool {
-        self.list_bytes = self.list_bytes.saturating_add(field_bytes(joined_len));
-        if self.list_bytes > list_bytes_max
-            || self.list_bytes == u32::MAX
-            || self.slots.len() >= fields_max as usize
-        {
+    pub(super) fn admit(&mut self, bytes: u32, list_bytes_max: u32, fields_max: u32) -> bool {
+        self.list_bytes += u64::from(bytes);
+        if self.list_bytes > u64::from(list_bytes_max) || self.slots.len() >= fields_max as usize {
             self.over_limit = true;
+            return false;
         }
-        !self.over_limit
+        true
+    }
+
+    /// Appends an elided field: only kind and tag. To be called after `admit` only.
+    #[inline]
+    pub(super) fn push_elided(&mut self, kind: FieldKind, tag: FieldTag) {
+        self.slots.push(Slot { start: 0, name_len: 0, value_len: 0, tag, kind, sensitive: false });
     }
 
     /// Appends a field whose name and value lie apart. To be called after `admit` only.
@@ -315,7 +332,8 @@ impl FieldBlock {
         self.push_slot(kind, tag, start, name.len(), value.len(), false);
     }
 
-    /// Appends a field whose value follows its name. To be called after `admit` only.
+    /// Appends a field that is not elided, and whose value follows its name. To be called after
+    /// `admit` only.
     #[inline]
     pub(super) fn push_joined(
         &mut self,
@@ -325,9 +343,7 @@ impl FieldBlock {
         joined: &[u8],
     ) {
         let start = self.bytes.len();
-        if !tag.is_elided() {
-            self.bytes.extend_from_slice(joined);
-        }
+        self.bytes.extend_from_slice(joined);
         self.push_slot(kind, tag, start, name_len, joined.len().saturating_sub(name_len), false);
     }
 

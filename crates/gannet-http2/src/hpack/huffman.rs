@@ -44,7 +44,7 @@ pub(super) fn encode_reserved(bytes: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// The most bytes that a code of `encoded_len` bytes can stand for: no symbol has fewer than 5 bits.
+/// The most bytes that a code of `encoded_len` bytes can stand for: symbols take 5 bits or more.
 #[inline]
 #[must_use]
 pub const fn decoded_len_max(encoded_len: usize) -> usize {
@@ -74,73 +74,68 @@ pub fn decode(code: &[u8], out: &mut Vec<u8>) -> Result<usize, HpackError> {
 }
 
 /// `space` holds [`decoded_len_max`] bytes.
-fn decode_to(mut code: &[u8], space: &mut [u8]) -> Result<usize, HpackError> {
-    let mut length = 0;
-    // The high `filled` bits of `queue` are read and not decoded; the others are zero.
+///
+/// Works on the complement of the code: there the padding of ones is zeros, which shifts bring in
+/// by themselves, so the code goes on past its end as if its padding did.
+fn decode_to(code: &[u8], space: &mut [u8]) -> Result<usize, HpackError> {
+    let space_len = space.len();
+    let mut space = space.iter_mut();
+    // What is not decoded begins at the high end of `queue`, of which `filled` bits are valid.
     let mut queue = 0_u64;
     let mut filled = 0_u32;
-    while let Some((word, rest)) = code.split_first_chunk::<4>() {
-        code = rest;
-        queue |= u64::from(u32::from_be_bytes(*word)) << (32 - filled);
+    let (words, tail) = code.as_chunks::<4>();
+    for word in words {
+        queue |= u64::from(!u32::from_be_bytes(*word)) << (32 - filled);
         filled += 32;
-        // No code is longer than 30 bits, so what is here is never cut off.
+        // No code is longer than 32 bits.
         while filled >= 32 {
-            let (symbol, bits) = first_symbol(queue)?;
+            let (symbol, bits) = first_symbol(queue, filled)?;
             queue <<= bits;
             filled -= bits;
-            *space.get_mut(length).ok_or(HpackError::HuffmanPadding)? = symbol;
-            length += 1;
+            *space.next().ok_or(HpackError::HuffmanPadding)? = symbol;
         }
     }
-    for byte in code {
-        queue |= u64::from(*byte) << (56 - filled);
+    for byte in tail {
+        queue |= u64::from(!*byte) << (56 - filled);
         filled += 8;
     }
-    loop {
-        // Bits that are not there read as padding would, so the padding decodes to no symbol.
-        let padded = queue | u64::MAX.checked_shr(filled).unwrap_or(0);
-        if filled < 8 && padded == u64::MAX {
-            return Ok(length);
-        }
-        let (symbol, bits) = first_symbol(padded).map_err(|error| match filled >= EOS_BITS {
-            true => error,
-            false => HpackError::HuffmanPadding,
-        })?;
+    while filled >= 8 || queue != 0 {
+        let (symbol, bits) = first_symbol(queue, filled)?;
         if bits > filled {
             return Err(HpackError::HuffmanPadding);
         }
         queue <<= bits;
         filled -= bits;
-        *space.get_mut(length).ok_or(HpackError::HuffmanPadding)? = symbol;
-        length += 1;
+        *space.next().ok_or(HpackError::HuffmanPadding)? = symbol;
     }
+    Ok(space_len - space.len())
 }
 
-/// The symbol whose code `queue` begins with, and the length of its code.
+/// The symbol whose code the complement of `queue` begins with, and the length of its code, which
+/// may exceed `filled`, the number of valid bits, if it is less than 9.
 #[inline(always)]
-fn first_symbol(queue: u64) -> Result<(u8, u32), HpackError> {
-    let (symbol, bits) = SHORT[usize::from(queue.to_be_bytes()[0])];
+fn first_symbol(queue: u64, filled: u32) -> Result<(u8, u32), HpackError> {
+    let [symbol, bits] = SHORT[usize::from(queue.to_be_bytes()[0])];
     match bits {
-        0 => first_long_symbol(low_32_bits(queue >> 32)),
+        0 => first_long_symbol(!low_32_bits(queue >> 32), filled),
         _ => Ok((symbol, u32::from(bits))),
     }
 }
 
-/// As `first_symbol`, for codes longer than 8 bits.
+/// The symbol with a code longer than 8 bits that `window` begins with, and the length of its code.
+/// The first `filled` bits of `window` are not padding.
 #[cold]
-fn first_long_symbol(window: u32) -> Result<(u8, u32), HpackError> {
-    for length in LONG_BITS_MIN..EOS_BITS {
-        let long = &LONG[length as usize];
-        if window <= long.last {
-            let place = (window - long.first) >> (32 - length);
-            let symbol = SYMBOLS.get(usize::from(long.symbols_start) + place as usize);
-            return symbol.map(|symbol| (*symbol, length)).ok_or(HpackError::HuffmanEos);
-        }
+fn first_long_symbol(window: u32, filled: u32) -> Result<(u8, u32), HpackError> {
+    let ends_with = |length: u32| window <= LONG[length as usize].last;
+    // Codes of 30 bits: three control characters, and EOS.
+    let length = (LONG_BITS_MIN..EOS_BITS).find(|length| ends_with(*length)).unwrap_or(EOS_BITS);
+    if length > filled {
+        return Err(HpackError::HuffmanPadding);
     }
-    // 30 bits: three control characters, and EOS.
-    let place = (window - LONG[EOS_BITS as usize].first) >> (32 - EOS_BITS);
-    let symbol = SYMBOLS.get(usize::from(LONG[EOS_BITS as usize].symbols_start) + place as usize);
-    symbol.map(|symbol| (*symbol, EOS_BITS)).ok_or(HpackError::HuffmanEos)
+    let long = &LONG[length as usize];
+    let place = (window - long.first) >> (32 - length);
+    let symbol = SYMBOLS.get(usize::from(long.symbols_start) + place as usize);
+    symbol.map(|symbol| (*symbol, length)).ok_or(HpackError::HuffmanEos)
 }
 
 #[inline]
@@ -178,8 +173,9 @@ const LENGTHS_CONST: [u8; 256] = [
 
 /// Code, in its low bits, and length in bits of each symbol.
 static CODES: [(u32, u32); 256] = TABLES.codes;
-/// Symbol and length of the code that a byte begins with; length 0 if the code is longer than that.
-static SHORT: [(u8, u8); 256] = TABLES.short;
+/// Symbol and length of the code that the complement of a byte begins with; length 0 if the code is
+/// longer than that.
+static SHORT: [[u8; 2]; 256] = TABLES.short;
 /// The codes of each length, indexed by it.
 static LONG: [Long; EOS_BITS as usize + 1] = TABLES.long;
 /// The symbols in the order of their codes.
@@ -197,7 +193,7 @@ struct Long {
 
 struct Tables {
     codes: [(u32, u32); 256],
-    short: [(u8, u8); 256],
+    short: [[u8; 2]; 256],
     long: [Long; EOS_BITS as usize + 1],
     symbols: [u8; 256],
 }
@@ -209,7 +205,7 @@ const TABLES: Tables = tables();
 const fn tables() -> Tables {
     let mut tables = Tables {
         codes: [(0, 0); 256],
-        short: [(0, 0); 256],
+        short: [[0, 0]; 256],
         long: [Long { first: 0, last: 0, symbols_start: 0 }; EOS_BITS as usize + 1],
         symbols: [0; 256],
     };
@@ -232,7 +228,7 @@ const fn tables() -> Tables {
                     let mut copy = 0;
                     while copy < copies {
                         let prefix = next_code as usize * copies + copy;
-                        tables.short[prefix] = (symbol as u8, length as u8);
+                        tables.short[255 - prefix] = [symbol as u8, length as u8];
                         copy += 1;
                     }
                 }

@@ -34,3 +34,6 @@ pub use field::{
 /// The size, in bytes, that the dynamic table of either direction has until a
 /// SETTINGS_HEADER_TABLE_SIZE is acknowledged (RFC 9113, section 6.5.2).
 pub const TABLE_BYTES_DEFAULT: u32 = 4_096;
+
+#[cfg(test)]
+mod tests;

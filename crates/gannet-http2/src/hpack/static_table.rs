@@ -1,6 +1,6 @@
 //! The static table (RFC 7541, appendix A), and how to find a field in it.
 
-use super::field::FieldKind;
+use super::field::{FIELD_OVERHEAD_BYTES, FieldKind};
 
 /// The number of entries; the first index of the dynamic table is one higher.
 pub(super) const STATIC_LEN: u32 = 61;
@@ -10,6 +10,8 @@ pub(super) struct StaticField {
     pub(super) name: &'static [u8],
     pub(super) value: &'static [u8],
     pub(super) kind: FieldKind,
+    /// By RFC 7541, section 4.1.
+    pub(super) size: u32,
 }
 
 /// The entry at a wire index (1 to 61).
@@ -106,8 +108,10 @@ const fn regular(name: &'static str) -> StaticField {
     of_kind(FieldKind::Regular, name, "")
 }
 
+#[allow(clippy::cast_possible_truncation)] // a few bytes
 const fn of_kind(kind: FieldKind, name: &'static str, value: &'static str) -> StaticField {
-    StaticField { name: name.as_bytes(), value: value.as_bytes(), kind }
+    let size = name.len() as u32 + value.len() as u32 + FIELD_OVERHEAD_BYTES;
+    StaticField { name: name.as_bytes(), value: value.as_bytes(), kind, size }
 }
 
 static STATIC: [StaticField; STATIC_LEN as usize] = [

@@ -21,14 +21,23 @@ pub(crate) struct RecentlyClosed {
     by_peer: [u32; Self::BY_PEER_MAX],
     next: usize,
     reset_by_us: VecDeque<u32>,
+    reset_by_us_max: usize,
 }
 
 impl RecentlyClosed {
     const BY_PEER_MAX: usize = 16;
-    const RESET_BY_US_MAX: usize = 64;
+    const RESET_BY_US_MIN: usize = 64;
+    const RESET_BY_US_MAX: usize = 1024;
 
-    pub(crate) fn new() -> Self {
-        RecentlyClosed { by_peer: [0; Self::BY_PEER_MAX], next: 0, reset_by_us: VecDeque::new() }
+    /// For a connection with up to `streams` at once, all of which may be reset at once.
+    pub(crate) fn new(streams: u32) -> Self {
+        let streams = usize::try_from(streams).unwrap_or(usize::MAX);
+        RecentlyClosed {
+            by_peer: [0; Self::BY_PEER_MAX],
+            next: 0,
+            reset_by_us: VecDeque::new(),
+            reset_by_us_max: streams.clamp(Self::RESET_BY_US_MIN, Self::RESET_BY_US_MAX),
+        }
     }
 
     pub(crate) fn insert(&mut self, id: u32, how: Closed) {
@@ -38,11 +47,19 @@ impl RecentlyClosed {
                 self.next = (self.next + 1) % Self::BY_PEER_MAX;
             }
             Closed::ResetByUs => {
-                if self.reset_by_us.len() == Self::RESET_BY_US_MAX {
+                if self.reset_by_us.len() == self.reset_by_us_max {
                     self.reset_by_us.pop_front();
                 }
                 self.reset_by_us.push_back(id);
             }
+        }
+    }
+
+    /// The peer reset a stream that we had reset: from here on it knows, and nothing is in flight.
+    pub(crate) fn peer_knows(&mut self, id: u32) {
+        if let Some(at) = self.reset_by_us.iter().position(|reset| *reset == id) {
+            self.reset_by_us.remove(at);
+            self.insert(id, Closed::ByPeer);
         }
     }
 

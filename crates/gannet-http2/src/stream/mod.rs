@@ -1,6 +1,7 @@
 //! Streams: their states, their keys, and where they are kept (RFC 9113 section 5.1).
 
 mod closed;
+mod index;
 mod key;
 mod queue;
 mod state;

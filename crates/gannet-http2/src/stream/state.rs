@@ -69,6 +69,21 @@ impl Stream {
         }
     }
 
+    /// Makes a stream that ended a new one; its empty queue keeps its storage.
+    #[inline]
+    pub(crate) fn restart(&mut self, id: u32, recv: RecvHalf, send: SendHalf) {
+        debug_assert!(self.queue.is_empty());
+        self.id = id;
+        self.recv = recv;
+        self.send = send;
+        self.held = true;
+        self.scheduled = false;
+        self.credit_due = false;
+        self.was_high = false;
+        self.released = 0;
+        self.content_length = None;
+    }
+
     /// Both halves ended: nothing more crosses the wire.
     pub(crate) fn is_closed(&self) -> bool {
         self.recv == RecvHalf::Ended && self.send == SendHalf::Ended

@@ -1,16 +1,14 @@
 //! The slab of streams, with generation keys and the index by stream identifier.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
-
-use super::{Stream, StreamKey};
+use super::index::IdIndex;
+use super::{RecvHalf, SendHalf, Stream, StreamKey};
 
 /// All live streams of a connection.
 #[derive(Debug, Default)]
 pub(crate) struct Store {
     slots: Vec<Slot>,
     free: Vec<u32>,
-    by_id: HashMap<u32, u32, BuildHasherDefault<IdHasher>>,
+    by_id: IdIndex,
     /// The stream looked up last: HEADERS is mostly followed by DATA of the same stream.
     last: Option<(u32, StreamKey)>,
 }
@@ -23,28 +21,30 @@ struct Slot {
 }
 
 impl Store {
-    /// Adds a stream and returns its key.
-    pub(crate) fn insert(&mut self, mut stream: Stream) -> StreamKey {
-        let id = stream.id;
+    /// Adds a stream, in a recycled slot if there is one.
+    #[inline]
+    pub(crate) fn insert(
+        &mut self,
+        id: u32,
+        recv: RecvHalf,
+        send: SendHalf,
+    ) -> (StreamKey, &mut Stream) {
         let index = match self.free.pop() {
-            Some(index) => {
-                let slot = &mut self.slots[index as usize];
-                // The queue's storage stays with the slot.
-                std::mem::swap(&mut stream.queue, &mut slot.stream.queue);
-                slot.stream = stream;
-                slot.live = true;
-                index
-            }
+            Some(index) => index,
             None => {
                 let index = u32::try_from(self.slots.len()).expect("below the stream limits");
+                let stream = Stream::new(id, recv, send);
                 self.slots.push(Slot { generation: 0, live: true, stream });
                 index
             }
         };
         self.by_id.insert(id, index);
-        let key = StreamKey { index, generation: self.slots[index as usize].generation };
+        let slot = &mut self.slots[index as usize];
+        slot.live = true;
+        slot.stream.restart(id, recv, send);
+        let key = StreamKey { index, generation: slot.generation };
         self.last = Some((id, key));
-        key
+        (key, &mut slot.stream)
     }
 
     /// Takes a stream out; its key is stale from here on.
@@ -56,7 +56,7 @@ impl Store {
         slot.live = false;
         slot.generation = slot.generation.wrapping_add(1);
         slot.stream.queue.clear();
-        self.by_id.remove(&slot.stream.id);
+        self.by_id.remove(slot.stream.id);
         self.last = None;
         self.free.push(key.index);
     }
@@ -67,7 +67,7 @@ impl Store {
         {
             return Some(key);
         }
-        let index = *self.by_id.get(&id)?;
+        let index = self.by_id.find(id)?;
         let key = StreamKey { index, generation: self.slots[index as usize].generation };
         self.last = Some((id, key));
         Some(key)
@@ -96,48 +96,32 @@ impl Store {
         })
     }
 
+    /// Slots, and how many of them are free.
+    #[cfg(test)]
+    pub(crate) fn slots(&self) -> (usize, usize) {
+        (self.slots.len(), self.free.len())
+    }
+
     /// All streams.
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Stream> + '_ {
         self.slots.iter_mut().filter(|slot| slot.live).map(|slot| &mut slot.stream)
     }
 }
 
-/// Folds a multiplication: peers choose identifiers, so neighbouring ones must not collide.
-#[derive(Debug, Default)]
-pub(crate) struct IdHasher(u64);
-
-impl Hasher for IdHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = (self.0.rotate_left(8) ^ u64::from(*byte)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        }
-    }
-
-    fn write_u32(&mut self, id: u32) {
-        let product = u64::from(id).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        self.0 = product ^ (product >> 32);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stream::{RecvHalf, SendHalf};
 
-    fn stream(id: u32) -> Stream {
-        Stream::new(id, RecvHalf::Body, SendHalf::Head)
+    fn open(store: &mut Store, id: u32) -> StreamKey {
+        store.insert(id, RecvHalf::Body, SendHalf::Head).0
     }
 
     #[test]
     fn a_stale_key_never_names_another_stream() {
         let mut store = Store::default();
-        let first = store.insert(stream(1));
+        let first = open(&mut store, 1);
         store.remove(first);
-        let second = store.insert(stream(3));
+        let second = open(&mut store, 3);
         assert_eq!(first.index(), second.index());
         assert!(store.get(first).is_none());
         assert_eq!(store.get(second).map(|s| s.id), Some(3));

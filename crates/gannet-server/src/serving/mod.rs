@@ -106,8 +106,8 @@ impl IntoFuture for Serving {
     type Output = Result<(), ServeError>;
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
-    /// Ends when every listener and connection has ended: after a shutdown, or, in process, when all
-    /// connectors are gone. Dropping it cuts everything off.
+    /// Ends when every listener and connection has ended: after a shutdown, or, in process, when
+    /// all connectors are gone. Dropping it cuts everything off.
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(self.run())
     }

@@ -21,7 +21,8 @@ pub(crate) struct Finished {
     ending: Option<Ending>,
 }
 
-/// Runs a handler until it returns, or its call ends, and always tells the connection when it is gone.
+/// Runs a handler until it returns, or its call ends, and always tells the connection when it is
+/// gone.
 pub(super) struct Away {
     handler: Option<Handler>,
     shared: Arc<CallShared>,

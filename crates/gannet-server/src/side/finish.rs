@@ -179,8 +179,8 @@ impl Constants {
         }
     }
 
-    /// Sends what a handler returned. Before anything else was sent, an error or an empty stream goes
-    /// out trailers-only.
+    /// Sends what a handler returned. Before anything else was sent, an error or an empty stream
+    /// goes out trailers-only.
     fn answer(
         self,
         turn: &mut Turn<'_, Server>,

@@ -145,7 +145,8 @@ impl ServerSide {
         }
     }
 
-    /// Ends a call that nobody waits for any more. Its stream is forgotten once its handler is gone.
+    /// Ends a call that nobody waits for any more. Its stream is forgotten once its handler is
+    /// gone.
     fn abandon(&mut self, at: usize, code: Code) {
         let Some(slot) = self.slots.get_mut(at) else { return };
         if slot.is_free() || matches!(slot.state, State::Gone | State::Abandoned) {

@@ -110,8 +110,9 @@ impl Slot {
         }
     }
 
-    /// Takes the shared state into use for a new call: the old one where nobody else can reach it any
-    /// more, otherwise a new one, so that late commands and wakers of the old call find nothing.
+    /// Takes the shared state into use for a new call: the old one where nobody else can reach it
+    /// any more, otherwise a new one, so that late commands and wakers of the old call find
+    /// nothing.
     pub(super) fn renew(&mut self, key: StreamKey, queue: &Arc<dyn CallQueue>) {
         self.key = key;
         // The slot itself, its waker, and the idle call.

@@ -1,14 +1,17 @@
 //! A raw client: sends any headers and bytes, keeps all that comes.
 
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::io::IoSlice;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use gannet_core::frame;
 use gannet_http2::hpack::{FieldBlock, FieldTag, NoClassifier};
 use gannet_http2::{Client, Config, Connection, Event, Reason, RecvBuf, SendBuf, StreamKey};
 use gannet_transport::{PipeConnector, Stream, pipe};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 use gannet_server::{Server, Serving};
@@ -155,8 +158,11 @@ impl Raw {
         self.conn.send_data(key, &[], true).unwrap();
     }
 
+    /// Resets a stream and forgets it, as a cancelled call does.
     pub(crate) fn reset(&mut self, key: StreamKey) {
         self.conn.reset(key, Reason::CANCEL);
+        self.conn.forget(key);
+        self.replies.remove(&key);
     }
 
     pub(crate) fn release(&mut self, key: StreamKey, bytes: usize) {
@@ -172,36 +178,61 @@ impl Raw {
         &self.replies[&key]
     }
 
-    /// Writes all there is to write.
+    /// Writes all there is to write, and reads on the way: a peer may stop reading until we do.
     pub(crate) async fn flush(&mut self) {
-        let now = Instant::now().into_std();
-        self.conn.poll_transmit(now, &mut self.send);
+        self.transmit();
         while !self.send.is_empty() && !self.closed {
-            let mut slices = [IoSlice::new(&[]); 16];
-            let n = self.send.slices(&mut slices);
-            match self.io.write_vectored(&slices[..n]).await {
-                Ok(n) => self.send.advance(n),
-                Err(_) => self.closed = true,
-            }
-            self.conn.poll_transmit(now, &mut self.send);
+            self.progress(true).await;
+            self.transmit();
         }
     }
 
     /// Writes, then reads once.
     pub(crate) async fn step(&mut self) {
         self.flush().await;
-        if self.closed {
-            return;
+        if !self.closed {
+            self.progress(false).await;
+            self.flush().await;
         }
-        match self.io.read(self.recv.spare_mut()).await {
-            Ok(n) if n > 0 => self.recv.commit(n),
-            _ => {
-                self.closed = true;
-                return;
+    }
+
+    fn transmit(&mut self) {
+        let now = Instant::now().into_std();
+        self.conn.poll_transmit(now, &mut self.send);
+    }
+
+    /// One write, if `write` says so, or one read, whichever is possible first.
+    async fn progress(&mut self, write: bool) {
+        let read = poll_fn(|cx| {
+            if write {
+                let mut slices = [IoSlice::new(&[]); 16];
+                let n = self.send.slices(&mut slices);
+                match Pin::new(&mut self.io).poll_write_vectored(cx, &slices[..n]) {
+                    Poll::Ready(Ok(n)) => {
+                        self.send.advance(n);
+                        return Poll::Ready(Some(false));
+                    }
+                    Poll::Ready(Err(_)) => return Poll::Ready(None),
+                    Poll::Pending => {}
+                }
             }
+            let mut buf = ReadBuf::new(self.recv.spare_mut());
+            match Pin::new(&mut self.io).poll_read(cx, &mut buf) {
+                Poll::Ready(Ok(())) if !buf.filled().is_empty() => {
+                    let n = buf.filled().len();
+                    self.recv.commit(n);
+                    Poll::Ready(Some(true))
+                }
+                Poll::Ready(_) => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await;
+        match read {
+            Some(true) => self.parse(),
+            Some(false) => {}
+            None => self.closed = true,
         }
-        self.parse();
-        self.flush().await;
     }
 
     fn parse(&mut self) {

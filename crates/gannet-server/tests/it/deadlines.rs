@@ -1,1 +1,94 @@
-//! Placeholder.
+//! Deadlines hold for the whole call, whatever it does.
+
+use std::time::Duration;
+
+use gannet_http2::Reason;
+use gannet_server::{Dispatch, Server};
+use tokio::time::Instant;
+
+use crate::client::connect;
+use crate::service::Test;
+
+#[tokio::test(start_paused = true)]
+async fn past_its_deadline_a_call_is_reset_and_its_handler_dropped() {
+    let test = Test::new();
+    let world = test.world.clone();
+    let mut raw = connect(Server::new().add(test)).await;
+    for dispatch in 1..=3 {
+        let key = raw.open("Wait", &[("grpc-timeout", "50m")]);
+        let start = Instant::now();
+        raw.message(key, b"m", true);
+        let reply = raw.finished(key).await;
+        assert_eq!(reply.reset, Some(Reason::CANCEL));
+        let took = start.elapsed().as_millis();
+        assert!((50..60).contains(&took), "after {took} ms");
+        assert_eq!(world.gone(), dispatch);
+    }
+    assert_eq!(raw.unary("Echo", b"alive").await.ok(), b"alive");
+}
+
+#[tokio::test(start_paused = true)]
+async fn streams_have_deadlines_too_and_they_do_not_start_anew() {
+    let test = Test::new();
+    let world = test.world.clone();
+    let mut raw = connect(Server::new().add(test)).await;
+    let key = raw.open("Chat", &[("grpc-timeout", "1S")]);
+    let start = Instant::now();
+    for n in 1..=9 {
+        raw.message(key, b"tick", false);
+        raw.until(|raw| raw.reply(key).data.len() == 9 * n).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(!raw.reply(key).ended);
+    raw.until(|raw| raw.reply(key).ended).await;
+    assert_eq!(raw.reply(key).reset, Some(Reason::CANCEL));
+    assert!((1_000..1_010).contains(&start.elapsed().as_millis()));
+    assert_eq!(world.gone(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_never_completes_has_a_deadline() {
+    let mut raw = connect(Server::new().add(Test::new())).await;
+    let key = raw.open("Echo", &[("grpc-timeout", "2S")]);
+    let start = Instant::now();
+    assert_eq!(raw.finished(key).await.reset, Some(Reason::CANCEL));
+    assert!((2_000..2_010).contains(&start.elapsed().as_millis()));
+}
+
+// In real time: tokio does not advance paused time while the blocking pool works.
+#[tokio::test]
+async fn calls_elsewhere_have_deadlines_too() {
+    for dispatch in [Dispatch::Spawn, Dispatch::Blocking] {
+        let test = Test::new();
+        let world = test.world.clone();
+        let mut raw = connect(Server::new().add(test).dispatch("test.Test", dispatch)).await;
+        let key = raw.open("Wait", &[("grpc-timeout", "50m")]);
+        raw.message(key, b"m", true);
+        assert_eq!(raw.finished(key).await.reset, Some(Reason::CANCEL));
+        while world.gone() == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(raw.unary("Echo", b"alive").await.ok(), b"alive");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_that_is_kept_costs_nothing_later() {
+    let mut raw = connect(Server::new().add(Test::new())).await;
+    for n in 0..500_u32 {
+        let timeout = format!("{}m", 100 + n % 7);
+        let key = raw.open("Echo", &[("grpc-timeout", &timeout)]);
+        raw.message(key, b"m", true);
+        assert_eq!(raw.finished(key).await.ok(), b"m");
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(raw.unary("Echo", b"alive").await.ok(), b"alive");
+    // A timeout too long to be a moment is none.
+    let key = raw.open("Echo", &[("grpc-timeout", "99999999H")]);
+    raw.message(key, b"m", true);
+    assert_eq!(raw.finished(key).await.ok(), b"m");
+    // And one that is over before it began is over.
+    let key = raw.open("Echo", &[("grpc-timeout", "0n")]);
+    raw.message(key, b"m", true);
+    assert_eq!(raw.finished(key).await.reset, Some(Reason::CANCEL));
+}

@@ -1,1 +1,154 @@
-//! Placeholder.
+//! Where handlers run: inline, spawned, on the blocking pool; promotion.
+
+use std::collections::HashSet;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use gannet_server::{Dispatch, Server};
+
+use crate::client::{Raw, connect};
+use crate::service::Test;
+
+async fn whereabouts(raw: &mut Raw, millis: u8) -> (String, String) {
+    let told = String::from_utf8(raw.unary("Where", &[millis]).await.ok()).unwrap();
+    let (task, thread) = told.split_once(' ').unwrap();
+    (task.to_owned(), thread.to_owned())
+}
+
+#[tokio::test]
+async fn light_methods_run_in_the_connections_task() {
+    let mut raw = connect(Server::new().add(Test::new())).await;
+    let first = whereabouts(&mut raw, 0).await;
+    for _ in 0..50 {
+        assert_eq!(whereabouts(&mut raw, 0).await, first);
+    }
+}
+
+#[tokio::test]
+async fn heavy_methods_are_promoted_to_tasks_of_their_own() {
+    let mut raw = connect(Server::new().add(Test::new())).await;
+    let (connection, _) = whereabouts(&mut raw, 20).await;
+    let mut tasks = HashSet::new();
+    for _ in 0..20 {
+        tasks.insert(whereabouts(&mut raw, 20).await.0);
+    }
+    let inline = tasks.contains(&connection);
+    assert!(tasks.len() >= 10, "one task for each call after promotion: {tasks:?} {inline}");
+}
+
+#[tokio::test]
+async fn overrides_hold_for_methods_and_services() {
+    let server = Server::new()
+        .add(Test::new())
+        .dispatch("test.Test", Dispatch::Spawn)
+        .dispatch("/test.Test/Echo", Dispatch::Inline);
+    let mut raw = connect(server).await;
+    let first = whereabouts(&mut raw, 0).await;
+    assert_ne!(whereabouts(&mut raw, 0).await.0, first.0);
+    let server = Server::new().add(Test::new()).dispatch("/test.Test/Where", Dispatch::Inline);
+    let mut raw = connect(server).await;
+    let first = whereabouts(&mut raw, 10).await;
+    for _ in 0..5 {
+        assert_eq!(whereabouts(&mut raw, 10).await, first, "never promoted");
+    }
+    let server = Server::new().add(Test::new()).dispatch("/test.Test/Where", Dispatch::Blocking);
+    let mut raw = connect(server).await;
+    let here = format!("{:?}", std::thread::current().id());
+    assert_ne!(whereabouts(&mut raw, 0).await.1, here);
+}
+
+#[tokio::test]
+async fn every_kind_works_everywhere() {
+    for dispatch in [Dispatch::Inline, Dispatch::Spawn, Dispatch::Blocking] {
+        let mut raw = connect(Server::new().add(Test::new()).dispatch("test.Test", dispatch)).await;
+        for n in 0..20_u8 {
+            assert_eq!(raw.unary("Echo", &[n]).await.ok(), [n]);
+        }
+        let key = raw.open("Upload", &[]);
+        for _ in 0..50 {
+            raw.message(key, &[1; 1_000], false);
+        }
+        raw.end(key);
+        assert_eq!(raw.finished(key).await.ok(), b"50 50000");
+        let reply = raw.unary("Download", b"200 2000").await;
+        assert_eq!((reply.code(), reply.messages().len()), (0, 200));
+        let key = raw.open("Chat", &[]);
+        for n in 1..=20 {
+            raw.message(key, b"ping", false);
+            raw.until(|raw| raw.reply(key).data.len() == 9 * n).await;
+        }
+        raw.end(key);
+        assert_eq!(raw.finished(key).await.code(), 0);
+        assert_eq!(raw.unary("Panic", b"now").await.code(), 2, "{dispatch:?}");
+        assert_eq!(raw.unary("Fail", b"9").await.code(), 9);
+        let reply = raw.unary("MetaStream", b"send").await;
+        assert_eq!((reply.header("x-first"), reply.code()), (Some("1"), 14));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_kind_works_on_several_threads() {
+    for dispatch in [None, Some(Dispatch::Spawn), Some(Dispatch::Blocking)] {
+        let mut server = Server::new().add(Test::new());
+        if let Some(dispatch) = dispatch {
+            server = server.dispatch("test.Test", dispatch);
+        }
+        let mut raw = connect(server).await;
+        let downloads: Vec<_> = (0..10).map(|_| raw.call("Download", b"300 3000")).collect();
+        let chats: Vec<_> = (0..10).map(|_| raw.open("Chat", &[])).collect();
+        for n in 0..200_u8 {
+            for key in &chats {
+                raw.message(*key, &[n; 500], n == 199);
+            }
+            raw.flush().await;
+        }
+        for key in downloads {
+            let reply = raw.finished(key).await;
+            assert_eq!((reply.code(), reply.messages().len()), (0, 300));
+        }
+        for key in chats {
+            let reply = raw.finished(key).await;
+            assert_eq!(reply.code(), 0);
+            let messages = reply.messages();
+            assert_eq!(messages.len(), 200);
+            assert!(messages.iter().zip(0_u8..).all(|(message, n)| *message == [n; 500]));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_blocking_handler_sees_the_cancellation() {
+    let test = Test::new();
+    let world = test.world.clone();
+    let server = Server::new().add(test).dispatch("/test.Test/Block", Dispatch::Blocking);
+    let mut raw = connect(server).await;
+    let key = raw.call("Block", b"m");
+    raw.flush().await;
+    while world.started() == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    raw.reset(key);
+    raw.flush().await;
+    while world.saw_cancel.load(Ordering::SeqCst) == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(raw.unary("Echo", b"alive").await.ok(), b"alive");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reset_drops_spawned_handlers() {
+    let test = Test::new();
+    let world = test.world.clone();
+    let server = Server::new().add(test).dispatch("test.Test", Dispatch::Spawn);
+    let mut raw = connect(server).await;
+    for (n, method) in ["Wait", "Upload", "Chat"].into_iter().enumerate() {
+        let key = raw.open(method, &[]);
+        raw.message(key, b"m", method == "Wait");
+        raw.flush().await;
+        world.settle(|world| world.started() == n + 1).await;
+        raw.reset(key);
+        raw.flush().await;
+        world.settle(|world| world.gone() == n + 1).await;
+    }
+    assert_eq!(raw.unary("Echo", b"alive").await.ok(), b"alive");
+}

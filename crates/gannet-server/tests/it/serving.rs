@@ -1,1 +1,191 @@
-//! Placeholder.
+//! Listeners, runtimes, and the end of a server.
+
+use std::future::IntoFuture;
+use std::time::Duration;
+
+use gannet_http2::Reason;
+use gannet_server::{ServeError, Server};
+use gannet_transport::{Listener, TcpOptions, connect_tcp, connect_unix, pipe};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::client::{Raw, serve_with};
+use crate::service::Test;
+
+const GRACE: Duration = Duration::from_secs(30);
+
+#[tokio::test(start_paused = true)]
+async fn shutdown_lets_calls_finish_and_takes_no_new_ones() {
+    let test = Test::new();
+    let world = test.world.clone();
+    let (signal, signalled) = oneshot::channel::<()>();
+    let (connector, listener) = pipe();
+    let serving = Server::new().add(test).serve(listener).shutdown_on(signalled, GRACE);
+    let served = tokio::spawn(serving.into_future());
+    let mut raw = Raw::new(connector.connect().await.unwrap().0);
+    let mut idle = Raw::new(connector.connect().await.unwrap().0);
+    let key = raw.call("Wait", b"m");
+    raw.flush().await;
+    idle.unary("Echo", b"m").await.ok();
+    world.settle(|world| world.started() == 1).await;
+    signal.send(()).unwrap();
+    raw.until(|raw| raw.goaways.len() == 2).await;
+    let (first, last) = (raw.goaways[0], raw.goaways[1]);
+    assert_eq!(first, (u32::MAX >> 1, Reason::NO_ERROR));
+    assert_eq!(last, (1, Reason::NO_ERROR));
+    assert!(connector.connect().await.is_err(), "the listener is closed");
+    idle.until(|raw| raw.closed).await;
+    assert!(idle.closed && !raw.closed && !served.is_finished());
+    world.gate.add_permits(1);
+    assert_eq!(raw.finished(key).await.ok(), b"m");
+    raw.until(|raw| raw.closed).await;
+    served.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_outlives_the_grace_period_is_cut_off() {
+    let test = Test::new();
+    let world = test.world.clone();
+    let (signal, signalled) = oneshot::channel::<()>();
+    let (connector, listener) = pipe();
+    let serving = Server::new().add(test).serve(listener).shutdown_on(signalled, GRACE);
+    let served = tokio::spawn(serving.into_future());
+    let mut raw = Raw::new(connector.connect().await.unwrap().0);
+    raw.call("Wait", b"m");
+    raw.flush().await;
+    world.settle(|world| world.started() == 1).await;
+    let start = Instant::now();
+    signal.send(()).unwrap();
+    raw.until(|raw| raw.closed).await;
+    let took = start.elapsed();
+    assert!(took >= GRACE && took < GRACE + Duration::from_secs(1), "{took:?}");
+    assert_eq!(world.gone(), 1);
+    drop(raw);
+    served.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_in_process_ends_with_its_last_connector() {
+    let (connector, listener) = pipe();
+    let served = tokio::spawn(Server::new().add(Test::new()).serve(listener).into_future());
+    let mut raw = Raw::new(connector.connect().await.unwrap().0);
+    drop(connector);
+    assert_eq!(raw.unary("Echo", b"still").await.ok(), b"still");
+    assert!(!served.is_finished());
+    drop(raw);
+    served.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropping_the_server_drops_its_connections() {
+    let test = Test::new();
+    let world = test.world.clone();
+    let (connector, listener) = pipe();
+    let served = tokio::spawn(Server::new().add(test).serve(listener).into_future());
+    let mut raw = Raw::new(connector.connect().await.unwrap().0);
+    raw.call("Wait", b"m");
+    raw.flush().await;
+    world.settle(|world| world.started() == 1).await;
+    served.abort();
+    raw.until(|raw| raw.closed).await;
+    assert!(raw.closed);
+    world.settle(|world| world.gone() == 1).await;
+}
+
+#[tokio::test]
+async fn tcp_takes_both_families_on_one_socket() {
+    let listener = Listener::tcp("[::]:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(Server::new().add(Test::new()).serve(listener).into_future());
+    for address in [format!("127.0.0.1:{port}"), format!("[::1]:{port}")] {
+        let address: std::net::SocketAddr = address.parse().unwrap();
+        let mut raw = Raw::new(connect_tcp(address).await.unwrap().0);
+        let reply = raw.unary("Meta", b"m").await;
+        let told = reply.trailer("x-told").unwrap().to_owned();
+        let told = told.rsplit_once(' ').unwrap().1.parse::<std::net::SocketAddr>().unwrap();
+        assert_eq!(told.ip(), address.ip(), "peers have their own family");
+    }
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_named() {
+    let listener = Listener::tcp("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let error = Server::new().serve(address.clone()).await.unwrap_err();
+    let told = error.to_string();
+    assert!(told.contains(&address) && told.contains("another process"), "{told}");
+    assert!(matches!(error, ServeError::Listen(_)));
+    let error = Server::new().serve("not an address").await.unwrap_err();
+    assert!(error.to_string().contains("not an address"), "{error}");
+}
+
+#[tokio::test]
+async fn several_listeners_and_unix_sockets() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("test.sock");
+    // An abandoned socket file is no obstacle.
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    let tcp = Listener::tcp("127.0.0.1:0").unwrap();
+    let address = tcp.local_addr().unwrap();
+    let unix = Listener::unix(&path).unwrap();
+    let connector = serve_with(Server::new().add(Test::new()).listen(tcp).listen(unix), |s| s);
+    let streams = [
+        connector.connect().await.unwrap().0,
+        connect_tcp(address).await.unwrap().0,
+        connect_unix(&path).await.unwrap().0,
+    ];
+    for stream in streams {
+        let mut raw = Raw::new(stream);
+        assert_eq!(raw.unary("Echo", b"m").await.ok(), b"m");
+    }
+    assert!(Listener::unix(&path).is_err(), "a socket in use is not replaced");
+}
+
+#[tokio::test]
+async fn threads_of_its_own_share_a_port() {
+    let (signal, signalled) = oneshot::channel::<()>();
+    let options = TcpOptions::default().reuse_port(true);
+    let listener = Listener::tcp_with("127.0.0.1:0", options).unwrap();
+    let address = listener.local_addr().unwrap();
+    let test = Test::new();
+    let world = test.world.clone();
+    let server = Server::new().add(test).threads(3);
+    let served = tokio::spawn(server.serve(listener).shutdown_on(signalled, GRACE).into_future());
+    let mut threads = std::collections::HashSet::new();
+    let mut raws = Vec::new();
+    for _ in 0..40 {
+        let mut raw = Raw::new(connect_tcp(address).await.unwrap().0);
+        let told = String::from_utf8(raw.unary("Where", b"").await.ok()).unwrap();
+        threads.insert(told.split_once(' ').unwrap().1.to_owned());
+        raws.push(raw);
+    }
+    assert_eq!(threads.len(), 3, "the kernel spreads connections: {threads:?}");
+    let key = raws[0].call("Wait", b"m");
+    raws[0].flush().await;
+    while world.started() == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    signal.send(()).unwrap();
+    raws[0].until(|raw| raw.goaways.len() == 2).await;
+    world.gate.add_permits(1);
+    assert_eq!(raws[0].finished(key).await.ok(), b"m");
+    for mut raw in raws {
+        raw.until(|raw| raw.closed).await;
+    }
+    served.await.unwrap().unwrap();
+    assert!(connect_tcp(address).await.is_err());
+}
+
+#[tokio::test]
+async fn the_accept_loop_outlives_connections_that_die_at_once() {
+    let listener = Listener::tcp("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(Server::new().add(Test::new()).serve(listener).into_future());
+    for _ in 0..50 {
+        let stream = std::net::TcpStream::connect(address).unwrap();
+        socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+        drop(stream);
+    }
+    let mut raw = Raw::new(connect_tcp(address).await.unwrap().0);
+    assert_eq!(raw.unary("Echo", b"m").await.ok(), b"m");
+}

@@ -211,7 +211,7 @@ impl Feed {
         debug_assert!(linked.is_ok(), "only the producer links, and the tail has no link yet");
         *tail = node;
         self.published = self.published.wrapping_add(1);
-        shared.inbound_waker.wake();
+        shared.wake_inbound();
     }
 }
 

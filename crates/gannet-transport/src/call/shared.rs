@@ -64,14 +64,18 @@ pub struct CallShared {
     queued: AtomicUsize,
     sent: AtomicUsize,
     pub(super) nodes_taken: AtomicUsize,
-    pub(super) inbound_waker: AtomicWaker,
+    /// Whether any of the wakers was ever used: a unary call on a server uses none, and then none
+    /// needs to be looked at.
+    has_waited: AtomicBool,
+    inbound_waker: AtomicWaker,
     outbound_waker: AtomicWaker,
     ended_waker: AtomicWaker,
 }
 
 /// For the connection's task.
 impl CallShared {
-    /// State of a call that sends its commands to `queue`. `place` is where the side finds the call.
+    /// State of a call that sends its commands to `queue`. `place` is where the side finds the
+    /// call.
     pub fn new(queue: Arc<dyn CallQueue>, place: u32) -> Arc<CallShared> {
         Arc::new(CallShared {
             queue,
@@ -83,6 +87,7 @@ impl CallShared {
             queued: AtomicUsize::new(0),
             sent: AtomicUsize::new(0),
             nodes_taken: AtomicUsize::new(0),
+            has_waited: AtomicBool::new(false),
             inbound_waker: AtomicWaker::new(),
             outbound_waker: AtomicWaker::new(),
             ended_waker: AtomicWaker::new(),
@@ -103,8 +108,11 @@ impl CallShared {
         for counter in [&self.taken, &self.queued, &self.sent, &self.nodes_taken] {
             counter.store(0, Ordering::Relaxed);
         }
-        for waker in [&self.inbound_waker, &self.outbound_waker, &self.ended_waker] {
-            drop(waker.take());
+        if self.has_waited.load(Ordering::Relaxed) {
+            self.has_waited.store(false, Ordering::Relaxed);
+            for waker in [&self.inbound_waker, &self.outbound_waker, &self.ended_waker] {
+                drop(waker.take());
+            }
         }
         true
     }
@@ -149,11 +157,19 @@ impl CallShared {
         }
     }
 
+    /// Wakes who waits for something to come.
+    pub(super) fn wake_inbound(&self) {
+        self.inbound_waker.wake();
+    }
+
     /// Ends the call for everyone who holds a part of it. The first code stays.
     pub fn end(&self, code: Code) {
-        let code = 1 + u32::from(code as u8);
-        let first = self.ended.compare_exchange(0, code, Ordering::SeqCst, Ordering::SeqCst);
-        if first.is_ok() {
+        if self.ended.load(Ordering::Relaxed) != 0 {
+            return;
+        }
+        self.ended.store(1 + u32::from(code as u8), Ordering::SeqCst);
+        // Who waits says so before it looks at `ended` for the last time.
+        if self.has_waited.load(Ordering::SeqCst) {
             self.inbound_waker.wake();
             self.outbound_waker.wake();
             self.ended_waker.wake();
@@ -176,7 +192,7 @@ impl CallShared {
         if let Some(code) = self.ended() {
             return Poll::Ready(code);
         }
-        self.ended_waker.register(cx.waker());
+        self.wait(&self.ended_waker, cx);
         match self.ended() {
             Some(code) => Poll::Ready(code),
             None => Poll::Pending,
@@ -210,11 +226,24 @@ impl CallShared {
         if let Some(outcome) = self.room() {
             return Poll::Ready(outcome);
         }
-        self.outbound_waker.register(cx.waker());
+        self.wait(&self.outbound_waker, cx);
         match self.room() {
             Some(outcome) => Poll::Ready(outcome),
             None => Poll::Pending,
         }
+    }
+
+    /// Registers the task for something to come.
+    pub(super) fn wait_inbound(&self, cx: &mut Context<'_>) {
+        self.wait(&self.inbound_waker, cx);
+    }
+
+    fn wait(&self, waker: &AtomicWaker, cx: &mut Context<'_>) {
+        if !self.has_waited.load(Ordering::Relaxed) {
+            self.has_waited.store(true, Ordering::SeqCst);
+        }
+        waker.register(cx.waker());
+        fence(Ordering::SeqCst);
     }
 
     fn room(&self) -> Option<Result<(), Status>> {
@@ -229,8 +258,8 @@ impl CallShared {
         (in_flight < SEND_QUEUE_BYTES_MAX).then_some(Ok(()))
     }
 
-    /// Accounts for a message that the application took; `unrung` counts what the connection was not
-    /// told of yet.
+    /// Accounts for a message that the application took; `unrung` counts what the connection was
+    /// not told of yet.
     pub(super) fn take(self: &Arc<Self>, bytes: usize, unrung: &mut usize) {
         self.taken.fetch_add(bytes, Ordering::SeqCst);
         *unrung += bytes;

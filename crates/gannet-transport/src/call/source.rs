@@ -57,7 +57,7 @@ impl Source {
             Some(step) => step,
             None => {
                 self.shared.drained();
-                self.shared.inbound_waker.register(cx.waker());
+                self.shared.wait_inbound(cx);
                 match self.step() {
                     Some(step) => step,
                     None => return Poll::Pending,
@@ -80,7 +80,7 @@ impl Source {
     pub fn poll_headers(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Metadata>, Status>> {
         if self.peek().is_none() {
             self.shared.drained();
-            self.shared.inbound_waker.register(cx.waker());
+            self.shared.wait_inbound(cx);
             if self.peek().is_none() {
                 return Poll::Pending;
             }

@@ -1,8 +1,8 @@
 //! The end of a connection: flush, close our half, and give the peer a moment to read.
 //!
-//! Closing a socket that holds unread bytes makes TCP send a reset, which may destroy the GOAWAY that
-//! is on its way. So our half is closed first, and the peer's bytes are thrown away until it closes
-//! too, for a bounded time.
+//! Closing a socket that holds unread bytes makes TCP send a reset, which may destroy the GOAWAY
+//! that is on its way. So our half is closed first, and the peer's bytes are thrown away until it
+//! closes too, for a bounded time.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};

@@ -1,10 +1,10 @@
 //! The driver: one task per connection that owns the engine, the I/O, the buffers and, through a
 //! [`Side`], the calls.
 //!
-//! Each time the task is woken it takes what other tasks queued, reads what the socket has and parses
-//! every frame, lets the side poll new and woken handlers, asks the engine once what to send, and
-//! writes that with one vectored write. It repeats until a round finds nothing, and only then
-//! registers its wakers: the queue's last.
+//! Each time the task is woken it takes what other tasks queued, reads what the socket has and
+//! parses every frame, lets the side poll new and woken handlers, asks the engine once what to
+//! send, and writes that with one vectored write. It repeats until a round finds nothing, and only
+//! then registers its wakers: the queue's last.
 //!
 //! Does not know what a call is: see [`Side`].
 
@@ -76,8 +76,8 @@ impl std::error::Error for CloseReason {
     }
 }
 
-/// A connection as a future: spawn it. It resolves when the socket is closed and every call has been
-/// told.
+/// A connection as a future: spawn it. It resolves when the socket is closed and every call has
+/// been told.
 ///
 /// Dropping it ends the connection at once; calls are told the same way.
 pub struct Driver<S: Side, Io> {

@@ -10,15 +10,16 @@ use crate::call::{CallCommand, CallShared};
 
 /// The role-specific half of a connection: its calls.
 ///
-/// All methods run on the connection's task, none may block. In each round the driver calls, in this
-/// order: [`command`](Self::command) and [`call_command`](Self::call_command) for what is queued,
-/// [`event`](Self::event) for each frame, [`handle_deadlines`](Self::handle_deadlines) if one is due,
-/// [`run`](Self::run), the two command methods again, [`settle`](Self::settle), then it writes, and
-/// calls [`transmitted`](Self::transmitted). [`closed`](Self::closed) comes last, once.
+/// All methods run on the connection's task, none may block. In each round the driver calls, in
+/// this order: [`command`](Self::command) and [`call_command`](Self::call_command) for what is
+/// queued, [`event`](Self::event) for each frame, [`handle_deadlines`](Self::handle_deadlines) if
+/// one is due, [`run`](Self::run), the two command methods again, [`settle`](Self::settle), then it
+/// writes, and calls [`transmitted`](Self::transmitted). [`closed`](Self::closed) comes last, once.
 pub trait Side: Send + Unpin + 'static {
     /// [`Client`](gannet_http2::Client) or [`Server`](gannet_http2::Server).
     type Role: Role;
-    /// What other tasks ask of the connection besides [`CallCommand`]s: for a client, "start a call".
+    /// What other tasks ask of the connection besides [`CallCommand`]s: for a client, "start a
+    /// call".
     type Command: Send + 'static;
 
     /// A command of this side's own.

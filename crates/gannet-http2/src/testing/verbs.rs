@@ -1,0 +1,191 @@
+//! Verbs in awkward moments: windows at zero, keys given up, a connection that broke.
+
+use bytes::Bytes;
+
+use super::duo::{Duo, request, response, trailers};
+use super::owned::Owned;
+use super::script::{Frame, Script, data, goaway, rst_stream, settings, window_update};
+use crate::frame::{Kind, PREFACE, flags, setting_id};
+use crate::{Client, Config, Event, Reason, Server};
+
+fn server_with_client_window(bytes: u32) -> Script<Server> {
+    let mut script = Script::server(Config::default());
+    script.send(&settings(&[(setting_id::INITIAL_WINDOW_SIZE, bytes)]));
+    script.take_replies();
+    script.end.events.clear();
+    script
+}
+
+/// Uses up what the connection may send.
+fn exhaust_connection_window(script: &mut Script<Server>) {
+    let key = script.request(1, true);
+    script.end.engine.send_headers(key, false, response).expect("open");
+    script.end.engine.send_data(key, &[0; 65_535], true).expect("open");
+    script.end.engine.forget(key);
+    script.transmit();
+    script.take_replies();
+}
+
+#[test]
+fn an_end_without_payload_needs_no_window() {
+    for shared in [false, true] {
+        let mut script = server_with_client_window(1 << 20);
+        exhaust_connection_window(&mut script);
+        let key = script.request(3, true);
+        script.end.engine.send_headers(key, false, response).expect("open");
+        if shared {
+            script.end.engine.send_data_shared(key, Bytes::new(), true).expect("open");
+        } else {
+            script.end.engine.send_data(key, b"", true).expect("open");
+        }
+        script.transmit();
+        let replies = script.take_replies();
+        assert_eq!(replies.len(), 2, "{replies:?}");
+        assert_eq!((replies[1].kind, replies[1].flags), (Kind::DATA, flags::END_STREAM));
+    }
+}
+
+#[test]
+fn streams_that_wait_and_go_leave_nothing_behind() {
+    let mut script = server_with_client_window(1 << 20);
+    exhaust_connection_window(&mut script);
+    for i in 0..100 {
+        let id = 3 + 2 * i;
+        let key = script.request(id, true);
+        script.end.engine.send_headers(key, false, response).expect("open");
+        script.end.engine.send_data(key, b"waits", false).expect("open");
+        script.send(&rst_stream(id, Reason::CANCEL));
+        script.end.engine.forget(key);
+        script.now += std::time::Duration::from_secs(1);
+    }
+    assert_eq!(script.end.engine.open_streams(), 0);
+    let left = script.end.engine.probe().scheduled;
+    assert!(left <= 64, "{left}");
+}
+
+#[test]
+fn nothing_goes_before_the_preface() {
+    let mut script: Script<Client> = Script::start(Config::default());
+    script.end.engine.ping([1; 8]);
+    script.end.engine.open(true, request).expect("may open");
+    script.end.engine.goaway(Reason::NO_ERROR, b"");
+    let bytes = script.end.transmit(script.now);
+    assert!(bytes.starts_with(PREFACE));
+    assert_eq!(bytes[PREFACE.len() + 3], Kind::SETTINGS);
+
+    let mut script: Script<Server> = Script::start(Config::default());
+    script.end.engine.drain(script.now);
+    script.transmit();
+    let kinds: Vec<u8> = script.take_replies().iter().map(|frame| frame.kind).collect();
+    assert_eq!(kinds, [Kind::SETTINGS, Kind::WINDOW_UPDATE, Kind::GOAWAY, Kind::PING]);
+}
+
+#[test]
+fn events_of_forgotten_streams_are_not_told() {
+    let mut script = Script::client(Config::default());
+    let keys = [script.open(true), script.open(true), script.open(true)];
+    script.end.recv.extend_from_slice(&goaway(0, Reason::NO_ERROR, b""));
+    let now = script.now;
+    let first = script.end.engine.next_event(now, &mut script.end.recv);
+    assert!(matches!(first, Ok(Some(Event::GoAway { last_stream_id: 0, .. }))));
+    script.end.engine.forget(keys[1]);
+    script.send(b"");
+    let told: Vec<_> = script.take_events().iter().map(Owned::key).collect();
+    assert_eq!(told, [Some(keys[0]), Some(keys[2])]);
+}
+
+#[test]
+fn nothing_follows_the_goaway_of_a_broken_connection() {
+    let mut script = Script::server(Config::default());
+    let key = script.request(1, false);
+    let second = script.request(3, false);
+    let third = script.request(5, false);
+    script.end.engine.send_headers(second, false, response).expect("open");
+    script.feed(&data(0, b"", false));
+    assert!(script.error.is_some());
+    assert!(script.end.engine.respond_unary(key, response, b"x", trailers).is_err());
+    assert!(script.end.engine.send_data(second, b"x", false).is_err());
+    assert!(script.end.engine.send_data_shared(second, Bytes::from_static(b"x"), true).is_err());
+    assert!(script.end.engine.send_trailers(second, trailers).is_err());
+    script.end.engine.ping([0; 8]);
+    script.end.engine.goaway(Reason::NO_ERROR, b"");
+    script.end.engine.drain(script.now);
+    script.end.engine.reset(third, Reason::CANCEL);
+    for key in [key, second, third] {
+        script.end.engine.forget(key);
+    }
+    script.transmit();
+    script.expect_failure(Reason::PROTOCOL_ERROR);
+    assert_eq!(script.end.engine.open_streams(), 0);
+    script.send(&settings(&[]));
+    assert!(script.replies.is_empty());
+}
+
+#[test]
+fn a_client_that_forgets_cancels_at_once() {
+    let mut duo = Duo::new(Config::default(), Config::default());
+    let (call, served) = duo.open(false);
+    let body = Bytes::from(vec![7; 3 << 20]);
+    duo.server.release = false;
+    duo.client.engine.send_data_shared(call, body, true).expect("open");
+    duo.pump();
+    assert!(duo.client.engine.queued_bytes(call) > Some(0));
+    duo.client.engine.forget(call);
+    assert_eq!(duo.client.engine.open_streams(), 0);
+    assert_eq!(duo.client.engine.queued_bytes(call), None);
+    duo.pump();
+    let last = duo.server.events.last();
+    assert!(matches!(last, Some(Owned::Reset { reason: Reason::CANCEL, .. })), "{last:?}");
+    duo.server.engine.forget(served);
+}
+
+/// The response is held back by flow control, and the client wants to finish its upload first.
+#[test]
+fn an_upload_nobody_wants_does_not_hold_back_the_early_response() {
+    let mut script = server_with_client_window(10);
+    let key = script.request(1, false);
+    script.end.engine.respond_unary(key, response, &[1; 100], trailers).expect("open");
+    script.transmit();
+    script.take_replies();
+    let mut sent = 0;
+    let mut window = 1 << 20;
+    for _ in 0..300 {
+        let chunk = window.min(16_384);
+        assert!(chunk > 0, "stalled after {sent} bytes");
+        script.send(&data(1, &vec![0; chunk], false));
+        sent += chunk;
+        window -= chunk;
+        for reply in script.take_replies() {
+            if reply.kind == Kind::WINDOW_UPDATE && reply.stream == 1 {
+                window += reply.u32_at(0) as usize;
+            }
+        }
+    }
+    script.send(&window_update(1, 1000));
+    let replies = script.take_replies();
+    let kinds: Vec<u8> = replies.iter().map(|frame| frame.kind).collect();
+    assert_eq!(kinds, [Kind::DATA, Kind::HEADERS, Kind::RST_STREAM]);
+    assert_eq!(replies[2], Frame::rst_stream(1, Reason::NO_ERROR));
+    assert_eq!(script.end.engine.open_streams(), 0);
+}
+
+#[test]
+fn a_forgotten_key_is_stale_while_the_rest_is_sent() {
+    let mut script = server_with_client_window(10);
+    let key = script.request(1, true);
+    script.end.engine.respond_unary(key, response, &[1; 100], trailers).expect("open");
+    let engine = &mut script.end.engine;
+    assert!(engine.send_data(key, b"x", false).is_err());
+    assert_eq!(engine.queued_bytes(key), None);
+    engine.reset(key, Reason::CANCEL);
+    engine.forget(key);
+    engine.release(key, 0);
+    assert_eq!(engine.open_streams(), 1, "it counts until it is sent");
+    script.transmit();
+    script.take_replies();
+    script.send(&window_update(1, 1000));
+    let kinds: Vec<u8> = script.take_replies().iter().map(|frame| frame.kind).collect();
+    assert_eq!(kinds, [Kind::DATA, Kind::HEADERS]);
+    assert_eq!(script.end.engine.open_streams(), 0);
+    assert_eq!(script.end.engine.poll_drained(), None);
+}

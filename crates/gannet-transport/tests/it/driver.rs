@@ -1,0 +1,279 @@
+//! The driver with a small client side of the test's own against a small server side: what a
+//! [`Side`] can rely on.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use gannet_http2::hpack::NoClassifier;
+use gannet_http2::{Client, Config, Connection, Event, Server, StreamKey};
+use gannet_transport::{
+    CallCommand, CallShared, CloseReason, Command, Driver, Progress, Queue, Side, Turn, pipe,
+};
+use tokio::io::AsyncWriteExt;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+type Told = Arc<Mutex<Vec<String>>>;
+
+/// Answers every request with its own body.
+#[derive(Default)]
+struct Echo {
+    bodies: HashMap<StreamKey, Vec<u8>>,
+    done: Vec<StreamKey>,
+}
+
+impl Side for Echo {
+    type Role = Server;
+    type Command = ();
+
+    fn command(&mut self, _: &mut Turn<'_, Server>, (): ()) {}
+
+    fn call_command(&mut self, _: &mut Turn<'_, Server>, _: &Arc<CallShared>, _: CallCommand) {}
+
+    fn event(&mut self, _: Instant, event: Event<'_>) {
+        match event {
+            Event::Headers { key, end_stream, .. } => {
+                self.bodies.insert(key, Vec::new());
+                self.done.extend(end_stream.then_some(key));
+            }
+            Event::Data { key, payload, end_stream } => {
+                self.bodies.get_mut(&key).unwrap().extend_from_slice(payload);
+                self.done.extend(end_stream.then_some(key));
+            }
+            _ => {}
+        }
+    }
+
+    fn run(&mut self, _: &mut Turn<'_, Server>) -> Progress {
+        Progress::Done
+    }
+
+    fn settle(&mut self, turn: &mut Turn<'_, Server>) {
+        for key in self.done.drain(..) {
+            let body = self.bodies.remove(&key).unwrap();
+            turn.conn.release(key, body.len());
+            let head = |w: &mut gannet_http2::FieldWriter<'_>| w.field(b":status", b"200");
+            turn.conn.respond_unary(key, head, &body, |w| w.field(b"end", b"1")).unwrap();
+        }
+    }
+
+    fn transmitted(&mut self, _: &mut Turn<'_, Server>) {}
+
+    fn next_deadline(&self) -> Option<Instant> {
+        None
+    }
+
+    fn handle_deadlines(&mut self, _: &mut Turn<'_, Server>) {}
+
+    fn is_busy(&self) -> bool {
+        !self.bodies.is_empty()
+    }
+
+    fn closed(&mut self, _: &CloseReason) {}
+}
+
+/// Sends a body, and hands the answer to whoever asked.
+struct Ask {
+    body: Vec<u8>,
+    answer: oneshot::Sender<Vec<u8>>,
+}
+
+struct Asking {
+    waiting: Vec<Ask>,
+    asked: HashMap<StreamKey, (Vec<u8>, oneshot::Sender<Vec<u8>>)>,
+    done: Vec<StreamKey>,
+    told: Told,
+    deadline: Option<Instant>,
+    deadlines: Arc<AtomicUsize>,
+}
+
+impl Side for Asking {
+    type Role = Client;
+    type Command = Ask;
+
+    fn command(&mut self, _: &mut Turn<'_, Client>, ask: Ask) {
+        self.waiting.push(ask);
+    }
+
+    fn call_command(&mut self, _: &mut Turn<'_, Client>, _: &Arc<CallShared>, _: CallCommand) {}
+
+    fn event(&mut self, _: Instant, event: Event<'_>) {
+        match event {
+            Event::Data { key, payload, .. } => {
+                self.asked.get_mut(&key).unwrap().0.extend_from_slice(payload);
+            }
+            Event::Trailers { key, .. } => self.done.push(key),
+            _ => {}
+        }
+    }
+
+    fn run(&mut self, turn: &mut Turn<'_, Client>) -> Progress {
+        while turn.conn.can_open().is_ok()
+            && let Some(ask) = self.waiting.pop()
+        {
+            let key = turn.conn.open(false, |w| {
+                w.field(b":method", b"POST");
+                w.field(b":scheme", b"http");
+                w.field(b":path", b"/");
+            });
+            let key = key.unwrap();
+            turn.conn.send_data(key, &ask.body, true).unwrap();
+            self.asked.insert(key, (Vec::new(), ask.answer));
+        }
+        Progress::Done
+    }
+
+    fn settle(&mut self, turn: &mut Turn<'_, Client>) {
+        for key in self.done.drain(..) {
+            let (body, answer) = self.asked.remove(&key).unwrap();
+            turn.conn.release(key, body.len());
+            turn.conn.forget(key);
+            let _ = answer.send(body);
+        }
+    }
+
+    fn transmitted(&mut self, _: &mut Turn<'_, Client>) {}
+
+    fn next_deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    fn handle_deadlines(&mut self, turn: &mut Turn<'_, Client>) {
+        assert!(turn.now >= self.deadline.unwrap());
+        self.deadlines.fetch_add(1, Ordering::SeqCst);
+        self.deadline = self.deadline.map(|at| at + Duration::from_millis(100));
+    }
+
+    fn is_busy(&self) -> bool {
+        !self.asked.is_empty()
+    }
+
+    fn closed(&mut self, reason: &CloseReason) {
+        self.asked.clear();
+        self.told.lock().unwrap().push(reason.to_string());
+    }
+}
+
+struct World {
+    queue: Arc<Queue<Ask>>,
+    told: Told,
+    deadlines: Arc<AtomicUsize>,
+    client: JoinHandle<CloseReason>,
+    server: JoinHandle<CloseReason>,
+    server_queue: Arc<Queue<()>>,
+}
+
+async fn world(deadline: Option<Duration>) -> World {
+    let (connector, listener) = pipe();
+    let mut acceptor = gannet_transport::Listener::from(listener).into_acceptor().unwrap();
+    let now = tokio::time::Instant::now().into_std();
+    let (queue, server_queue) = (Arc::new(Queue::new()), Arc::new(Queue::new()));
+    let (told, deadlines) = (Told::default(), Arc::new(AtomicUsize::new(0)));
+    let side = Asking {
+        waiting: Vec::new(),
+        asked: HashMap::new(),
+        done: Vec::new(),
+        told: Arc::clone(&told),
+        deadline: deadline.map(|after| now + after),
+        deadlines: Arc::clone(&deadlines),
+    };
+    let (stream, _) = connector.connect().await.unwrap();
+    let conn = Connection::new(Config::default(), Arc::new(NoClassifier), now);
+    let client = tokio::spawn(Driver::new(stream, conn, side, Arc::clone(&queue)));
+    let (stream, _) = acceptor.accept().await.unwrap().unwrap();
+    let conn = Connection::new(Config::default(), Arc::new(NoClassifier), now);
+    let driver = Driver::new(stream, conn, Echo::default(), Arc::clone(&server_queue));
+    let server = tokio::spawn(driver);
+    World { queue, told, deadlines, client, server, server_queue }
+}
+
+async fn ask(world: &World, body: Vec<u8>) -> Result<Vec<u8>, oneshot::error::RecvError> {
+    let (answer, answered) = oneshot::channel();
+    world.queue.push(Command::Side(Ask { body, answer }));
+    answered.await
+}
+
+#[tokio::test(start_paused = true)]
+async fn commands_wake_a_sleeping_connection() {
+    let world = world(None).await;
+    for n in 0..100_u8 {
+        assert_eq!(ask(&world, vec![n; 100]).await.unwrap(), vec![n; 100]);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert_eq!(ask(&world, vec![7; 900_000]).await.unwrap(), vec![7; 900_000]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commands_of_many_threads_are_all_answered() {
+    let world = Arc::new(world(None).await);
+    let tasks: Vec<_> = (0..50_u8)
+        .map(|n| {
+            let world = Arc::clone(&world);
+            tokio::spawn(async move {
+                for round in 0..40 {
+                    let body = vec![n; 1 + round * 100];
+                    assert_eq!(ask(&world, body.clone()).await.unwrap(), body);
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_ends_both_sides_cleanly() {
+    let world = world(None).await;
+    ask(&world, vec![1]).await.unwrap();
+    world.server_queue.push(Command::Drain);
+    assert!(matches!(world.server.await.unwrap(), CloseReason::Finished));
+    assert!(matches!(world.client.await.unwrap(), CloseReason::Finished));
+    assert_eq!(world.told.lock().unwrap().len(), 1, "told once");
+    assert!(world.queue.is_closed());
+    let (answer, answered) = oneshot::channel();
+    world.queue.push(Command::Side(Ask { body: vec![], answer }));
+    assert!(answered.await.is_err(), "a command after the end is dropped");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_abort_and_a_drop_tell_the_side_once() {
+    let first = world(None).await;
+    ask(&first, vec![1]).await.unwrap();
+    first.queue.push(Command::Abort);
+    assert!(matches!(first.client.await.unwrap(), CloseReason::Aborted));
+    assert_eq!(*first.told.lock().unwrap(), ["the connection was closed from this side"]);
+    let second = world(None).await;
+    ask(&second, vec![1]).await.unwrap();
+    second.client.abort();
+    assert!(second.client.await.is_err());
+    assert_eq!(second.told.lock().unwrap().len(), 1);
+    assert!(second.queue.is_closed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn deadlines_of_the_side_come_in_time_and_again() {
+    let world = world(Some(Duration::from_millis(100))).await;
+    tokio::time::sleep(Duration::from_millis(1_050)).await;
+    assert_eq!(world.deadlines.load(Ordering::SeqCst), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_http2_is_told_so_and_closed() {
+    let (connector, listener) = pipe();
+    let mut acceptor = gannet_transport::Listener::from(listener).into_acceptor().unwrap();
+    let (mut client, _) = connector.connect().await.unwrap();
+    let (stream, _) = acceptor.accept().await.unwrap().unwrap();
+    let now = tokio::time::Instant::now().into_std();
+    let conn = Connection::new(Config::default(), Arc::new(NoClassifier), now);
+    let driver = Driver::new(stream, conn, Echo::default(), Arc::new(Queue::new()));
+    let server = tokio::spawn(driver);
+    client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    let mut bytes = Vec::new();
+    tokio::io::AsyncReadExt::read_to_end(&mut client, &mut bytes).await.unwrap();
+    drop(client);
+    let reason = server.await.unwrap();
+    assert!(matches!(reason, CloseReason::Protocol(_)), "{reason}");
+}

@@ -1,0 +1,8 @@
+//! The transport without gRPC's server or client: call state, listeners, and the driver with small
+//! sides of the tests' own.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
+
+mod call;
+mod driver;
+mod listeners;

@@ -1,0 +1,159 @@
+//! Bidirectional streaming: a chat room, where each member is one long call.
+//!
+//! `chat` opens the room on a free port of this host, lets three members talk, and exits.
+//! `chat serve` keeps a room open; `chat join NAME` joins one and sends what is typed.
+
+#![allow(clippy::print_stdout, reason = "a program that talks to its user")]
+
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use gannet::{Call, Channel, Inbound, Listener, Outbound, Result, Server, Status};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::sync::broadcast;
+
+use proto::chat::{Line, Room, RoomClient, RoomServer};
+
+/// Generated from `proto/chat.proto` by `build.rs`.
+mod proto {
+    include!(concat!(env!("OUT_DIR"), "/gannet.rs"));
+}
+
+/// Lines a member may lag behind before it is told that it missed some.
+const BACKLOG_LINES_MAX: usize = 256;
+
+/// A chat room over one bidirectional call per member.
+#[derive(Parser)]
+struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// Where the room is
+    #[arg(long, global = true, default_value = "127.0.0.1:50052")]
+    addr: String,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Keep a room open until Ctrl-C
+    Serve,
+    /// Join a room under a name; each line that is typed is sent
+    Join {
+        /// The name the others see
+        name: String,
+    },
+}
+
+struct Lounge {
+    lines: broadcast::Sender<Line>,
+}
+
+impl Room for Lounge {
+    async fn join(
+        &self,
+        call: &mut Call,
+        mut spoken: Inbound<Line>,
+        mut heard: Outbound<Line>,
+    ) -> Result<()> {
+        let mut room = self.lines.subscribe();
+        // Headers go out with the first line; sending them now tells the member that it is in.
+        call.send_headers();
+        loop {
+            tokio::select! {
+                line = spoken.next() => match line? {
+                    // It fails only if nobody listens, and we do.
+                    Some(line) => drop(self.lines.send(line)),
+                    None => return Ok(()),
+                },
+                line = room.recv() => match line {
+                    Ok(line) => heard.send(line).await?,
+                    Err(broadcast::error::RecvError::Lagged(lines)) => {
+                        return Err(Status::resource_exhausted(format!("{lines} lines missed")));
+                    }
+                    Err(broadcast::error::RecvError::Closed) => return Ok(()),
+                },
+            }
+        }
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let args = Args::parse();
+    match args.command {
+        Some(Command::Serve) => serve(Listener::tcp(args.addr)?).await,
+        Some(Command::Join { name }) => join(&args.addr, name).await,
+        None => show().await,
+    }
+}
+
+async fn serve(listener: Listener) -> Result<(), Box<dyn std::error::Error>> {
+    println!(
+        "the room is open at {}",
+        listener.local_addr().map(|a| a.to_string()).unwrap_or_default()
+    );
+    let lounge = Lounge { lines: broadcast::channel(BACKLOG_LINES_MAX).0 };
+    let ctrl_c = async {
+        let _ = tokio::signal::ctrl_c().await;
+    };
+    let server = Server::new().add(RoomServer::new(lounge));
+    server.serve(listener).shutdown_on(ctrl_c, Duration::from_secs(1)).await?;
+    Ok(())
+}
+
+async fn join(target: &str, name: String) -> Result<(), Box<dyn std::error::Error>> {
+    let client = RoomClient::new(Channel::builder(target).build()?);
+    let (mut speak, mut hear) = client.join().await?;
+    let mut typed = BufReader::new(tokio::io::stdin()).lines();
+    loop {
+        tokio::select! {
+            line = typed.next_line() => match line? {
+                Some(text) => {
+                    let name = name.clone();
+                    speak.send(Line { name, text, ..Default::default() }).await?;
+                }
+                None => break,
+            },
+            line = hear.next() => match line? {
+                Some(line) => println!("{}: {}", line.name, line.text),
+                None => return Ok(()),
+            },
+        }
+    }
+    speak.finish();
+    while let Some(line) = hear.next().await? {
+        println!("{}: {}", line.name, line.text);
+    }
+    Ok(())
+}
+
+/// Three members in one room: each says something once all are in, and hears all three.
+async fn show() -> Result<(), Box<dyn std::error::Error>> {
+    let listener = Listener::tcp("127.0.0.1:0")?;
+    let target = listener.local_addr().map(|addr| addr.to_string()).unwrap_or_default();
+    let server = tokio::spawn(async move { serve(listener).await.map_err(|e| e.to_string()) });
+    let channel = Channel::builder(&target).build()?;
+
+    let mut members = Vec::new();
+    for (name, text) in [("Ada", "hello, all"), ("Grace", "ahoy"), ("Edith", "good to be here")] {
+        let (speak, mut hear) = RoomClient::new(channel.clone()).join().await?;
+        hear.headers().await?; // in the room
+        members.push((name, text, speak, hear));
+    }
+    for (name, text, speak, _) in &mut members {
+        let (name, text) = ((*name).to_owned(), (*text).to_owned());
+        speak.send(Line { name, text, ..Default::default() }).await?;
+    }
+    for (member, _, speak, mut hear) in members {
+        for _ in 0..3 {
+            if let Some(line) = hear.next().await? {
+                println!("{member} hears {}: {}", line.name, line.text);
+            }
+        }
+        speak.finish();
+        if hear.next().await?.is_none() {
+            println!("{member} leaves");
+        }
+    }
+    server.abort();
+    Ok(())
+}

@@ -1,0 +1,134 @@
+//! Server streaming and client streaming: follow a weather station, then report readings to it.
+//!
+//! `weather` serves on a free port of this host, follows the station, reports what it saw, and exits.
+
+#![allow(clippy::print_stdout, reason = "a program that talks to its user")]
+
+use std::time::Duration;
+
+use clap::Parser;
+use gannet::{Call, Channel, Inbound, Listener, Outbound, Result, Server, Status};
+
+use proto::weather::{FollowRequest, Reading, Station, StationClient, StationServer, Summary};
+
+/// Generated from `proto/weather.proto` by `build.rs`.
+mod proto {
+    include!(concat!(env!("OUT_DIR"), "/gannet.rs"));
+}
+
+/// Follow a weather station, then report readings to it.
+#[derive(Parser)]
+struct Args {
+    /// Address to serve on
+    #[arg(long, default_value = "127.0.0.1:0")]
+    addr: String,
+    /// How many readings to follow
+    #[arg(long, default_value_t = 5)]
+    readings: u32,
+}
+
+struct Roof;
+
+impl Station for Roof {
+    async fn follow(
+        &self,
+        _: &mut Call,
+        request: FollowRequest,
+        mut readings: Outbound<Reading>,
+    ) -> Result<()> {
+        if request.place.is_empty() {
+            return Err(Status::invalid_argument("say which place to follow"));
+        }
+        for n in 0..request.readings {
+            let temperature = 12.0 + 4.0 * (f64::from(n) * 0.8).sin();
+            // Waits while the follower does not keep up.
+            let place = request.place.clone();
+            readings.send(Reading { place, temperature, ..Default::default() }).await?;
+            tokio::time::sleep(Duration::from_millis(request.pause_ms.into())).await;
+        }
+        Ok(())
+    }
+
+    async fn report(&self, _: &mut Call, mut readings: Inbound<Reading>) -> Result<Summary> {
+        let mut temperatures = Vec::new();
+        while let Some(reading) = readings.next().await? {
+            temperatures.push(reading.temperature);
+        }
+        if temperatures.is_empty() {
+            return Err(Status::failed_precondition("there was no reading to sum up"));
+        }
+        let count = u32::try_from(temperatures.len()).unwrap_or(u32::MAX);
+        Ok(Summary {
+            readings: count,
+            lowest: temperatures.iter().copied().fold(f64::INFINITY, f64::min),
+            highest: temperatures.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+            mean: temperatures.iter().sum::<f64>() / f64::from(count),
+            ..Default::default()
+        })
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let args = Args::parse();
+    let listener = Listener::tcp(args.addr)?;
+    let target = listener.local_addr().map(|addr| addr.to_string()).unwrap_or_default();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let server = tokio::spawn(async move {
+        let stopped = async {
+            let _ = stopped.await;
+        };
+        let server = Server::new().add(StationServer::new(Roof));
+        server.serve(listener).shutdown_on(stopped, Duration::from_secs(5)).await
+    });
+
+    let client = StationClient::new(Channel::builder(&target).build()?);
+    let seen = follow(&client, args.readings).await?;
+    report(&client, seen).await?;
+    refused(&client).await;
+
+    let _ = stop.send(());
+    server.await??;
+    Ok(())
+}
+
+/// Server streaming: one request, many messages back.
+async fn follow(client: &StationClient, readings: u32) -> Result<Vec<Reading>> {
+    let place = "lighthouse".to_owned();
+    let request = FollowRequest { place, readings, pause_ms: 100, ..Default::default() };
+    let mut follow = client.follow(request).timeout(Duration::from_secs(60)).await?;
+    let mut seen = Vec::new();
+    while let Some(reading) = follow.next().await? {
+        println!("{}: {:.1} °C", reading.place, reading.temperature);
+        seen.push(reading);
+    }
+    Ok(seen)
+}
+
+/// Client streaming: many messages, one reply.
+async fn report(client: &StationClient, readings: Vec<Reading>) -> Result<()> {
+    let (mut report, summary) = client.report().await?;
+    for reading in readings {
+        report.send(reading).await?;
+    }
+    report.finish();
+    let summary = summary.await?;
+    println!(
+        "{} readings from {:.1} to {:.1} °C, {:.1} °C on average",
+        summary.readings, summary.lowest, summary.highest, summary.mean
+    );
+    Ok(())
+}
+
+/// An error that the server chose, as the client sees it.
+async fn refused(client: &StationClient) {
+    let nowhere = FollowRequest::default();
+    let outcome = match client.follow(nowhere).await {
+        Ok(mut readings) => readings.next().await.map(|_| ()),
+        Err(status) => Err(status),
+    };
+    match outcome {
+        Ok(()) => println!("a reading from nowhere"),
+        Err(status) => println!("following nowhere: {status}"),
+    }
+}

@@ -1,0 +1,38 @@
+//! What a case expects, and what it says when that does not come.
+
+use std::error::Error;
+use std::fmt::Debug;
+
+use gannet::{Code, Result, Status};
+
+/// How a case went.
+pub(crate) type Outcome = std::result::Result<(), Box<dyn Error + Send + Sync>>;
+
+/// Characters of a value that are shown.
+const SHOWN_MAX: usize = 300;
+
+pub(crate) fn check<T: PartialEq + Debug>(what: &str, actual: T, expected: T) -> Outcome {
+    if actual == expected {
+        return Ok(());
+    }
+    let show = |value: T| format!("{value:?}").chars().take(SHOWN_MAX).collect::<String>();
+    Err(format!("{what}: got {}, expected {}", show(actual), show(expected)).into())
+}
+
+/// The call must have failed with `code` and, where one is given, this message.
+pub(crate) fn expect_status<T: Debug>(
+    outcome: Result<T>,
+    code: Code,
+    message: Option<&str>,
+) -> std::result::Result<Status, Box<dyn Error + Send + Sync>> {
+    match outcome {
+        Ok(value) => Err(format!("got {value:?}, expected {code}").into()),
+        Err(status) => {
+            check(&format!("code of {status}"), status.code(), code)?;
+            if let Some(message) = message {
+                check("message", status.message(), message)?;
+            }
+            Ok(status)
+        }
+    }
+}

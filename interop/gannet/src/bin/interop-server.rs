@@ -1,0 +1,188 @@
+//! The server of `gannet_interop.proto` and of the hello world.
+
+#![allow(clippy::print_stdout, reason = "the harness reads its one line")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use clap::Parser;
+use gannet::{Call, Inbound, Listener, Outbound, Result, Server, Status};
+use gannet_interop::proto::gannet::interop::v1 as pb;
+use gannet_interop::proto::grpctest::{Grpctest, GrpctestServer, Message, MessageResponse};
+use gannet_interop::{INITIAL, INITIAL_BIN, TRAILING, TRAILING_BIN, copy_values};
+use pb::{EchoReply, EchoRequest};
+
+#[derive(Parser)]
+struct Args {
+    /// Where to listen
+    #[arg(long)]
+    addr: String,
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let args = Args::parse();
+    let listener = Listener::tcp(args.addr.as_str())?;
+    println!("listening on {}", args.addr);
+    let server =
+        Server::new().add(pb::EchoServer::new(Echo::default())).add(GrpctestServer::new(Hello));
+    Ok(server.serve(listener).await?)
+}
+
+struct Hello;
+
+impl Grpctest for Hello {
+    async fn get_server_response(&self, _: &mut Call, request: Message) -> Result<MessageResponse> {
+        let message = request.message;
+        Ok(MessageResponse {
+            message: format!("Hello I am up and running received \"{message}\" message from you"),
+            received: true,
+            ..Default::default()
+        })
+    }
+}
+
+#[derive(Default)]
+struct Echo {
+    calls_cut_short: Arc<AtomicU64>,
+}
+
+impl pb::Echo for Echo {
+    async fn unary(&self, call: &mut Call, request: EchoRequest) -> Result<EchoReply> {
+        let guard = self.begin(call)?;
+        wait(&request).await;
+        guard.finished(|| {
+            obey_status(&request)?;
+            Ok(reply(&request, request.payload.clone(), 0, 1))
+        })
+    }
+
+    async fn client_stream(
+        &self,
+        call: &mut Call,
+        mut requests: Inbound<EchoRequest>,
+    ) -> Result<EchoReply> {
+        let guard = self.begin(call)?;
+        let mut count = 0;
+        let mut payload = Vec::new();
+        let mut last = EchoRequest::default();
+        while let Some(request) = requests.next().await? {
+            count += 1;
+            wait(&request).await;
+            if let Err(status) = obey_status(&request) {
+                return guard.finished(|| Err(status));
+            }
+            payload.extend_from_slice(&request.payload);
+            last = request;
+        }
+        guard.finished(|| Ok(reply(&last, payload, 0, count)))
+    }
+
+    async fn server_stream(
+        &self,
+        call: &mut Call,
+        request: EchoRequest,
+        mut replies: Outbound<EchoReply>,
+    ) -> Result<()> {
+        let guard = self.begin(call)?;
+        let mut sequence = 0;
+        answer(&request, &mut replies, &mut sequence, 1).await?;
+        guard.finished(|| obey_status(&request))
+    }
+
+    async fn bidi(
+        &self,
+        call: &mut Call,
+        mut requests: Inbound<EchoRequest>,
+        mut replies: Outbound<EchoReply>,
+    ) -> Result<()> {
+        let guard = self.begin(call)?;
+        let (mut sequence, mut count) = (0, 0);
+        while let Some(request) = requests.next().await? {
+            count += 1;
+            answer(&request, &mut replies, &mut sequence, count).await?;
+            if let Err(status) = obey_status(&request) {
+                return guard.finished(|| Err(status));
+            }
+        }
+        guard.finished(|| Ok(()))
+    }
+
+    async fn observe(&self, _: &mut Call, _: pb::ObserveRequest) -> Result<pb::Observation> {
+        let calls_cut_short = self.calls_cut_short.load(Ordering::SeqCst);
+        Ok(pb::Observation { calls_cut_short, ..Default::default() })
+    }
+}
+
+impl Echo {
+    /// Sends the metadata back that the caller asked for, and watches over the call.
+    fn begin(&self, call: &mut Call) -> Result<CutShort> {
+        let sent = call.metadata().clone();
+        for key in [TRAILING, TRAILING_BIN] {
+            copy_values(&sent, key, call.trailers_mut())?;
+        }
+        if sent.contains(INITIAL) || sent.contains(INITIAL_BIN) {
+            for key in [INITIAL, INITIAL_BIN] {
+                copy_values(&sent, key, &mut call.headers_mut())?;
+            }
+            call.send_headers();
+        }
+        Ok(CutShort { counter: Some(Arc::clone(&self.calls_cut_short)) })
+    }
+}
+
+/// Counts a call whose handler is dropped, or fails on its streams, before it has finished.
+struct CutShort {
+    counter: Option<Arc<AtomicU64>>,
+}
+
+impl CutShort {
+    fn finished<T>(mut self, outcome: impl FnOnce() -> T) -> T {
+        self.counter = None;
+        outcome()
+    }
+}
+
+impl Drop for CutShort {
+    fn drop(&mut self) {
+        if let Some(counter) = &self.counter {
+            counter.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+}
+
+async fn wait(request: &EchoRequest) {
+    if request.delay_ms > 0 {
+        tokio::time::sleep(Duration::from_millis(request.delay_ms.into())).await;
+    }
+}
+
+async fn answer(
+    request: &EchoRequest,
+    replies: &mut Outbound<EchoReply>,
+    sequence: &mut u32,
+    requests: u32,
+) -> Result<()> {
+    for _ in 0..request.replies {
+        wait(request).await;
+        replies.send(reply(request, request.payload.clone(), *sequence, requests)).await?;
+        *sequence += 1;
+    }
+    Ok(())
+}
+
+fn reply(request: &EchoRequest, payload: Vec<u8>, sequence: u32, requests: u32) -> EchoReply {
+    let zeros = usize::try_from(request.reply_bytes).unwrap_or(0);
+    let payload = if zeros > 0 { vec![0; zeros] } else { payload };
+    EchoReply { payload, sequence, requests, ..Default::default() }
+}
+
+fn obey_status(request: &EchoRequest) -> Result<()> {
+    match request.status.as_option() {
+        Some(status) if status.code != 0 => {
+            Err(Status::new(gannet::Code::from(status.code), status.message.clone()))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,41 @@
+//! What the two interop programs share: the generated code, and the data of the cases. What each case
+//! does is written down in `interop/README.md`.
+
+use ::gannet::{Metadata, Result};
+
+/// The generated code.
+pub mod proto {
+    include!(concat!(env!("OUT_DIR"), "/gannet.rs"));
+}
+
+/// Request keys whose values come back as response headers.
+pub const INITIAL: &str = "x-echo-initial";
+/// As [`INITIAL`], binary.
+pub const INITIAL_BIN: &str = "x-echo-initial-bin";
+/// Request keys whose values come back as trailers.
+pub const TRAILING: &str = "x-echo-trailing";
+/// As [`TRAILING`], binary.
+pub const TRAILING_BIN: &str = "x-echo-trailing-bin";
+
+/// `length` bytes, byte `i` being `(31 i + seed) mod 251`.
+#[allow(clippy::cast_possible_truncation, reason = "below 251")]
+pub fn pattern(length: usize, seed: usize) -> Vec<u8> {
+    (0..length).map(|i| ((i * 31 + seed) % 251) as u8).collect()
+}
+
+/// Copies all values of `key`, text or binary.
+///
+/// # Errors
+/// Where a value is not what its key says.
+pub fn copy_values(from: &Metadata, key: &str, to: &mut Metadata) -> Result<()> {
+    if key.ends_with("-bin") {
+        for value in from.get_all_bin(key) {
+            to.append_bin(key, value?)?;
+        }
+    } else {
+        for value in from.get_all(key) {
+            to.append(key, String::from_utf8_lossy(value))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,388 @@
+"""The client of gannet_interop.proto: one case by name; silence and exit code 0 mean it passed.
+
+What each case does is written down in interop/README.md.
+"""
+
+import argparse
+import threading
+import time
+from concurrent import futures
+
+import grpc
+
+import gannet_interop_pb2 as pb
+import gannet_interop_pb2_grpc as pb_grpc
+import hello_client
+
+MIB = 1 << 20
+TIMEOUT_S = 20
+SPECIAL = "\t\ntest with whitespace\r\nand Unicode BMP \u263a and non-BMP \U0001f608\t\n"
+
+
+class Client:
+    def __init__(self, channel):
+        self.echo = pb_grpc.EchoStub(channel)
+        self.missing = pb_grpc.MissingStub(channel)
+
+
+def check(actual, expected, what):
+    if actual != expected:
+        raise AssertionError(f"{what}: got {actual!r:.300}, expected {expected!r:.300}")
+
+
+def pattern(length, seed=0):
+    return bytes((i * 31 + seed) % 251 for i in range(length))
+
+
+def fails(call, code, message=None):
+    """Runs `call`, which must fail with this status; returns the error."""
+    try:
+        call()
+    except grpc.RpcError as error:
+        check(error.code(), code, "status code")
+        if message is not None:
+            check(error.details(), message, "status message")
+        return error
+    raise AssertionError(f"succeeded, expected {code}")
+
+
+def unary(client, payload=b"still here", **fields):
+    return client.echo.Unary(pb.EchoRequest(payload=payload, **fields), timeout=TIMEOUT_S)
+
+
+class Bidi:
+    """A Bidi call whose requests are sent one by one."""
+
+    DONE = object()
+
+    def __init__(self, client, metadata=None):
+        self.ready = threading.Semaphore(0)
+        self.queue = []
+        self.call = client.echo.Bidi(self.requests(), timeout=TIMEOUT_S, metadata=metadata)
+
+    def requests(self):
+        while True:
+            self.ready.acquire()
+            item = self.queue.pop(0)
+            if item is self.DONE:
+                return
+            yield item
+
+    def send(self, payload, **fields):
+        self.put(pb.EchoRequest(payload=payload, **{"replies": 1, **fields}))
+
+    def put(self, item):
+        self.queue.append(item)
+        self.ready.release()
+
+    def finish(self):
+        self.put(self.DONE)
+
+    def ping_pong(self, rounds, seed=0):
+        for number in range(rounds):
+            payload = pattern(number * 7, seed)
+            self.send(payload)
+            reply = next(self.call)
+            check(reply.payload, payload, f"reply {number}")
+            check(reply.sequence, number, "sequence")
+            check(reply.requests, number + 1, "requests")
+
+
+def wait_for_cut_short(client, before, more):
+    """Waits until the server has seen `more` calls end under their handlers."""
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        seen = client.echo.Observe(pb.ObserveRequest(), timeout=TIMEOUT_S).calls_cut_short
+        if seen >= before + more:
+            check(seen, before + more, "calls cut short")
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"the server saw {seen - before} calls cut short, expected {more}")
+
+
+def cut_short(client):
+    return client.echo.Observe(pb.ObserveRequest(), timeout=TIMEOUT_S).calls_cut_short
+
+
+def empty_unary(client):
+    reply = unary(client, b"")
+    check(reply, pb.EchoReply(requests=1), "reply")
+
+
+def case_unary(client):
+    for length in (1, 27, 1000, 16384, 65536):
+        reply = unary(client, pattern(length))
+        check(reply, pb.EchoReply(payload=pattern(length), requests=1), "reply")
+
+
+def large_unary(client):
+    check(unary(client, pattern(MIB)).payload, pattern(MIB), "payload")
+
+
+def client_stream(client):
+    sizes = (27182, 8, 1828, 45904)
+    payloads = [pattern(size, seed) for seed, size in enumerate(sizes)]
+    requests = iter([pb.EchoRequest(payload=payload) for payload in payloads])
+    reply = client.echo.ClientStream(requests, timeout=TIMEOUT_S)
+    check(reply, pb.EchoReply(payload=b"".join(payloads), requests=4), "reply")
+
+
+def empty_stream(client):
+    reply = client.echo.ClientStream(iter([]), timeout=TIMEOUT_S)
+    check(reply, pb.EchoReply(), "reply")
+    check(list(client.echo.Bidi(iter([]), timeout=TIMEOUT_S)), [], "bidi replies")
+    none = client.echo.ServerStream(pb.EchoRequest(replies=0), timeout=TIMEOUT_S)
+    check(list(none), [], "server stream replies")
+
+
+def server_stream(client):
+    request = pb.EchoRequest(payload=pattern(1024), replies=100)
+    replies = list(client.echo.ServerStream(request, timeout=TIMEOUT_S))
+    check([reply.sequence for reply in replies], list(range(100)), "sequence")
+    check({reply.payload for reply in replies}, {pattern(1024)}, "payloads")
+
+
+def large_stream(client):
+    payload = pattern(65536)
+    request = pb.EchoRequest(payload=payload, replies=64)
+    count = 0
+    for reply in client.echo.ServerStream(request, timeout=TIMEOUT_S):
+        check((reply.sequence, reply.payload), (count, payload), "reply")
+        count += 1
+        time.sleep(0.002)
+    check(count, 64, "replies")
+    requests = iter([pb.EchoRequest(payload=payload)] * 48)
+    reply = client.echo.ClientStream(requests, timeout=TIMEOUT_S)
+    check(reply.payload, payload * 48, "client stream payload")
+
+
+def bidi(client):
+    call = Bidi(client)
+    call.ping_pong(50)
+    call.finish()
+    check(list(call.call), [], "replies after the end")
+    check(call.call.code(), grpc.StatusCode.OK, "status")
+
+
+METADATA = [
+    ("x-echo-initial", "first value"),
+    ("x-echo-initial", "second: a=b; c, d"),
+    ("x-echo-initial", "x" * 4000),
+    ("x-echo-initial-bin", b"\xab\xab\xab"),
+    ("x-echo-initial-bin", bytes(range(256))),
+    ("x-echo-trailing", "trailing value"),
+    ("x-echo-trailing-bin", b"\x01"),
+    ("x-echo-trailing-bin", b"\x01\x02"),
+    ("x-echo-trailing-bin", b"\x00\xff\x00\xff"),
+]
+
+
+def check_metadata(headers, trailers):
+    def ours(sent):
+        return [(k, v) for k, v in sent if k.startswith("x-echo-")]
+
+    def expected(prefix):
+        return [(k, v) for k, v in METADATA if k.startswith(prefix)]
+
+    for actual, prefix in ((headers, "x-echo-initial"), (trailers, "x-echo-trailing")):
+        for key in (prefix, prefix + "-bin"):
+            values = [v for k, v in ours(actual) if k == key]
+            check(values, [v for k, v in expected(prefix) if k == key], key)
+        check({k for k, _ in ours(actual)}, {prefix, prefix + "-bin"}, "keys")
+
+
+def metadata(client):
+    request = pb.EchoRequest(payload=b"x")
+    _, call = client.echo.Unary.with_call(request, timeout=TIMEOUT_S, metadata=METADATA)
+    check_metadata(call.initial_metadata(), call.trailing_metadata())
+    stream = Bidi(client, METADATA)
+    stream.ping_pong(3)
+    stream.finish()
+    check(list(stream.call), [], "replies after the end")
+    check_metadata(stream.call.initial_metadata(), stream.call.trailing_metadata())
+
+
+def metadata_on_error(client):
+    request = pb.EchoRequest(status=pb.EchoStatus(code=9, message="no"))
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    call = lambda: client.echo.Unary(request, timeout=TIMEOUT_S, metadata=METADATA)
+    error = fails(call, code, "no")
+    check_metadata(error.initial_metadata(), error.trailing_metadata())
+
+
+def early_headers(client):
+    stream = Bidi(client, METADATA)
+    headers = stream.call.initial_metadata()
+    stream.finish()
+    check(list(stream.call), [], "replies")
+    check_metadata(headers, stream.call.trailing_metadata())
+
+
+def status_codes(client):
+    for code in grpc.StatusCode:
+        number = code.value[0]
+        if number != 0:
+            status = pb.EchoStatus(code=number, message=f"status {number}")
+            fails(lambda: unary(client, status=status), code, f"status {number}")
+
+
+def status_message(client):
+    for text in (SPECIAL, "", "100 % of %41 and %zz", "é" * 300, "plain"):
+        status = pb.EchoStatus(code=2, message=text)
+        fails(lambda: unary(client, status=status), grpc.StatusCode.UNKNOWN, text)
+
+
+def status_on_streams(client):
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    status = pb.EchoStatus(code=9, message="enough")
+    requests = [pb.EchoRequest(payload=b"a"), pb.EchoRequest(status=status)]
+    call = lambda: client.echo.ClientStream(iter(requests), timeout=TIMEOUT_S)
+    fails(call, code, "enough")
+
+    request = pb.EchoRequest(payload=b"a", replies=2, status=status)
+    replies = client.echo.ServerStream(request, timeout=TIMEOUT_S)
+    check([next(replies).sequence, next(replies).sequence], [0, 1], "sequence")
+    fails(lambda: next(replies), code, "enough")
+
+    stream = Bidi(client)
+    stream.ping_pong(2)
+    stream.send(b"last", status=status)
+    check(next(stream.call).payload, b"last", "last reply")
+    fails(lambda: next(stream.call), code, "enough")
+    stream.finish()
+    check(unary(client).payload, b"still here", "call afterwards")
+
+
+def expires(call, seconds):
+    """Runs `call`, which must fail because its deadline of `seconds` passes."""
+    started = time.monotonic()
+    try:
+        call()
+    except grpc.RpcError as error:
+        took = time.monotonic() - started
+        assert seconds - 0.05 < took < seconds + 2.5, f"took {took} s"
+        # grpcio does not look at the clock where the server's own timer cancels the call first.
+        code = grpc.StatusCode.CANCELLED if took >= seconds else None
+        assert error.code() in (grpc.StatusCode.DEADLINE_EXCEEDED, code), error
+        return
+    raise AssertionError("succeeded, expected the deadline to pass")
+
+
+def deadline(client):
+    before = cut_short(client)
+    request = pb.EchoRequest(delay_ms=10_000)
+    expires(lambda: client.echo.Unary(request, timeout=0.3), 0.3)
+
+    def stream():
+        request = pb.EchoRequest(delay_ms=50, replies=1000)
+        replies = client.echo.ServerStream(request, timeout=0.5)
+        check(next(replies).sequence, 0, "sequence")
+        list(replies)
+
+    expires(stream, 0.5)
+    wait_for_cut_short(client, before, 2)
+    check(unary(client).payload, b"still here", "call afterwards")
+
+
+def cancel(client):
+    before = cut_short(client)
+    code = grpc.StatusCode.CANCELLED
+    stream = Bidi(client)
+    stream.ping_pong(2)
+    stream.call.cancel()
+    fails(lambda: next(stream.call), code)
+    stream.finish()
+
+    request = pb.EchoRequest(payload=b"a", replies=100_000, delay_ms=5)
+    replies = client.echo.ServerStream(request, timeout=TIMEOUT_S)
+    check([next(replies).sequence, next(replies).sequence], [0, 1], "sequence")
+    replies.cancel()
+    fails(lambda: list(replies), code)
+
+    call = client.echo.Unary.future(pb.EchoRequest(delay_ms=10_000), timeout=TIMEOUT_S)
+    time.sleep(0.2)
+    call.cancel()
+    check(call.code(), code, "status code")
+    wait_for_cut_short(client, before, 3)
+    check(unary(client).payload, b"still here", "call afterwards")
+
+
+def unimplemented(client):
+    request = pb.EchoRequest(payload=b"a")
+    code = grpc.StatusCode.UNIMPLEMENTED
+    fails(lambda: client.echo.Unimplemented(request, timeout=TIMEOUT_S), code)
+    fails(lambda: client.missing.Call(request, timeout=TIMEOUT_S), code)
+    check(unary(client).payload, b"still here", "call afterwards")
+
+
+def oversized(client):
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    fails(lambda: unary(client, bytes(5 * MIB)), code)
+    fails(lambda: unary(client, reply_bytes=5 * MIB), code)
+    check(unary(client).payload, b"still here", "call afterwards")
+
+
+def concurrent(client):
+    def many_unary(worker):
+        for number in range(20):
+            payload = pattern(64 + worker * 20 + number, worker)
+            check(unary(client, payload).payload, payload, "payload")
+
+    def one_bidi(worker):
+        stream = Bidi(client)
+        stream.ping_pong(20, worker)
+        stream.finish()
+        check(list(stream.call), [], "replies after the end")
+
+    with futures.ThreadPoolExecutor(max_workers=64) as pool:
+        jobs = [pool.submit(many_unary, worker) for worker in range(48)]
+        jobs += [pool.submit(one_bidi, worker) for worker in range(16)]
+        for job in jobs:
+            job.result()
+
+
+def many_at_once(client):
+    requests = [pb.EchoRequest(payload=pattern(50, n), delay_ms=100) for n in range(300)]
+    calls = [client.echo.Unary.future(request, timeout=TIMEOUT_S) for request in requests]
+    for request, call in zip(requests, calls):
+        check(call.result().payload, request.payload, "payload")
+
+
+CASES = {
+    "empty_unary": empty_unary,
+    "unary": case_unary,
+    "large_unary": large_unary,
+    "client_stream": client_stream,
+    "empty_stream": empty_stream,
+    "server_stream": server_stream,
+    "large_stream": large_stream,
+    "bidi": bidi,
+    "metadata": metadata,
+    "metadata_on_error": metadata_on_error,
+    "early_headers": early_headers,
+    "status_codes": status_codes,
+    "status_message": status_message,
+    "status_on_streams": status_on_streams,
+    "deadline": deadline,
+    "cancel": cancel,
+    "unimplemented": unimplemented,
+    "oversized": oversized,
+    "concurrent": concurrent,
+    "many_at_once": many_at_once,
+}
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--addr", required=True)
+    parser.add_argument("--case", required=True, choices=["hello", *CASES])
+    args = parser.parse_args()
+    if args.case == "hello":
+        hello_client.run(args.addr, "Hello Server you there?")
+        return
+    with grpc.insecure_channel(args.addr) as channel:
+        CASES[args.case](Client(channel))
+
+
+if __name__ == "__main__":
+    main()

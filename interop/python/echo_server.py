@@ -1,0 +1,168 @@
+"""The server of gannet_interop.proto and of the hello world, on grpcio's thread pool."""
+
+import argparse
+import threading
+from concurrent import futures
+
+import grpc
+
+import gannet_interop_pb2 as pb
+import gannet_interop_pb2_grpc as pb_grpc
+import grpctest_pb2_grpc
+from hello_server import Grpctest
+
+# More than any case has calls open at once: each open call holds a thread.
+WORKERS_MAX = 128
+CANCELLED_AFTER_END_S = 0.1
+
+
+class CutShort(Exception):
+    """The call ended under its handler."""
+
+
+class Call:
+    """One call's metadata and end, on top of grpcio's context."""
+
+    def __init__(self, context, observed):
+        self.context = context
+        self.observed = observed
+        self.ended = threading.Event()
+        self.requests = 0
+        self.sequence = 0
+        if not context.add_callback(self.ended.set):
+            self.ended.set()
+        sent = context.invocation_metadata()
+        initial = [(k, v) for k, v in sent if k in ("x-echo-initial", "x-echo-initial-bin")]
+        trailing = [(k, v) for k, v in sent if k in ("x-echo-trailing", "x-echo-trailing-bin")]
+        if initial:
+            context.send_initial_metadata(initial)
+        context.set_trailing_metadata(trailing)
+
+    def wait(self, delay_ms):
+        if self.ended.wait(delay_ms / 1000):
+            raise CutShort()
+
+    def reply(self, request, payload):
+        if request.reply_bytes:
+            payload = bytes(request.reply_bytes)
+        reply = pb.EchoReply(payload=payload, sequence=self.sequence, requests=self.requests)
+        self.sequence += 1
+        return reply
+
+    def obey_status(self, request):
+        if request.status.code != 0:
+            codes = {code.value[0]: code for code in grpc.StatusCode}
+            self.context.set_code(codes[request.status.code])
+            self.context.set_details(request.status.message)
+            return True
+        return False
+
+
+class Observed:
+    """How many calls ended before their handler had."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.cut_short = 0
+
+    def add(self):
+        with self.lock:
+            self.cut_short += 1
+
+
+class Echo(pb_grpc.EchoServicer):
+    def __init__(self):
+        self.observed = Observed()
+
+    def Unary(self, request, context):
+        call = Call(context, self.observed)
+        call.requests = 1
+        try:
+            call.wait(request.delay_ms)
+        except CutShort:
+            self.observed.add()
+            return pb.EchoReply()
+        if call.obey_status(request):
+            return pb.EchoReply()
+        return call.reply(request, request.payload)
+
+    def ClientStream(self, requests, context):
+        call = Call(context, self.observed)
+        payload = bytearray()
+        last = pb.EchoRequest()
+        try:
+            for last in self.read(requests, call):
+                call.wait(last.delay_ms)
+                if call.obey_status(last):
+                    return pb.EchoReply()
+                payload += last.payload
+        except CutShort:
+            self.observed.add()
+            return pb.EchoReply()
+        return call.reply(last, bytes(payload))
+
+    def ServerStream(self, request, context):
+        call = Call(context, self.observed)
+        call.requests = 1
+        yield from self.guarded(call, self.answer(call, request))
+        call.obey_status(request)
+
+    def Bidi(self, requests, context):
+        call = Call(context, self.observed)
+        yield from self.guarded(call, self.converse(call, requests))
+
+    def Observe(self, request, context):
+        return pb.Observation(calls_cut_short=self.observed.cut_short)
+
+    def read(self, requests, call):
+        """The requests of a call; a call that ends early is cut short."""
+        try:
+            for request in requests:
+                call.requests += 1
+                yield request
+        except Exception as error:  # grpcio raises a bare Exception() here
+            raise CutShort() from error
+        # In grpcio a cancelled call may first look like the end of its requests, and only a moment
+        # later like a cancelled one.
+        if call.ended.wait(CANCELLED_AFTER_END_S):
+            raise CutShort()
+
+    def answer(self, call, request):
+        for _ in range(request.replies):
+            call.wait(request.delay_ms)
+            yield call.reply(request, request.payload)
+
+    def converse(self, call, requests):
+        for request in self.read(requests, call):
+            yield from self.answer(call, request)
+            if call.obey_status(request):
+                return
+
+    def guarded(self, call, replies):
+        """Counts the call when it ends before `replies` do."""
+        finished = False
+        try:
+            yield from replies
+            finished = True
+        except CutShort:
+            return
+        finally:
+            # grpcio drops the generator of a call that has ended: that arrives here too.
+            if not finished:
+                self.observed.add()
+
+
+def serve(addr):
+    server = grpc.server(futures.ThreadPoolExecutor(max_workers=WORKERS_MAX))
+    pb_grpc.add_EchoServicer_to_server(Echo(), server)
+    grpctest_pb2_grpc.add_GrpctestServicer_to_server(Grpctest(), server)
+    server.add_insecure_port(addr)
+    server.start()
+    print(f"listening on {addr}", flush=True)
+    server.wait_for_termination()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--addr", required=True)
+    serve(parser.parse_args().addr)

@@ -1,0 +1,136 @@
+//! `cargo xtask ci`: every check in order, each timed, the first failure last seen.
+//!
+//! All steps run even when one fails, so that one run shows everything that is wrong; the exit
+//! code says whether anything was.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::exec::{self, Result};
+use crate::{codegen, interop, tidy};
+
+/// Flags of `cargo xtask ci`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Only the steps whose name contains this text.
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
+    /// Stop at the first step that fails.
+    #[arg(long)]
+    fail_fast: bool,
+}
+
+/// One check: its name, and what runs it.
+struct Step {
+    name: &'static str,
+    run: fn() -> Result,
+}
+
+const STEPS: &[Step] = &[
+    Step { name: "fmt", run: fmt },
+    Step { name: "tidy", run: tidy::run },
+    Step { name: "clippy", run: clippy },
+    Step { name: "codegen", run: codegen::check },
+    Step { name: "test", run: || test(&[]) },
+    Step { name: "doc", run: doc },
+    Step { name: "examples", run: examples },
+    Step { name: "interop", run: interop::quick },
+];
+
+/// Runs the steps; prints a summary; any failure is an error.
+pub(crate) fn run(args: &Args) -> Result {
+    let mut outcomes = Vec::new();
+    for step in STEPS {
+        if args.only.as_deref().is_some_and(|text| !step.name.contains(text)) {
+            continue;
+        }
+        println!("\n=== {} ===", step.name);
+        let started = Instant::now();
+        let result = (step.run)();
+        if let Err(error) = &result {
+            println!("{} failed: {error}", step.name);
+        }
+        let failed = result.is_err();
+        outcomes.push((step.name, result, started.elapsed()));
+        if failed && args.fail_fast {
+            break;
+        }
+    }
+    summary(&outcomes)
+}
+
+/// The project's test command: `cargo test --workspace` with `args` behind `--`.
+pub(crate) fn test(args: &[String]) -> Result {
+    let mut command = exec::cargo(["test", "--workspace"]);
+    if !args.is_empty() {
+        command.arg("--").args(args);
+    }
+    exec::run(&mut command)
+}
+
+fn fmt() -> Result {
+    exec::run(&mut exec::cargo(["fmt", "--all", "--check"]))
+}
+
+fn clippy() -> Result {
+    exec::run(&mut exec::cargo([
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--all-features",
+        "--",
+        "-D",
+        "warnings",
+    ]))
+}
+
+fn doc() -> Result {
+    let mut command = exec::cargo(["doc", "--workspace", "--no-deps", "--all-features"]);
+    exec::run(deny_rustdoc_warnings(&mut command))
+}
+
+fn deny_rustdoc_warnings(command: &mut Command) -> &mut Command {
+    command.env("RUSTDOCFLAGS", "-D warnings")
+}
+
+fn examples() -> Result {
+    exec::run(&mut exec::cargo(["run", "--release", "-p", "grpctest", "--", "--once"]))
+}
+
+fn summary(outcomes: &[(&str, Result, Duration)]) -> Result {
+    println!("\n=== summary ===");
+    for (name, result, time) in outcomes {
+        let word = if result.is_ok() { "ok" } else { "FAILED" };
+        println!("{name:<10} {word:<7} {:>7.1} s", time.as_secs_f64());
+    }
+    let failed: Vec<&str> =
+        outcomes.iter().filter(|(_, result, _)| result.is_err()).map(|(name, ..)| *name).collect();
+    match (outcomes.is_empty(), failed.is_empty()) {
+        (true, _) => Err("no step has such a name".into()),
+        (false, true) => Ok(()),
+        (false, false) => Err(format!("failed: {}", failed.join(", "))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn summary_names_every_failed_step() {
+        let second = Duration::from_secs(1);
+        let outcomes = [
+            ("fmt", Ok(()), second),
+            ("test", Err("x".to_string()), second),
+            ("doc", Err("y".to_string()), second),
+        ];
+        assert_eq!(summary(&outcomes), Err("failed: test, doc".to_string()));
+        assert_eq!(summary(&outcomes[..1]), Ok(()));
+    }
+
+    #[test]
+    fn a_filter_that_matches_nothing_is_an_error() {
+        let args = Args { only: Some("no such step".into()), fail_fast: false };
+        assert!(run(&args).is_err());
+    }
+}

@@ -1,0 +1,53 @@
+//! `cargo xtask codegen [--check]`: the generated modules that are checked in.
+//!
+//! Only says which modules those are; the `gannet` command writes and compares them.
+
+use std::process::Command;
+
+use crate::exec::{self, Result};
+
+/// Flags of `cargo xtask codegen`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Change nothing; fail when a generated file is not what would be written now.
+    #[arg(long)]
+    check: bool,
+}
+
+/// Arguments of `gannet gen` for each set of generated modules in the repository.
+///
+/// Empty while everything generated is written by build scripts.
+const CHECKED_IN: &[&[&str]] = &[];
+
+/// Writes the generated modules, or compares them.
+pub(crate) fn run(args: &Args) -> Result {
+    if CHECKED_IN.is_empty() {
+        println!("codegen: no generated code is checked in; nothing to do");
+    }
+    CHECKED_IN.iter().try_for_each(|set| exec::run(&mut command(set, args.check)))
+}
+
+/// The step of `cargo xtask ci`.
+pub(crate) fn check() -> Result {
+    run(&Args { check: true })
+}
+
+fn command(set: &[&str], check: bool) -> Command {
+    let mut command = exec::cargo(["run", "--quiet", "-p", "gannet-cli", "--", "gen"]);
+    command.args(set);
+    if check {
+        command.arg("--check");
+    }
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn check_is_passed_on() {
+        assert!(exec::show(&command(&["--out", "x"], true)).ends_with("gen --out x --check"));
+        assert!(exec::show(&command(&["--out", "x"], false)).ends_with("gen --out x"));
+    }
+}

@@ -1,0 +1,291 @@
+//! What the harness needs, installed where it is missing: all under `target/interop`, apart from
+//! Debian's packages.
+//!
+//! Versions are pinned here. Only what the planned checks use is prepared; what cannot be had is
+//! an error that says how to get it by hand.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::plan::{Group, Peer, What};
+use super::suites::Suite;
+use crate::exec::{self, Result};
+
+const PYTHON_PACKAGES: &[&str] = &["grpcio==1.85.1", "grpcio-tools==1.85.1", "hpack==4.2.0"];
+const PROTOC_GEN_GO: &str = "google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12";
+const PROTOC_GEN_GO_GRPC: &str = "google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.2";
+const H2SPEC: &str = "github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible";
+const HTTPWG: &str = "httpwg-cli@0.2.5";
+const PROTOS: &[&str] = &["gannet_interop.proto", "grpctest.proto"];
+const GO_MODULE: &str = "gannet.invalid/interop";
+
+/// Where everything is.
+#[derive(Debug)]
+pub(super) struct Tools {
+    /// `target/interop`.
+    home: PathBuf,
+    /// Gannet's own programs.
+    pub(super) gannet: PathBuf,
+}
+
+impl Tools {
+    /// Paths at which nothing is, for tests.
+    #[cfg(test)]
+    pub(super) fn nowhere() -> Self {
+        Self { home: "no/such/folder".into(), gannet: "no/such/folder".into() }
+    }
+
+    /// Tools that were installed here.
+    pub(super) fn bin(&self) -> PathBuf {
+        self.home.join("bin")
+    }
+
+    pub(super) fn go_programs(&self) -> PathBuf {
+        self.home.join("go-programs")
+    }
+
+    pub(super) fn python(&self) -> PathBuf {
+        self.home.join("venv/bin/python")
+    }
+
+    pub(super) fn python_stubs(&self) -> PathBuf {
+        self.home.join("python-stubs")
+    }
+
+    /// Files that a check writes and reads back.
+    pub(super) fn scratch(&self, name: &str) -> PathBuf {
+        self.home.join("scratch").join(name)
+    }
+}
+
+/// Prepares what `groups` need.
+pub(super) fn prepare(groups: &[Group]) -> Result<Tools> {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or("target".into(), PathBuf::from);
+    let target = exec::root().join(target);
+    let tools = Tools { home: target.join("interop"), gannet: target.join("release") };
+    for folder in [tools.bin(), tools.python_stubs(), tools.scratch("")] {
+        create(&folder)?;
+    }
+    let needs = Needs::of(groups);
+    if needs.gannet {
+        gannet()?;
+    }
+    // Go's code generators run under the protoc that comes with Python's.
+    if needs.python || needs.go {
+        python(&tools)?;
+    }
+    if needs.go {
+        go(&tools)?;
+    }
+    if needs.h2spec {
+        go_install(&tools, H2SPEC)?;
+    }
+    if needs.httpwg {
+        httpwg(&tools)?;
+    }
+    if needs.http {
+        debian(&[("h2load", "nghttp2-client"), ("nghttp", "nghttp2-client"), ("curl", "curl")])?;
+    }
+    Ok(tools)
+}
+
+/// What a plan uses.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Needs {
+    gannet: bool,
+    python: bool,
+    go: bool,
+    h2spec: bool,
+    httpwg: bool,
+    http: bool,
+}
+
+impl Needs {
+    fn of(groups: &[Group]) -> Self {
+        let mut needs = Self::default();
+        for group in groups {
+            needs.peer(group.server);
+            for check in &group.checks {
+                match &check.what {
+                    What::Client { peer, .. } => needs.peer(*peer),
+                    What::Suite { suite: Suite::H2spec, .. } => needs.h2spec = true,
+                    What::Suite { suite: Suite::Httpwg, .. } => needs.httpwg = true,
+                    What::Http(_) => needs.http = true,
+                }
+            }
+        }
+        needs
+    }
+
+    fn peer(&mut self, peer: Peer) {
+        match peer {
+            Peer::Gannet => self.gannet = true,
+            Peer::Python => self.python = true,
+            Peer::Go => self.go = true,
+        }
+    }
+}
+
+fn gannet() -> Result {
+    let manifest = exec::root().join("interop/gannet/Cargo.toml");
+    if !manifest.is_file() {
+        return Err("interop/gannet is not there: only --peers-only can run".into());
+    }
+    exec::run(&mut exec::cargo(["build", "--release", "-p", "gannet-interop"]))
+}
+
+/// The virtual environment, and the stubs of the protos.
+fn python(tools: &Tools) -> Result {
+    once(&tools.home.join("venv/.installed"), &PYTHON_PACKAGES.join(" "), || {
+        let interpreter = exec::find("python3").ok_or("python3 is needed on the search path")?;
+        let venv = tools.home.join("venv");
+        exec::run(Command::new(interpreter).args(["-m", "venv", "--clear"]).arg(venv))?;
+        let mut install = Command::new(tools.python());
+        install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
+        exec::run(install.args(PYTHON_PACKAGES))
+    })?;
+    let stubs = tools.python_stubs();
+    let mut protoc = protoc(tools);
+    protoc.arg(with_path("--python_out=", &stubs)).arg(with_path("--grpc_python_out=", &stubs));
+    exec::run(protoc.args(PROTOS))
+}
+
+/// The Go module with its generated stubs, copied out of the source tree and built.
+fn go(tools: &Tools) -> Result {
+    go_install(tools, PROTOC_GEN_GO)?;
+    go_install(tools, PROTOC_GEN_GO_GRPC)?;
+    let module = tools.home.join("go-module");
+    if module.exists() {
+        std::fs::remove_dir_all(&module).map_err(|error| cannot("remove", &module, &error))?;
+    }
+    copy(&exec::root().join("interop/go"), &module)?;
+    let mut protoc = protoc(tools);
+    protoc.env("PATH", path_with(&tools.bin())?);
+    for plugin in ["go", "go-grpc"] {
+        protoc.arg(with_path(&format!("--{plugin}_out="), &module));
+        protoc.arg(format!("--{plugin}_opt=module={GO_MODULE}"));
+    }
+    exec::run(protoc.args(PROTOS))?;
+    create(&tools.go_programs())?;
+    let mut build = go_command()?;
+    build.current_dir(&module).args(["build", "-mod=readonly", "-o"]).arg(tools.go_programs());
+    exec::run(build.arg("./..."))
+}
+
+fn protoc(tools: &Tools) -> Command {
+    let mut command = Command::new(tools.python());
+    let protos = exec::root().join("interop/proto");
+    command.args(["-m", "grpc_tools.protoc", "-I"]).arg(protos);
+    command
+}
+
+fn go_command() -> Result<Command> {
+    let go = exec::find("go").ok_or("go is needed on the search path: https://go.dev/dl")?;
+    Ok(Command::new(go))
+}
+
+/// Installs `path/name@version` into our own folder.
+fn go_install(tools: &Tools, package: &str) -> Result {
+    let path = package.split('@').next().unwrap_or(package);
+    let name = path.rsplit('/').next().unwrap_or(path);
+    once(&tools.bin().join(format!(".{name}")), package, || {
+        let mut install = go_command()?;
+        exec::run(install.env("GOBIN", tools.bin()).args(["install", package]))
+    })
+}
+
+fn httpwg(tools: &Tools) -> Result {
+    once(&tools.bin().join(".httpwg"), HTTPWG, || {
+        // Without its own lock file it does not build.
+        let mut install = exec::cargo(["install", "--quiet", "--locked", "--force"]);
+        install.arg("--root").arg(&tools.home).arg(HTTPWG);
+        // A place of its own: our target folder and lints are not its business.
+        exec::run(install.current_dir(std::env::temp_dir()).env_remove("CARGO_TARGET_DIR"))
+    })
+}
+
+/// Installs the Debian packages of the programs that are missing.
+fn debian(programs: &[(&str, &str)]) -> Result {
+    let missing = programs.iter().filter(|(program, _)| exec::find(program).is_none());
+    let mut packages: Vec<&str> = missing.map(|(_, package)| *package).collect();
+    packages.dedup();
+    if packages.is_empty() {
+        return Ok(());
+    }
+    let by_hand = format!("apt-get install {}", packages.join(" "));
+    let apt = exec::find("apt-get").ok_or(format!("missing; on Debian: {by_hand}"))?;
+    let mut install = Command::new(apt);
+    install.env("DEBIAN_FRONTEND", "noninteractive").args(["install", "--yes", "--quiet"]);
+    exec::run(install.args(&packages)).map_err(|error| format!("{error}; try: {by_hand}"))
+}
+
+/// Does `work` unless `marker` says that it was done for this `version`.
+fn once(marker: &Path, version: &str, work: impl FnOnce() -> Result) -> Result {
+    if std::fs::read_to_string(marker).is_ok_and(|done| done == version) {
+        return Ok(());
+    }
+    println!("installing {version}");
+    work()?;
+    std::fs::write(marker, version).map_err(|error| cannot("write", marker, &error))
+}
+
+/// Copies a folder with all that is in it.
+fn copy(from: &Path, to: &Path) -> Result {
+    create(to)?;
+    let entries = std::fs::read_dir(from).map_err(|error| cannot("read", from, &error))?;
+    for entry in entries {
+        let path = entry.map_err(|error| cannot("read", from, &error))?.path();
+        let target = to.join(path.file_name().unwrap_or_default());
+        if path.is_dir() {
+            copy(&path, &target)?;
+        } else {
+            std::fs::copy(&path, &target).map_err(|error| cannot("copy", &path, &error))?;
+        }
+    }
+    Ok(())
+}
+
+fn create(folder: &Path) -> Result {
+    std::fs::create_dir_all(folder).map_err(|error| cannot("create", folder, &error))
+}
+
+fn cannot(verb: &str, path: &Path, error: &std::io::Error) -> String {
+    format!("cannot {verb} {}: {error}", path.display())
+}
+
+fn with_path(flag: &str, path: &Path) -> std::ffi::OsString {
+    let mut word = std::ffi::OsString::from(flag);
+    word.push(path);
+    word
+}
+
+/// The search path with `folder` in front.
+fn path_with(folder: &Path) -> Result<std::ffi::OsString> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::iter::once(folder.to_path_buf()).chain(std::env::split_paths(&path));
+    std::env::join_paths(folders).map_err(|error| format!("bad search path: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::plan;
+    use super::*;
+
+    #[test]
+    fn a_plan_needs_only_what_it_uses() {
+        let needs = Needs::of(&plan::plan(true, false, Some("python->python/hello")));
+        assert_eq!(needs, Needs { python: true, ..Needs::default() });
+        let needs = Needs::of(&plan::plan(false, true, Some("curl->")));
+        assert_eq!(needs, Needs { gannet: true, http: true, ..Needs::default() });
+    }
+
+    #[test]
+    fn work_is_done_once_for_a_version() {
+        let folder = tempfile::tempdir().unwrap();
+        let marker = folder.path().join("marker");
+        assert!(once(&marker, "1", || Err("no".into())).is_err());
+        assert!(once(&marker, "1", || Ok(())).is_ok());
+        assert!(once(&marker, "1", || Err("again".into())).is_ok());
+        assert!(once(&marker, "2", || Err("new version".into())).is_err());
+    }
+}
