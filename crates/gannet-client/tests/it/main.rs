@@ -8,4 +8,5 @@ mod deadlines;
 mod faults;
 mod goaway;
 mod peer;
+mod server;
 mod streams;
