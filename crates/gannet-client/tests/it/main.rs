@@ -1,5 +1,7 @@
 //! The client against scripted peers, and against gannet-server.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
+
 mod blocking;
 mod calls;
 mod cancel;
