@@ -49,7 +49,8 @@ enum Given {
     ResetByUs,
 }
 
-type Case<R> = (&'static str, Given, fn(&mut Script<R>) -> Vec<u8>, Want);
+type Attempt<R> = fn(&mut Script<R>) -> Vec<u8>;
+type Case<R> = (&'static str, Given, Attempt<R>, Want);
 
 fn check_server(cases: &[Case<Server>]) {
     for (name, given, bytes, want) in cases {
@@ -80,7 +81,7 @@ const PIECES: [usize; 2] = [usize::MAX, 1];
 fn check<R: Role>(
     name: &str,
     mut script: Script<R>,
-    (bytes, piece): (fn(&mut Script<R>) -> Vec<u8>, usize),
+    (bytes, piece): (Attempt<R>, usize),
     want: Want,
     still_works: fn(&mut Script<R>),
 ) {
