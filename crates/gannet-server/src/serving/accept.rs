@@ -135,8 +135,8 @@ async fn next_connection(
     .await
 }
 
-/// A connection with its place among those that are admitted. Not an `async` block, which would hold
-/// the driver twice: as captured, and as awaited.
+/// A connection with its place among those that are admitted. Not an `async` block, which would
+/// hold the driver twice: as captured, and as awaited.
 struct Admitted {
     driver: Driver<ServerSide, Stream>,
     _permit: OwnedSemaphorePermit,
