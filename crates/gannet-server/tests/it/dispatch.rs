@@ -194,7 +194,7 @@ async fn mix(raw: &mut Raw, seed: usize) {
         let method = methods[(n + seed) % methods.len()];
         let key = raw.open(method, &[]);
         raw.message(key, b"30 1000", method != "Chat");
-        if method == "Wait" || (n + seed) % 3 == 0 {
+        if method == "Wait" || (n + seed).is_multiple_of(3) {
             dropped.push(key);
         } else {
             if method == "Chat" {
@@ -202,11 +202,11 @@ async fn mix(raw: &mut Raw, seed: usize) {
             }
             kept.push((method, key));
         }
-        if (n + seed) % 4 == 0 {
+        if (n + seed).is_multiple_of(4) {
             raw.flush().await;
             tokio::task::yield_now().await;
         }
-        if (n + seed) % 5 == 0
+        if (n + seed).is_multiple_of(5)
             && let Some(key) = dropped.pop()
         {
             raw.reset(key);
