@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gannet_core::{Status, content_type, timeout};
-use gannet_http2::hpack::{FieldBlock, FieldClassifier, FieldKind, FieldTag};
+use gannet_http2::hpack::{Field, FieldBlock, FieldClassifier, FieldKind, FieldTag};
 
 use crate::router::Router;
 
@@ -79,6 +79,17 @@ pub(crate) struct Refusal {
     pub(crate) status: Status,
     /// A header that explains the refusal.
     pub(crate) header: Option<(&'static str, &'static str)>,
+    /// Who asked is no gRPC client.
+    pub(crate) stranger: Option<Stranger>,
+}
+
+/// What one that does not speak gRPC, such as a browser or a probe, gets to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stranger {
+    /// A line of text.
+    Text,
+    /// Only the head of that: the method was HEAD.
+    Head,
 }
 
 impl Head {
@@ -105,7 +116,7 @@ impl Head {
             }
         }
         if !post {
-            return Err(Refusal::not_post());
+            return Err(Refusal::not_post(fields));
         }
         if content != Some(true) {
             return Err(Refusal::not_grpc());
@@ -128,19 +139,25 @@ impl Refusal {
     }
 
     fn http(http_status: u16, status: Status) -> Box<Refusal> {
-        Box::new(Refusal { http_status, status, header: None })
+        Box::new(Refusal { http_status, status, header: None, stranger: None })
     }
 
     #[cold]
-    fn not_post() -> Box<Refusal> {
+    fn not_post(fields: &FieldBlock) -> Box<Refusal> {
+        let head = |field: Field<'_>| field.kind == FieldKind::Method && field.value == b"HEAD";
         let mut refusal = Self::http(405, Status::internal("gRPC requests use the method POST"));
         refusal.header = Some(("allow", "POST"));
+        let head = fields.iter().any(head);
+        refusal.stranger = Some(if head { Stranger::Head } else { Stranger::Text });
         refusal
     }
 
     #[cold]
     fn not_grpc() -> Box<Refusal> {
-        Self::http(415, Status::internal("the content-type is not application/grpc"))
+        let status = Status::internal("the content-type is not application/grpc");
+        let mut refusal = Self::http(415, status);
+        refusal.stranger = Some(Stranger::Text);
+        refusal
     }
 
     #[cold]

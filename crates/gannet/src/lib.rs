@@ -32,6 +32,7 @@ pub use gannet_core::{
     Code, Idempotency, Metadata, MetadataKey, MethodDescriptor, MethodKind, Result,
     ServiceDescriptor, Status,
 };
+pub use gannet_http2::Config as Http2Config;
 pub use gannet_transport::{Inbound, Outbound, Peer};
 
 /// How messages become bytes.
@@ -59,9 +60,10 @@ pub use gannet_transport::Listener;
 #[cfg(feature = "client")]
 pub mod client {
     pub use gannet_client::{
-        BidiStreaming, ChannelBuilder, ClientStreaming, Reply, ResponseMetadata, ServerStreaming,
-        Unary,
+        BidiStreaming, ChannelBuilder, ChannelState, ClientStreaming, Reply, ResponseMetadata,
+        ServerStreaming, TargetError, Unary, policy::BackoffConfig,
     };
+    pub use gannet_transport::PipeConnector;
 }
 
 #[cfg(feature = "client")]

@@ -28,7 +28,7 @@ impl Project {
         let manifest = format!(
             "[package]\nname = \"generated\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n\
              [workspace]\n\n[dependencies]\ngannet = {{ path = {:?} }}\n\n\
-             [lints.rust]\nmissing_docs = \"warn\"\nunreachable_pub = \"warn\"\n\
+             [lints.rust]\nwarnings = \"deny\"\nmissing_docs = \"warn\"\nunreachable_pub = \"warn\"\n\
              unused_qualifications = \"warn\"\nmissing_debug_implementations = \"warn\"\n\
              rust_2018_idioms = {{ level = \"warn\", priority = -1 }}\nunsafe_code = \"forbid\"\n",
             facade
@@ -57,7 +57,6 @@ impl Project {
             .arg("--offline")
             .current_dir(&self.dir)
             .env("CARGO_TARGET_DIR", &self.target)
-            .env("RUSTFLAGS", "-D warnings")
             .env("RUSTDOCFLAGS", "-D warnings")
             // Whatever runs this test may have set these for itself.
             .env_remove("CARGO_ENCODED_RUSTFLAGS")

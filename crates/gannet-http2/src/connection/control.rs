@@ -289,6 +289,7 @@ impl<R: Role> Connection<R> {
             Some(key) => self.stream_error(now, key, reason)?,
             None => {
                 self.check_not_idle(head.stream_id, "an ill-formed PRIORITY on an idle stream")?;
+                self.refuse(now, head.stream_id, reason)?;
             }
         }
         Ok(Step::Again)

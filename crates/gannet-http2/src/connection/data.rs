@@ -168,7 +168,7 @@ impl<R: Role> Connection<R> {
     /// What is known of closed streams is bounded. Of one that is unknown we say nothing: we may have
     /// reset it, and an honest peer that had much in flight must not be told off for it.
     fn late_frame(&mut self, now: Instant, id: u32) -> Result<(), ConnectionError> {
-        match (self.closed.find(id), self.streams.find(id)) {
+        match (self.closed.find(id), self.streams.find_open(id)) {
             (Some(Closed::ResetByUs), _) => Ok(()),
             (_, Some(key)) => self.stream_error(now, key, Reason::STREAM_CLOSED),
             (Some(Closed::ByPeer), None) => self.refuse(now, id, Reason::STREAM_CLOSED),
@@ -177,8 +177,11 @@ impl<R: Role> Connection<R> {
     }
 
     fn start_bdp_sample(&mut self) {
+        if self.recv_flow.credit_due().is_none() {
+            return;
+        }
         let target = self.recv_flow.target();
-        if self.recv_flow.available() < target / 2 && self.bdp.start(target) {
+        if self.bdp.start(target, target - self.recv_flow.available()) {
             crate::frame::write_ping(&mut self.control, false, crate::flow::Bdp::PING);
         }
     }

@@ -17,6 +17,8 @@ pub(crate) struct Probe {
     pub(crate) replies_queued: u32,
     pub(crate) scheduled: usize,
     pub(crate) block_bytes: usize,
+    /// What the decoded list holds.
+    pub(crate) fields_bytes: u64,
     pub(crate) stream_window_bytes: u32,
     /// We said that we go away.
     pub(crate) shutting_down: bool,
@@ -34,6 +36,11 @@ impl<R: Role> Connection<R> {
             replies_queued: self.replies_queued,
             scheduled: self.schedule.len(),
             block_bytes: self.block_bytes.capacity(),
+            fields_bytes: self
+                .fields
+                .iter()
+                .map(|field| (field.name.len() + field.value.len()) as u64)
+                .sum(),
             stream_window_bytes: self.stream_window_bytes,
             shutting_down: self.shutdown != super::Shutdown::Open,
         }

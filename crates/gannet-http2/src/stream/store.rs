@@ -73,6 +73,12 @@ impl Store {
         Some(key)
     }
 
+    /// As `find`, but not a stream that is over and only waits to be forgotten.
+    pub(crate) fn find_open(&mut self, id: u32) -> Option<StreamKey> {
+        let key = self.find(id)?;
+        (!self.slots[key.index()].stream.is_closed()).then_some(key)
+    }
+
     pub(crate) fn get(&self, key: StreamKey) -> Option<&Stream> {
         let slot = self.slots.get(key.index as usize)?;
         (slot.live && slot.generation == key.generation).then_some(&slot.stream)

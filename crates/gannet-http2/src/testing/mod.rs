@@ -3,16 +3,22 @@
 //! | file | what it tests |
 //! | --- | --- |
 //! | `smoke` | two engines, a perfect link, one feature at a time |
+//! | `shutdown` | GOAWAY in both directions, draining, keys that went stale |
 //! | `verbs` | what the layer above may ask for, in awkward moments |
 //! | `sim` | everything at once, at random, from a seed |
+//! | `attacks` | what hostile peers do, and honest traffic of the same shape |
+//! | `rules` | what a correct peer never sends |
 //! | `fair` | what an honest but awkward peer does must not cost it the connection |
 //!
 //! `duo` holds the two engines, `script` one engine and a peer that sends any bytes.
 
+mod attacks;
 mod duo;
 mod fair;
 mod owned;
+mod rules;
 mod script;
+mod shutdown;
 mod sim;
 mod smoke;
 mod verbs;

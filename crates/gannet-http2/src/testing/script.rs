@@ -205,6 +205,11 @@ impl<R: Role> Script<R> {
         block.iter().map(|field| (text(field.name), text(field.value))).collect()
     }
 
+    /// We lower or raise what the engine's encoder may use.
+    pub(super) fn set_table_bytes_max(&mut self, bytes: u32) {
+        self.decoder.set_table_bytes_max(bytes);
+    }
+
     /// Nothing was said and nothing broke.
     #[track_caller]
     pub(super) fn expect_silence(&mut self) {

@@ -241,3 +241,38 @@ fn large_header_lists_are_continued() {
     assert!(matches!(&duo.server.events[..], [Owned::Headers { fields, end_stream: true, .. }]
             if fields.last().is_some_and(|(_, v)| v.len() == 60_000)));
 }
+
+/// Each round of `pump` is a round trip, in which all of the window arrives: it is the limit.
+#[test]
+fn windows_grow_where_they_are_the_limit() {
+    for window in [65_535, 1 << 20] {
+        let config = Config {
+            stream_window_bytes: window,
+            connection_window_bytes: window,
+            window_bytes_max: 2 << 20,
+            send_buffer_bytes_max: 4 << 20,
+            ..Config::default()
+        };
+        let mut duo = Duo::new(config.clone(), config);
+        let (call, served) = duo.open(false);
+        duo.client.engine.send_data_shared(call, vec![1; 30 << 20].into(), true).expect("open");
+        duo.pump();
+        assert_eq!(duo.server.body(served).0.len(), 30 << 20);
+        let probe = duo.server.engine.probe();
+        assert_eq!((probe.recv_target, probe.stream_window_bytes), (2 << 20, 2 << 20));
+        assert_eq!(duo.client.engine.peer_settings().stream_window_bytes, 2 << 20);
+    }
+}
+
+/// A message of a tenth of the window in each round trip: it is not.
+#[test]
+fn windows_stay_where_they_are_not_the_limit() {
+    let mut duo = duo();
+    let (call, _) = duo.open(false);
+    for _ in 0..200 {
+        duo.client.engine.send_data(call, &bytes(100_000), false).expect("open");
+        duo.pump();
+    }
+    let probe = duo.server.engine.probe();
+    assert_eq!((probe.recv_target, probe.stream_window_bytes), (1 << 20, 1 << 20));
+}

@@ -8,7 +8,7 @@ use gannet_transport::{Turn, fields};
 use super::slot::{Ending, State};
 use super::{Constants, ServerSide, place};
 use crate::Call;
-use crate::head::Refusal;
+use crate::head::{Refusal, Stranger};
 use crate::service::Outcome;
 
 /// Messages from this size on are handed to the engine by reference.
@@ -234,17 +234,28 @@ impl Constants {
             });
             return;
         }
-        let _ = turn.conn.send_headers(key, true, |w| {
+        let text = match refusal.stranger {
+            Some(Stranger::Text) => format!("{}\n", refusal.status.message()),
+            Some(Stranger::Head) | None => String::new(),
+        };
+        let _ = turn.conn.send_headers(key, text.is_empty(), |w| {
             if refusal.http_status == 200 {
                 self.head(w, &none);
             } else {
+                let content_type: &[u8] = match refusal.stranger {
+                    Some(_) => b"text/plain; charset=utf-8",
+                    None => b"application/grpc",
+                };
                 w.field(b":status", refusal.http_status.to_string().as_bytes());
-                w.field(b"content-type", b"application/grpc");
+                w.field(b"content-type", content_type);
             }
             if let Some((name, value)) = refusal.header {
                 w.field(name.as_bytes(), value.as_bytes());
             }
             self.outcome(w, Err(&refusal.status), &none);
         });
+        if !text.is_empty() {
+            let _ = turn.conn.send_data(key, text.as_bytes(), true);
+        }
     }
 }

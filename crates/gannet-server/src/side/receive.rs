@@ -14,6 +14,9 @@ use crate::Call;
 use crate::head::{Head, Refusal};
 use crate::service::{Input, drop_quietly};
 
+/// Body bytes of a request that is no gRPC, after which it is answered anyway.
+const REFUSED_BODY_BYTES_MAX: usize = 64 << 10;
+
 impl ServerSide {
     /// A request begins.
     pub(super) fn request(
@@ -34,10 +37,20 @@ impl ServerSide {
         self.trim_at = None;
         match Head::read(fields, &self.rules.router) {
             Ok(head) => self.begin(now, at, &head, fields, end_stream),
-            Err(refusal) => {
-                self.slots[at].state = State::Gathering;
-                self.end(at, Ending::Refused(refusal));
-            }
+            Err(refusal) => self.refuse(at, refusal, end_stream),
+        }
+    }
+
+    /// Answers a request without a method. A gRPC client is answered at once; others only when they
+    /// have said all, within bounds, as plain HTTP clients hardly expect an answer before that.
+    fn refuse(&mut self, at: usize, refusal: Box<Refusal>, end_stream: bool) {
+        let slot = &mut self.slots[at];
+        if refusal.stranger.is_some() && !end_stream {
+            slot.state = State::Refusing { body_bytes: 0 };
+            slot.ending = Some(Ending::Refused(refusal));
+        } else {
+            slot.state = State::Gathering;
+            self.end(at, Ending::Refused(refusal));
         }
     }
 
@@ -93,8 +106,15 @@ impl ServerSide {
             }
             self.unsettle(at);
         } else {
-            if slot.state == State::Gathering {
-                self.gather(at, payload);
+            match &mut slot.state {
+                State::Gathering => self.gather(at, payload),
+                State::Refusing { body_bytes } => {
+                    *body_bytes += payload.len();
+                    if *body_bytes > REFUSED_BODY_BYTES_MAX {
+                        self.refused_is_read(at);
+                    }
+                }
+                _ => {}
             }
             self.credit(key, payload.len());
         }
@@ -137,8 +157,10 @@ impl ServerSide {
             }
             return self.unsettle(at);
         }
-        if slot.state != State::Gathering {
-            return;
+        match slot.state {
+            State::Gathering => {}
+            State::Refusing { .. } => return self.refused_is_read(at),
+            _ => return,
         }
         if let Err(error) = slot.reader.finish() {
             return self.fail(at, error.into());
@@ -147,6 +169,12 @@ impl ServerSide {
             return self.fail(at, Status::internal("the request has no message"));
         }
         self.launch(at);
+    }
+
+    /// What was refused has been read: it can be answered.
+    fn refused_is_read(&mut self, at: usize) {
+        self.slots[at].state = State::Ended;
+        self.unsettle(at);
     }
 
     /// The request breaks gRPC's rules: its handler, if any, is stopped.
@@ -168,7 +196,11 @@ impl ServerSide {
             State::Gathering | State::Inline => slot.state = State::Ended,
             // The handler elsewhere stops when it sees that the call has ended.
             State::Away => {}
-            State::Free | State::Ended | State::Abandoned | State::Gone => return,
+            State::Free
+            | State::Refusing { .. }
+            | State::Ended
+            | State::Abandoned
+            | State::Gone => return,
         }
         slot.ending = Some(ending);
         self.unsettle(at);

@@ -18,6 +18,11 @@ pub(super) enum State {
     Free,
     /// Its one request message, or the end of the stream behind it, has not come.
     Gathering,
+    /// It is no gRPC: its ending is there, and waits until the request is read.
+    Refusing {
+        /// Of its body, bytes that came.
+        body_bytes: usize,
+    },
     /// Its handler is polled here.
     Inline,
     /// Its handler runs in another task.

@@ -213,6 +213,7 @@ impl<R: Role> Side<R> {
     fn sent(&mut self, at: usize, result: Result<(), StaleKey>, len: usize, end: bool) {
         let id = self.calls[at].id;
         if result.is_err() {
+            self.tally().stale_verbs += 1;
             self.calls[at].phase = Phase::Done;
             return;
         }

@@ -10,6 +10,59 @@ use crate::testing::owned::Fields;
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     pub(super) streams: BTreeMap<u32, Entry>,
+    pub(super) tally: Tally,
+}
+
+/// What happened, so that a simulation in which little happens is noticed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tally {
+    pub(super) heads: u64,
+    pub(super) interim: u64,
+    pub(super) ends: u64,
+    pub(super) trailers: u64,
+    pub(super) body_bytes: u64,
+    pub(super) resets: u64,
+    pub(super) unprocessed: u64,
+    pub(super) goaways: u64,
+    pub(super) pings: u64,
+    pub(super) drained: u64,
+    pub(super) stale_verbs: u64,
+    pub(super) quiet: u64,
+    pub(super) waiting_when_quiet: u64,
+    pub(super) windows_grown: u64,
+    pub(super) broken: u64,
+}
+
+impl Tally {
+    fn counters(&mut self) -> [&mut u64; 15] {
+        [
+            &mut self.heads,
+            &mut self.interim,
+            &mut self.ends,
+            &mut self.trailers,
+            &mut self.body_bytes,
+            &mut self.resets,
+            &mut self.unprocessed,
+            &mut self.goaways,
+            &mut self.pings,
+            &mut self.drained,
+            &mut self.stale_verbs,
+            &mut self.quiet,
+            &mut self.waiting_when_quiet,
+            &mut self.windows_grown,
+            &mut self.broken,
+        ]
+    }
+
+    pub(super) fn happened(&mut self) -> bool {
+        self.counters().into_iter().all(|counter| *counter > 0)
+    }
+
+    pub(super) fn add(&mut self, mut other: Tally) {
+        for (sum, more) in self.counters().into_iter().zip(other.counters()) {
+            *sum += *more;
+        }
+    }
 }
 
 /// One stream.

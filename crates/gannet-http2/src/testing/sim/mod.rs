@@ -18,7 +18,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use app::Appetite;
-use check::Ledger;
+use check::{Ledger, Tally};
 use link::Link;
 use rng::Rng;
 use side::Side;
@@ -28,27 +28,33 @@ use crate::{Client, Config, Role, Server};
 
 #[test]
 fn honest_peers() {
-    run_seeds("honest_peers", |seed| Pair::new(seed, None).run_honest());
+    let mut tally = run_seeds("honest_peers", |seed| Pair::new(seed, true).run_honest());
+    assert_eq!(tally.broken, 0);
+    if std::env::var_os("GANNET_SIM_SEEDS").is_none() {
+        tally.broken = 1;
+        assert!(tally.happened(), "too little happens: {tally:?}");
+    }
 }
 
 #[test]
 fn a_link_that_lies() {
-    run_seeds("a_link_that_lies", |seed| {
-        let mut rng = Rng::new(seed);
-        let one_in = rng.pick(&[30, 300, 3000, 30_000]);
-        Pair::new(seed, Some(one_in)).run_corrupt();
-    });
+    let tally = run_seeds("a_link_that_lies", |seed| Pair::new(seed, false).run_corrupt());
+    let few = std::env::var_os("GANNET_SIM_SEEDS").is_some();
+    assert!(few || tally.broken > SEEDS_DEFAULT / 10, "too few connections break: {tally:?}");
 }
 
-fn run_seeds(test: &'static str, run: impl Fn(u64)) {
+fn run_seeds(test: &'static str, run: impl Fn(u64) -> Tally) -> Tally {
     let number = |name| std::env::var(name).ok().and_then(|text: String| text.parse().ok());
     let first = number("GANNET_SIM_FIRST").unwrap_or(0);
     let count = number("GANNET_SIM_SEEDS").unwrap_or(SEEDS_DEFAULT);
+    let mut tally = Tally::default();
     for seed in first..first + count {
         let reporter = Reporter { test, seed };
-        run(seed);
+        tally.add(run(seed));
         drop(reporter);
     }
+    println!("{test}: {count} seeds: {tally:?}");
+    tally
 }
 
 const SEEDS_DEFAULT: u64 = 300;
@@ -81,11 +87,10 @@ struct Pair {
 }
 
 impl Pair {
-    fn new(seed: u64, corrupt_one_in: Option<usize>) -> Self {
+    fn new(seed: u64, honest: bool) -> Self {
         let mut rng = Rng::new(seed);
         let now = Instant::now();
         let ledger = Rc::new(RefCell::new(Ledger::default()));
-        let honest = corrupt_one_in.is_none();
         let (client, server) = (config(&mut rng, honest), config(&mut rng, honest));
         let narrowest = [&client, &server]
             .map(|config| config.stream_window_bytes as usize)
@@ -94,22 +99,17 @@ impl Pair {
         let body_bytes = (narrowest * 60).min(1 << 20);
         let mut side_appetite = || appetite(&mut rng, body_bytes);
         let (asks, answers) = (side_appetite(), side_appetite());
-        let mut pair = Pair {
+        Pair {
             now,
             client: Side::new(client, asks, Rc::clone(&ledger), honest, now),
             server: Side::new(server, answers, ledger, honest, now),
             up: Link::new(&mut rng),
             down: Link::new(&mut rng),
             rng,
-        };
-        if let Some(one_in) = corrupt_one_in {
-            pair.up.corrupt(one_in);
-            pair.down.corrupt(one_in);
         }
-        pair
     }
 
-    fn run_honest(&mut self) {
+    fn run_honest(&mut self) -> Tally {
         let steps = self.rng.between(20, 600);
         for _ in 0..steps {
             self.step();
@@ -118,12 +118,19 @@ impl Pair {
             }
         }
         self.wind_down();
+        *self.client.tally()
     }
 
     /// Anything may happen, but no panic and no bound exceeded; and a broken side stays broken.
-    fn run_corrupt(&mut self) {
-        let steps = self.rng.between(20, 600);
-        for _ in 0..steps {
+    fn run_corrupt(&mut self) -> Tally {
+        let steps = self.rng.between(20, 1500);
+        let truthful = self.rng.between(0, steps / 2);
+        let one_in = self.rng.pick(&[30, 300, 3000, 30_000]);
+        for step in 0..steps {
+            if step == truthful {
+                self.up.corrupt(one_in);
+                self.down.corrupt(one_in);
+            }
             self.step();
             check_broken(&mut self.client);
             check_broken(&mut self.server);
@@ -139,6 +146,9 @@ impl Pair {
         }
         self.check_invariants();
         assert_eq!(self.client.engine.open_streams(), 0);
+        let broken = self.client.error.is_some() || self.server.error.is_some();
+        self.client.tally().broken = u64::from(broken);
+        *self.client.tally()
     }
 
     fn step(&mut self) {
@@ -201,6 +211,7 @@ impl Pair {
     }
 
     fn check_quiescent(&self) {
+        self.client.tally().quiet += 1;
         self.check_invariants();
         let (client, server) = (self.client.engine.probe(), self.server.engine.probe());
         assert_eq!(client.send_window, server.recv_window, "credit towards the server");
@@ -240,6 +251,8 @@ impl Pair {
             assert!(self.server.engine.is_finished() || !self.server_announced());
         }
         assert!(self.client.error.is_none() && self.server.error.is_none());
+        let grown = client.recv_target > i64::from(self.client.connection_window);
+        self.client.tally().windows_grown = u64::from(grown);
     }
 
     /// Whether the server, and not only the client, said that it goes away.
@@ -263,6 +276,7 @@ fn check_streams<S: Role, T: Role>(sender: &Side<S>, receiver: &Side<T>) {
         let all = to.recv_window + i64::from(to.released) + held;
         assert_eq!(all, target, "credit of stream {} is lost: {to:?}, held {held}", from.id);
         let waits = from.queue.bytes() > 0;
+        sender.tally().waiting_when_quiet += u64::from(waits);
         assert!(!waits || from.send_window <= 0 || !connection_open, "it could go: {from:?}");
         if waits && from.send_window > 0 {
             assert!(receiver.unreleased() > 0, "nobody holds the connection's credit: {from:?}");

@@ -1,13 +1,13 @@
 //! One engine, its driver and its application.
 
-use std::cell::RefCell;
+use std::cell::{RefCell, RefMut};
 use std::io::IoSlice;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::app::{Appetite, Call};
-use super::check::{CONSTANTS, Direction, Ledger};
+use super::check::{CONSTANTS, Direction, Ledger, Tally};
 use super::link::Link;
 use super::rng::Rng;
 use crate::hpack::{CachedField, NoClassifier};
@@ -27,6 +27,7 @@ pub(super) struct Side<R: Role> {
     pub(super) cached: Vec<CachedField>,
     pub(super) low_water: usize,
     pub(super) error: Option<ConnectionError>,
+    pub(super) connection_window: u32,
     config: Config,
     ledger: Rc<RefCell<Ledger>>,
     /// The link delivers what was sent, so both sides must agree.
@@ -59,6 +60,7 @@ impl<R: Role> Side<R> {
             cached,
             low_water: config.send_low_water_bytes,
             error: None,
+            connection_window: config.connection_window_bytes.max(65_535),
             config,
             ledger,
             honest,
@@ -100,7 +102,35 @@ impl<R: Role> Side<R> {
         assert!(self.engine.probe().replies_queued as usize <= replies_max);
     }
 
+    pub(super) fn tally(&self) -> RefMut<'_, Tally> {
+        RefMut::map(self.ledger.borrow_mut(), |ledger| &mut ledger.tally)
+    }
+
+    fn count(&self, event: &Owned) {
+        let mut tally = self.tally();
+        match event {
+            Owned::Headers { end_stream, .. } => {
+                tally.heads += 1;
+                tally.ends += u64::from(*end_stream);
+            }
+            Owned::Data { payload, end_stream, .. } => {
+                tally.body_bytes += payload.len() as u64;
+                tally.ends += u64::from(*end_stream);
+            }
+            Owned::Trailers { .. } => tally.trailers += 1,
+            Owned::Informational { .. } => tally.interim += 1,
+            Owned::Reset { unprocessed, .. } => {
+                tally.resets += 1;
+                tally.unprocessed += u64::from(*unprocessed);
+            }
+            Owned::GoAway { .. } => tally.goaways += 1,
+            Owned::PingAck(_) => tally.pings += 1,
+            _ => {}
+        }
+    }
+
     fn on_event(&mut self, rng: &mut Rng, event: Owned) {
+        self.count(&event);
         match &event {
             Owned::PingAck(opaque) => {
                 if self.honest {
@@ -177,6 +207,7 @@ impl<R: Role> Side<R> {
             let queued = self.engine.queued_bytes(key).expect("a held key");
             assert!(queued <= self.low_water, "drained with {queued} bytes queued");
             call.blocked = false;
+            self.ledger.borrow_mut().tally.drained += 1;
         }
         let mut slices = [IoSlice::new(&[]); 8];
         let n = self.out.slices(&mut slices);

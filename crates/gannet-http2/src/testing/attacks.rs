@@ -1,0 +1,481 @@
+//! What hostile peers do, each beside honest traffic of the same shape (design: every limit is tested
+//! twice).
+
+use std::time::Duration;
+
+use super::duo::{response, trailers};
+use super::owned::Owned;
+use super::script::{
+    REQUEST, RESPONSE, Script, data, frame, goaway, ping, rst_stream, settings, window_update,
+};
+use crate::frame::{Kind, flags, setting_id};
+use crate::{Config, Reason, RecvBuf, Role, Server};
+
+const CALM: Reason = Reason::ENHANCE_YOUR_CALM;
+const WINDOW_MAX: u32 = (1 << 31) - 1;
+const LAST: u8 = flags::END_HEADERS | flags::END_STREAM;
+
+fn server() -> Script<Server> {
+    Script::server(Config::default())
+}
+
+/// Repeats an attack on one new stream after the other; returns how often it worked.
+fn repeat(attack: impl Fn(&mut Script<Server>, u32)) -> (u32, Script<Server>) {
+    let mut script = server();
+    for i in 0..100_000 {
+        attack(&mut script, 1 + 2 * i);
+        for event in script.take_events() {
+            if let Owned::Reset { key, .. } = event {
+                script.end.engine.forget(key);
+            }
+        }
+        if script.error.is_some() {
+            return (i, script);
+        }
+    }
+    panic!("never stopped");
+}
+
+/// CVE-2023-44487.
+#[test]
+fn rapid_reset() {
+    let (times, mut script) = repeat(|script, id| {
+        let head = script.request_bytes(id, true);
+        script.send(&[head, rst_stream(id, Reason::CANCEL)].concat());
+    });
+    assert!((200..=256).contains(&times), "{times}");
+    script.expect_failure(CALM);
+}
+
+#[test]
+fn cancelling_a_hundred_calls_a_second_is_not_rapid_reset() {
+    let mut script = server();
+    for i in 0..6000 {
+        let key = script.request(1 + 2 * i, true);
+        script.send(&rst_stream(1 + 2 * i, Reason::CANCEL));
+        script.end.engine.forget(key);
+        script.now += Duration::from_millis(10);
+    }
+    script.expect_silence();
+}
+
+/// A handler that still runs holds its slot, whatever the peer resets.
+#[test]
+fn resets_do_not_free_the_slots_of_running_handlers() {
+    let mut script = Script::server(Config { resets_burst_max: 100_000, ..Config::default() });
+    for i in 0..1000 {
+        let head = script.request_bytes(1 + 2 * i, true);
+        script.send(&[head, rst_stream(1 + 2 * i, Reason::CANCEL)].concat());
+        assert!(script.end.engine.open_streams() <= 256);
+    }
+    let started =
+        script.take_events().iter().filter(|e| matches!(e, Owned::Headers { .. })).count();
+    assert_eq!(started, 256);
+}
+
+/// CVE-2025-8671: resets that we are made to send are counted as those that are sent to us.
+#[test]
+fn made_you_reset() {
+    type Attack = fn(&mut Script<Server>, u32) -> Vec<u8>;
+    let attacks: &[(&str, bool, Attack)] = &[
+        ("an increment of 0", true, |_, id| window_update(id, 0)),
+        ("a window that overflows", true, |_, id| window_update(id, WINDOW_MAX)),
+        ("DATA on a half-closed stream", true, |_, id| data(id, b"x", false)),
+        ("HEADERS on a half-closed stream", true, |script, id| script.request_bytes(id, true)),
+        ("PRIORITY of 4 bytes", true, |_, id| frame(Kind::PRIORITY, 0, id, &[0; 4])),
+        ("PRIORITY on itself", true, |_, id| {
+            frame(Kind::PRIORITY, 0, id, &[&id.to_be_bytes()[..], &[0]].concat())
+        }),
+        ("a malformed request", false, |script, id| {
+            script.headers(id, LAST, &[(":method", "POST")])
+        }),
+        ("a length that is not kept", false, |script, id| {
+            let promised = [REQUEST, &[("content-length", "5")]].concat();
+            let head = script.headers(id, flags::END_HEADERS, &promised);
+            [head, data(id, b"1", true)].concat()
+        }),
+        ("malformed trailers", false, |script, id| {
+            let head = script.headers(id, flags::END_HEADERS, REQUEST);
+            [head, script.headers(id, LAST, &[(":path", "/")])].concat()
+        }),
+        ("a header list that is too long", false, |script, id| {
+            let long = "v".repeat(17_000);
+            let fields = [REQUEST, &[("x", &long[..])]].concat();
+            let mut block = script.block(&fields);
+            let rest = block.split_off(10_000.min(block.len()));
+            [
+                frame(Kind::HEADERS, flags::END_STREAM, id, &block),
+                frame(Kind::CONTINUATION, flags::END_HEADERS, id, &rest),
+            ]
+            .concat()
+        }),
+    ];
+    for (name, open, attack) in attacks {
+        let (times, mut script) = repeat(|script, id| {
+            let mut bytes = Vec::new();
+            if *open {
+                bytes = script.request_bytes(id, true);
+            }
+            bytes.extend(attack(script, id));
+            script.send(&bytes);
+        });
+        assert!((200..=256).contains(&times), "{name}: {times}");
+        script.expect_failure(CALM);
+    }
+}
+
+/// Streams beyond the limit are refused, and each refusal is counted.
+#[test]
+fn streams_without_end() {
+    let mut script = server();
+    for i in 0..256 {
+        script.request(1 + 2 * i, false);
+    }
+    let mut refused = 0;
+    while script.error.is_none() {
+        let bytes = script.request_bytes(513 + 2 * refused, true);
+        script.send(&bytes);
+        refused += 1;
+    }
+    assert!((200..=300).contains(&refused), "{refused}");
+    script.expect_failure(CALM);
+}
+
+/// A client that has not seen our SETTINGS yet cannot know the limit.
+#[test]
+fn refusals_before_the_settings_are_known_are_not_held_against_it() {
+    let config = Config { concurrent_streams_max: 1, ..Config::default() };
+    let mut script = Script::start(config);
+    script.send(crate::frame::PREFACE).send(&settings(&[]));
+    script.take_replies();
+    for i in 0..1000 {
+        let bytes = script.request_bytes(1 + 2 * i, true);
+        script.send(&bytes);
+    }
+    assert_eq!(script.error, None);
+    assert_eq!(script.take_replies().len(), 999);
+}
+
+#[test]
+fn continuation_flood() {
+    for fragment in [0, 1, 16_384] {
+        let mut script = server();
+        script.send(&frame(Kind::HEADERS, 0, 1, &[]));
+        let mut frames = 0;
+        while script.error.is_none() {
+            frames += 1;
+            script.send(&frame(Kind::CONTINUATION, 0, 1, &vec![0; fragment]));
+            assert!(script.end.engine.probe().block_bytes <= 128 << 10);
+        }
+        assert!(frames <= 9, "{frames}");
+        script.expect_failure(CALM);
+    }
+    // One frame that is as long as our SETTINGS allow is bounded too.
+    let mut script = Script::server(Config { frame_bytes_max: 1 << 20, ..Config::default() });
+    script.send(&frame(Kind::HEADERS, LAST, 1, &[0; 70_000]));
+    script.expect_failure(CALM);
+}
+
+#[test]
+fn eight_continuation_frames_are_fine() {
+    let mut script = server();
+    let long = "v".repeat(12_000);
+    let mut rest = script.block(&[REQUEST, &[("x", &long[..])]].concat());
+    let mut bytes = frame(Kind::HEADERS, flags::END_STREAM, 1, &rest[..100]);
+    rest.drain(..100);
+    let pieces: Vec<&[u8]> = rest.chunks(rest.len().div_ceil(8)).collect();
+    for (i, piece) in pieces.iter().enumerate() {
+        let last = if i + 1 == pieces.len() { flags::END_HEADERS } else { 0 };
+        bytes.extend(frame(Kind::CONTINUATION, last, 1, piece));
+    }
+    assert_eq!(pieces.len(), 8);
+    script.send(&bytes);
+    script.expect_silence();
+    assert!(matches!(&script.take_events()[..], [Owned::Headers { .. }]));
+    assert_eq!(script.end.engine.poll_timeout(), None);
+}
+
+#[test]
+fn a_header_block_has_a_deadline() {
+    let mut script = server();
+    script.send(&frame(Kind::HEADERS, 0, 1, &[]));
+    script.pass(Duration::from_secs(9));
+    script.send(&frame(Kind::CONTINUATION, 0, 1, &[]));
+    assert_eq!(script.error, None);
+    script.pass(Duration::from_secs(1));
+    script.expect_failure(CALM);
+}
+
+/// One entry of the table, named over and over: bytes that decode to a thousand times as many.
+#[test]
+fn hpack_bomb() {
+    for trailers in [false, true] {
+        let mut script = server();
+        let mut entry = script.block(REQUEST);
+        entry.extend_from_slice(b"\x40\x01x\x7f\xa1\x1e");
+        entry.extend_from_slice(&[b'v'; 4000]);
+        script.send(&frame(Kind::HEADERS, flags::END_HEADERS, 1, &entry));
+        assert!(matches!(script.take_events()[..], [Owned::Headers { .. }]));
+        let (id, mut bomb) = if trailers { (1, Vec::new()) } else { (3, script.block(REQUEST)) };
+        bomb.extend_from_slice(&[0xbe; 16_000]);
+        script.send(&frame(Kind::HEADERS, LAST, id, &bomb));
+        script.expect_reset(id, CALM);
+        let kept = script.end.engine.probe().fields_bytes;
+        assert!(kept <= 64 << 10, "{kept} bytes are kept of a bomb");
+    }
+}
+
+#[test]
+fn header_lists_are_bounded_in_bytes_and_number() {
+    let crumbs = |n: usize| {
+        let mut fields = REQUEST.to_vec();
+        fields.extend(std::iter::repeat_n(("cookie", "a=b"), n));
+        fields
+    };
+    for (fields, good) in [(124, true), (125, false)] {
+        let mut script = server();
+        let head = script.headers(1, LAST, &crumbs(fields));
+        script.send(&head);
+        if good {
+            script.expect_silence();
+        } else {
+            script.expect_reset(1, CALM);
+        }
+    }
+    let request_bytes: usize = REQUEST.iter().map(|(n, v)| n.len() + v.len() + 32).sum();
+    for (over, good) in [(0, true), (1, false)] {
+        let mut script = server();
+        let value = "~".repeat(16_384 - request_bytes - 33 + over);
+        let block = script.block(&[REQUEST, &[("x", &value[..])]].concat());
+        script.send(&frame(Kind::HEADERS, LAST, 1, &block));
+        if good {
+            script.expect_silence();
+        } else {
+            script.expect_reset(1, CALM);
+        }
+    }
+}
+
+#[test]
+fn empty_data() {
+    for empty in [data(1, b"", false), frame(Kind::DATA, flags::PADDED, 1, &[200; 201])] {
+        let mut script = server();
+        script.request(1, false);
+        for _ in 0..64 {
+            script.send(&empty);
+            assert_eq!(script.error, None);
+        }
+        assert!(script.take_events().is_empty());
+        script.send(&empty);
+        script.expect_failure(CALM);
+    }
+}
+
+/// A hundred thousand messages of one byte, and an empty frame after each sixtieth.
+#[test]
+fn small_messages_are_untouched() {
+    let mut script = server();
+    let key = script.request(1, false);
+    for i in 0..100_000 {
+        script.feed(&data(1, b"m", false));
+        if i % 60 == 0 {
+            script.feed(&data(1, b"", false));
+        }
+        if i % 100 == 0 {
+            script.transmit();
+            assert!(script.take_replies().iter().all(|f| f.kind != Kind::RST_STREAM));
+        }
+    }
+    script.send(&data(1, b"", true));
+    assert_eq!(script.error, None);
+    assert_eq!(script.end.body(key).0.len(), 100_000);
+}
+
+/// Floods that want an answer each, from a peer that reads nothing: reading stops, and what is held for
+/// the peer is bounded.
+#[test]
+fn floods_of_what_wants_an_answer() {
+    for flood in
+        [ping(false, [7; 8]), settings(&[]), settings(&[(setting_id::MAX_FRAME_SIZE, 16_384)])]
+    {
+        check_flood(&mut server(), &flood);
+        check_flood(&mut Script::client(Config::default()), &flood);
+    }
+}
+
+fn check_flood<R: Role>(script: &mut Script<R>, flood: &[u8]) {
+    let held_max = (256 << 10) + 2 * RecvBuf::BYTES_MAX + (32 << 10);
+    let batch = flood.repeat(16_384 / flood.len());
+    let mut read = 0;
+    for _ in 0..10_000 {
+        if script.end.engine.read_budget() > 0 {
+            read += batch.len();
+            script.feed(&batch);
+            assert_eq!(script.error, None);
+            script.end.events.clear();
+        }
+        script.end.engine.poll_transmit(script.now, &mut script.end.out);
+        let probe = script.end.engine.probe();
+        let held = script.end.out.len() + probe.control_bytes + probe.ready_bytes;
+        assert!(held <= held_max, "{held} bytes are held");
+    }
+    assert_eq!(script.end.engine.read_budget(), 0, "reading stops");
+    assert!(read < 1 << 20, "{read} bytes were read");
+    // The peer reads at last: all goes on.
+    script.end.out.clear();
+    script.transmit();
+    assert!(script.end.engine.read_budget() > 0);
+    assert!(!script.take_replies().is_empty());
+}
+
+/// As large a read as the buffer takes at once is answered in full, then reading goes on.
+#[test]
+fn a_burst_of_pings_is_answered() {
+    let mut script = server();
+    script.feed(&ping(false, [1; 8]).repeat(63));
+    assert!(script.end.engine.read_budget() > 0);
+    script.feed(&ping(false, [1; 8]));
+    assert_eq!(script.end.engine.read_budget(), 0);
+    script.transmit();
+    assert!(script.end.engine.read_budget() > 0);
+    assert_eq!(script.take_replies().len(), 64);
+}
+
+/// Floods that want no answer leave nothing behind.
+#[test]
+fn floods_of_what_wants_no_answer() {
+    let floods = [
+        frame(Kind::PRIORITY, 0, 99, &[0, 0, 0, 1, 5]),
+        frame(Kind::PRIORITY, 0, 1, &[0, 0, 0, 3, 5]),
+        frame(0x16, 0, 0, b"unknown"),
+        window_update(0, 1),
+        window_update(1, 1),
+        rst_stream(3, Reason::CANCEL),
+        frame(Kind::SETTINGS, flags::ACK, 0, b""),
+        ping(true, *b"gnt-bdp\0"),
+        ping(true, *b"gnt-drn\0"),
+        goaway(0, Reason::NO_ERROR, b"again"),
+    ];
+    for flood in floods {
+        let mut script = server();
+        script.request(1, false);
+        let gone = script.request(3, false);
+        script.send(&rst_stream(3, Reason::CANCEL));
+        script.end.engine.forget(gone);
+        script.take_events();
+        let before = script.end.engine.probe();
+        for _ in 0..1000 {
+            script.feed(&flood.repeat(20));
+            script.end.events.clear();
+        }
+        script.expect_silence();
+        let after = script.end.engine.probe();
+        assert_eq!(before.control_bytes + before.ready_bytes, 0);
+        assert_eq!(after.control_bytes + after.ready_bytes, 0);
+        assert_eq!(after.scheduled, before.scheduled);
+        assert!(script.end.engine.read_budget() > 0);
+        script.end.engine.check_invariants();
+    }
+}
+
+/// What comes for a stream that we reset costs the connection nothing.
+#[test]
+fn data_after_our_reset_gives_its_credit_back() {
+    let mut script = server();
+    let key = script.request(1, false);
+    script.end.engine.reset(key, Reason::CANCEL);
+    script.end.engine.forget(key);
+    script.transmit();
+    script.take_replies();
+    let mut window = 1 << 20;
+    for _ in 0..1000 {
+        script.send(&data(1, &[0; 16_384], false));
+        window -= 16_384;
+        for reply in script.take_replies() {
+            if reply.kind == Kind::WINDOW_UPDATE {
+                window += reply.u32_at(0);
+            } else {
+                assert_eq!(reply.kind, Kind::PING, "a sample of the bandwidth: {reply:?}");
+            }
+            assert_eq!(reply.stream, 0);
+        }
+        assert!(window >= 16_384);
+    }
+    assert_eq!(script.error, None);
+    assert!(script.take_events().is_empty());
+    assert_eq!(script.end.engine.probe().unread, 0);
+}
+
+/// A peer that asks for much and reads nothing.
+#[test]
+fn slow_read() {
+    let mut script = server();
+    script.send(&settings(&[(setting_id::INITIAL_WINDOW_SIZE, 0)]));
+    script.transmit();
+    script.replies.clear();
+    script.end.events.clear();
+    for i in 0..300 {
+        let bytes = script.request_bytes(1 + 2 * i, true);
+        script.feed(&bytes);
+        for event in script.take_events() {
+            if let Owned::Headers { key, .. } = event {
+                let body = bytes::Bytes::from_static(&[0; 1000]);
+                script.end.engine.send_headers(key, false, response).expect("open");
+                script.end.engine.send_data_shared(key, body, false).expect("open");
+                script.end.engine.send_trailers(key, trailers).expect("open");
+                assert_eq!(script.end.engine.queued_bytes(key), Some(1000));
+                script.end.engine.forget(key);
+            }
+        }
+    }
+    assert_eq!(script.error, None);
+    assert_eq!(script.end.engine.open_streams(), 256, "the others were refused");
+    script.transmit();
+    let replies = script.take_replies();
+    assert!(replies.iter().all(|f| f.kind != Kind::DATA));
+    assert_eq!(script.end.engine.probe().scheduled, 0, "nothing spins");
+    // Whoever reads in the end gets it all.
+    script.send(&settings(&[(setting_id::INITIAL_WINDOW_SIZE, 1000)]));
+    script.send(&window_update(0, 1 << 20));
+    let replies = script.take_replies();
+    let bodies = replies.iter().filter(|frame| frame.kind == Kind::DATA);
+    assert_eq!(bodies.map(|frame| frame.payload.len()).sum::<usize>(), 256_000);
+    assert_eq!(script.end.engine.open_streams(), 0);
+}
+
+/// Many small answers to a peer that does not read: the server stops reading its requests.
+#[test]
+fn a_server_whose_answers_are_not_read_stops_reading() {
+    let mut script = server();
+    script.send(&window_update(0, WINDOW_MAX - 65_535));
+    let mut answered = 0_u32;
+    while script.end.engine.read_budget() > 0 {
+        let bytes = script.request_bytes(1 + 2 * answered, true);
+        script.feed(&bytes);
+        for event in script.take_events() {
+            let Some(key) = event.key() else { continue };
+            script.end.engine.respond_unary(key, response, &[0; 1000], trailers).expect("open");
+            answered += 1;
+        }
+        script.end.engine.poll_transmit(script.now, &mut script.end.out);
+        assert!(answered < 10_000, "it never stops");
+    }
+    let held = script.end.out.len() + script.end.engine.probe().ready_bytes;
+    assert!((256 << 10..600 << 10).contains(&held), "{held}");
+}
+
+/// A server may send as many interim responses as it likes: they are not kept.
+#[test]
+fn interim_responses_without_end() {
+    let mut script = Script::client(Config::default());
+    script.open(true);
+    for _ in 0..10_000 {
+        let bytes = script.headers(1, flags::END_HEADERS, &[(":status", "103")]);
+        script.send(&bytes);
+        script.end.events.clear();
+    }
+    let head = script.headers(1, LAST, RESPONSE);
+    script.send(&head);
+    script.expect_silence();
+    assert!(matches!(script.take_events()[..], [Owned::Headers { .. }]));
+}
