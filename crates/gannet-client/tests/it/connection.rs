@@ -11,7 +11,7 @@ use gannet_http2::{Config, Reason};
 use gannet_transport::{Listener, pipe};
 use tokio::time::Instant;
 
-use crate::peer::{Got, OK, Peer, Peers, chat, dead_port, download, unary};
+use crate::peer::{Got, OK, Peer, Peers, chat, dead_port, download, unary, upload};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -466,6 +466,31 @@ fn a_runtime_that_goes_away_while_connecting_strands_nobody() {
         let (reply, _) = tokio::join!(unary(&channel, b"2").into_future(), server);
         assert_eq!(reply.unwrap(), b"2");
     });
+}
+
+#[test]
+fn on_a_runtime_without_timers_a_call_says_so() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let (channel, _peers) = {
+        let _timers = runtime.enter();
+        Peers::new()
+    };
+    let status = runtime.block_on(unary(&channel, b"").into_future()).unwrap_err();
+    assert_eq!(status.code(), Code::Internal);
+    assert!(status.message().contains("enable_all"), "{status}");
+}
+
+#[test]
+fn channels_and_calls_may_cross_threads() {
+    fn crosses<T: Send>(_: &T) {}
+    fn is_shared<T: Send + Sync + Clone>(_: &T) {}
+    let (channel, _peers) = Peers::new();
+    is_shared(&channel);
+    crosses(&unary(&channel, b"").into_future());
+    crosses(&unary(&channel, b"").with_metadata().into_future());
+    crosses(&upload(&channel).into_future());
+    crosses(&download(&channel, b"").into_future());
+    crosses(&chat(&channel).into_future());
 }
 
 #[test]
