@@ -16,6 +16,8 @@ mod control;
 mod data;
 mod fields;
 mod headers;
+#[cfg(any(test, feature = "invariants"))]
+mod invariants;
 mod lifecycle;
 mod memo;
 mod message;

@@ -68,12 +68,12 @@ impl RecvFlow {
         self.target
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "invariants"))]
     pub(crate) fn unread(&self) -> i64 {
         self.unread
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "invariants"))]
     pub(crate) fn unread_max(&self) -> i64 {
         self.unread_max
     }

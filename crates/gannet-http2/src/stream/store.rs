@@ -103,7 +103,7 @@ impl Store {
     }
 
     /// Slots, and how many of them are free.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "invariants"))]
     pub(crate) fn slots(&self) -> (usize, usize) {
         (self.slots.len(), self.free.len())
     }
