@@ -1,10 +1,10 @@
 //! `cargo xtask counts`: what a unary call costs the server, counted and not timed.
 //!
 //! The server runs under callgrind, which counts instructions and calls exactly, whatever else the
-//! machine does; the load comes from `gannet-load`. Each figure is the difference of two runs, so that
-//! the start does not count. Instructions are those of a release build. Locks are counted in a build
-//! without inlining, where each taking of a mutex is a call that callgrind sees; on the path of a call
-//! there is none, so what remains is per wake (the reactor's), and small.
+//! machine does; the load comes from `gannet-load`. Each figure is the difference of two runs, so
+//! that the start does not count. Instructions are those of a release build. Locks are counted in a
+//! build without inlining, where each taking of a mutex is a call that callgrind sees; on the path
+//! of a call there is none, so what remains is per wake (the reactor's), and small.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read};
@@ -128,8 +128,8 @@ impl Profile {
         self.instructions
     }
 
-    /// How often a mutex or a lock for readers and writers of the standard library was taken; tokio's
-    /// are built on them.
+    /// How often a mutex or a lock for readers and writers of the standard library was taken;
+    /// tokio's are built on them.
     fn locks(&self) -> u64 {
         const LOCKS: [&str; 3] = [
             "std::sync::poison::mutex::Mutex<T>::lock",

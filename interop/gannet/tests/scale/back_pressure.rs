@@ -1,5 +1,5 @@
-//! A reader that stops reading stops the sender, with bounded memory, in every direction; and when it
-//! goes on, nothing is lost.
+//! A reader that stops reading stops the sender, with bounded memory, in every direction; and when
+//! it goes on, nothing is lost.
 //!
 //! Time is virtual: it passes only when every task waits, so a timeout that expires proves that the
 //! sender really waits.
@@ -13,8 +13,9 @@ use gannet_interop::proto::gannet::interop::v1::EchoRequest;
 use crate::service::{payload, start_piped};
 
 const MESSAGE_BYTES: usize = 16 << 10;
-/// What may lie between a sender and a reader that stopped: the stream's window of 1 MiB, the sender's
-/// queue of 64 KiB, the pipe and the buffers around it. Twice, where an echo has two such ways.
+/// What may lie between a sender and a reader that stopped: the stream's window of 1 MiB, the
+/// sender's queue of 64 KiB, the pipe and the buffers around it. Twice, where an echo has two such
+/// ways.
 const ONE_WAY_BYTES_MAX: u64 = 2 << 20;
 
 /// Sends until it has to wait for good; how many messages that were.

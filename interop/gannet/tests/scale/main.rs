@@ -4,8 +4,11 @@
 //! decides is small here; by hand, with figures of memory:
 //!
 //! ```sh
-//! GANNET_SCALE=full cargo test --release -p gannet-interop --test scale -- --nocapture --test-threads 1
+//! GANNET_SCALE=full cargo test --release -p gannet-interop --test scale -- \
+//!     --nocapture --test-threads 1
 //! ```
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod back_pressure;
 mod large;
