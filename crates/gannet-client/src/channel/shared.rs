@@ -98,8 +98,8 @@ impl Shared {
     /// Waits for a connection, connecting where nobody does.
     ///
     /// # Errors
-    /// UNAVAILABLE while attempts fail, unless `wait_for_ready`; DEADLINE_EXCEEDED; INTERNAL outside
-    /// a tokio runtime.
+    /// UNAVAILABLE while attempts fail, unless `wait_for_ready`; DEADLINE_EXCEEDED; INTERNAL
+    /// outside a tokio runtime.
     pub(crate) async fn link(
         self: &Arc<Self>,
         wait_for_ready: bool,
