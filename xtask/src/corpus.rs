@@ -1,7 +1,9 @@
-//! `cargo xtask corpus`: code generated for protos that others wrote, compiled, linted and documented.
+//! `cargo xtask corpus`: code generated for protos that others wrote, compiled, linted and
+//! documented.
 //!
-//! Googleapis' common protos come from their Python package, grpc's own (health, reflection, interop
-//! testing) as the descriptors that grpc-go carries. Nothing of them is kept in the repository.
+//! Googleapis' common protos come from their Python package, grpc's own (health, reflection,
+//! interop testing) as the descriptors that grpc-go carries. Nothing of them is kept in the
+//! repository.
 
 use std::path::Path;
 

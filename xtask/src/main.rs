@@ -37,7 +37,8 @@ enum Task {
     Tidy,
     /// Checks generated code that is checked in (`--check`), or rewrites it.
     Codegen(codegen::Args),
-    /// Compiles code generated for protos of others: googleapis', grpc's own (needs python3 and go).
+    /// Compiles code generated for protos of others: googleapis', grpc's own (needs python3 and
+    /// go).
     Corpus,
     /// Counts what a unary call costs the server: instructions and locks (installs valgrind).
     Counts,

@@ -62,7 +62,8 @@ pub struct Config {
     /// KiB).
     pub send_buffer_bytes_max: usize,
     /// Bytes of queued DATA over all streams from which on new streams are refused with
-    /// REFUSED_STREAM (default 256 MiB; server only): replies that a peer asks for and does not read.
+    /// REFUSED_STREAM (default 256 MiB; server only): replies that a peer asks for and does not
+    /// read.
     pub send_queued_bytes_max: usize,
     /// Queued bytes below which a stream that was above it is reported by `poll_drained` (default
     /// 16 KiB).

@@ -444,8 +444,8 @@ fn slow_read() {
     assert_eq!(script.end.engine.open_streams(), 0);
 }
 
-/// Large answers that nobody reads are bounded in bytes too, not only in streams; and only while they
-/// wait.
+/// Large answers that nobody reads are bounded in bytes too, not only in streams; and only while
+/// they wait.
 #[test]
 fn unread_answers_are_bounded_in_bytes() {
     let config = Config { send_queued_bytes_max: 10_000, ..Config::default() };
