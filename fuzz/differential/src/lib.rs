@@ -55,7 +55,7 @@ pub struct Exchange {
 pub struct Rng(pub u64);
 
 impl Rng {
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -64,8 +64,14 @@ impl Rng {
     }
 
     pub fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[usize::try_from(self.next() % from.len() as u64).expect("small")]
+        from[usize::try_from(self.number() % from.len() as u64).expect("small")]
     }
+}
+
+/// The seeds of one test, 60 connections unless GANNET_DIFF_SEEDS says otherwise.
+pub fn seeds(first: u64) -> std::ops::Range<u64> {
+    let count = std::env::var("GANNET_DIFF_SEEDS").ok().and_then(|text| text.parse().ok());
+    first..first + count.unwrap_or(60)
 }
 
 /// What one side announces.
