@@ -1,4 +1,5 @@
-//! Frames that are mostly well-formed, in any order, with any verbs of the application between them.
+//! Frames that are mostly well-formed, in any order, with any verbs of the application between
+//! them.
 #![no_main]
 
 use arbitrary::Arbitrary;

@@ -1,5 +1,5 @@
-//! Any bytes in any pieces into the reader of length-prefixed messages: it finds what a reader of the
-//! whole finds, and holds no more than has arrived.
+//! Any bytes in any pieces into the reader of length-prefixed messages: it finds what a reader of
+//! the whole finds, and holds no more than has arrived.
 #![no_main]
 
 use gannet_core::frame::{MessageReader, PREFIX_BYTES};

@@ -1,5 +1,5 @@
-//! What the fuzz targets share: an engine with a small application behind it, which checks after each
-//! step what must always hold.
+//! What the fuzz targets share: an engine with a small application behind it, which checks after
+//! each step what must always hold.
 //!
 //! The application answers as a real one would, takes some verbs from the fuzzer, and keeps its own
 //! books: which keys it holds, and how far each stream is.
@@ -301,7 +301,8 @@ fn note(
     }
 }
 
-/// More than one `poll_transmit` adds beyond the bound: what verbs and replies had queued before it.
+/// More than one `poll_transmit` adds beyond the bound: what verbs and replies had queued before
+/// it.
 const OUTPUT_STEP_BYTES_MAX: usize = 4 << 20;
 
 fn request(w: &mut FieldWriter<'_>) {

@@ -82,7 +82,8 @@ impl Request {
     }
 }
 
-/// The client's preface: SETTINGS as they are by default, and the largest window for the connection.
+/// The client's preface: SETTINGS as they are by default, and the largest window for the
+/// connection.
 pub(crate) fn preface() -> Vec<u8> {
     let mut out = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
     head(&mut out, 0, 4, 0, 0);

@@ -1,10 +1,10 @@
-//! A load generator that costs next to nothing: unary calls as canned HTTP/2 frames over one blocking
-//! connection, a number of them in flight.
+//! A load generator that costs next to nothing: unary calls as canned HTTP/2 frames over one
+//! blocking connection, a number of them in flight.
 //!
 //! It encodes the first call in full and each later one as the same few bytes with another stream
-//! identifier, so that what is measured is the server. It allocates nothing once it runs, which lets a
-//! test count the server's allocations in the same process. It checks that every reply carries the
-//! payload that is expected; it is no HTTP/2 client for any other use.
+//! identifier, so that what is measured is the server. It allocates nothing once it runs, which
+//! lets a test count the server's allocations in the same process. It checks that every reply
+//! carries the payload that is expected; it is no HTTP/2 client for any other use.
 
 mod frames;
 

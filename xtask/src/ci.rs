@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::exec::{self, Result};
-use crate::{codegen, interop, tidy};
+use crate::{codegen, counts, interop, tidy};
 
 /// Flags of `cargo xtask ci`.
 #[derive(Debug, clap::Args)]
@@ -34,6 +34,7 @@ const STEPS: &[Step] = &[
     Step { name: "test", run: || test(&[]) },
     Step { name: "doc", run: doc },
     Step { name: "examples", run: examples },
+    Step { name: "counts", run: counts::run },
     Step { name: "interop", run: interop::quick },
 ];
 
@@ -94,7 +95,11 @@ fn deny_rustdoc_warnings(command: &mut Command) -> &mut Command {
 }
 
 fn examples() -> Result {
-    exec::run(&mut exec::cargo(["run", "--release", "-p", "grpctest", "--", "--once"]))
+    exec::run(&mut exec::cargo(["run", "--release", "-p", "grpctest", "--", "--once"]))?;
+    for example in ["weather", "chat"] {
+        exec::run(&mut exec::cargo(["run", "--release", "-p", example]))?;
+    }
+    Ok(())
 }
 
 fn summary(outcomes: &[(&str, Result, Duration)]) -> Result {

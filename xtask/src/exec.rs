@@ -55,6 +55,26 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
     std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
 }
 
+/// Installs the Debian packages of the programs that are missing, each given as (program, package).
+pub(crate) fn debian(programs: &[(&str, &str)]) -> Result {
+    let missing = programs.iter().filter(|(program, _)| find(program).is_none());
+    let mut packages: Vec<&str> = missing.map(|(_, package)| *package).collect();
+    packages.dedup();
+    if packages.is_empty() {
+        return Ok(());
+    }
+    let by_hand = format!("apt-get install {}", packages.join(" "));
+    let apt = find("apt-get").ok_or(format!("missing; on Debian: {by_hand}"))?;
+    let apt_get = |words: &[&str]| {
+        let mut command = Command::new(&apt);
+        run(command.env("DEBIAN_FRONTEND", "noninteractive").args(words))
+    };
+    // A new machine has no lists of packages, or old ones.
+    apt_get(&["update", "--quiet"])?;
+    apt_get(&[&["install", "--yes", "--quiet"], &packages[..]].concat())
+        .map_err(|error| format!("{error}; try: {by_hand}"))
+}
+
 /// `command` as one would type it.
 pub(crate) fn show(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());

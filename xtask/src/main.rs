@@ -6,6 +6,7 @@
 
 mod ci;
 mod codegen;
+mod counts;
 mod exec;
 mod fuzz;
 mod interop;
@@ -35,6 +36,8 @@ enum Task {
     Tidy,
     /// Checks generated code that is checked in (`--check`), or rewrites it.
     Codegen(codegen::Args),
+    /// Counts what a unary call costs the server: instructions and locks (installs valgrind).
+    Counts,
     /// Runs everything that must pass before a change is merged.
     Ci(ci::Args),
     /// Runs the fuzz targets.
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Task::Test { args } => ci::test(&args),
         Task::Tidy => tidy::run(),
         Task::Codegen(args) => codegen::run(&args),
+        Task::Counts => counts::run(),
         Task::Ci(args) => ci::run(&args),
         Task::Fuzz(args) => fuzz::run(&args),
         Task::Interop(args) => interop::run(&args),

@@ -5,8 +5,8 @@
 //! valgrind --tool=callgrind --toggle-collect='*serve*' target/release/examples/unary_cost 10000
 //! ```
 //!
-//! A client engine makes requests, 100 at a time, and a server engine answers them; only the server's
-//! part, `serve`, is collected.
+//! A client engine makes requests, 100 at a time, and a server engine answers them; only the
+//! server's part, `serve`, is collected.
 
 #![allow(clippy::print_stdout, reason = "a tool")]
 

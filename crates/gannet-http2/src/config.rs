@@ -11,8 +11,8 @@ use crate::hpack;
 #[non_exhaustive]
 pub struct Config {
     /// Streams the peer may have open at once (default 256), advertised as
-    /// SETTINGS_MAX_CONCURRENT_STREAMS. A stream counts until it is closed on the wire *and* forgotten
-    /// by the layer above; one more is refused with REFUSED_STREAM.
+    /// SETTINGS_MAX_CONCURRENT_STREAMS. A stream counts until it is closed on the wire *and*
+    /// forgotten by the layer above; one more is refused with REFUSED_STREAM.
     pub concurrent_streams_max: u32,
     /// Streams a client opens at most before the peer's SETTINGS told its own limit (default 100).
     pub initial_open_streams_max: u32,
@@ -23,20 +23,21 @@ pub struct Config {
     /// How far measured bandwidth may grow both windows, in bytes (default 16 MiB).
     pub window_bytes_max: u32,
     /// Bytes that may lie received but not released by the layer above, over all streams (default
-    /// 32 MiB), give or take a frame. Until that, one stalled reader does not slow the other streams: connection credit is
-    /// returned on receipt.
+    /// 32 MiB), give or take a frame. Until that, one stalled reader does not slow the other
+    /// streams: connection credit is returned on receipt.
     pub recv_buffered_bytes_max: u32,
-    /// Largest frame payload we accept, advertised as SETTINGS_MAX_FRAME_SIZE (default 16 KiB; 16,384
-    /// to 16,777,215).
+    /// Largest frame payload we accept, advertised as SETTINGS_MAX_FRAME_SIZE (default 16 KiB;
+    /// 16,384 to 16,777,215).
     pub frame_bytes_max: u32,
     /// Bytes of the HPACK table that the peer's encoder may fill (default 4,096).
     pub header_table_bytes: u32,
-    /// Bytes of the HPACK table that our encoder uses at most, whatever the peer offers (default 4,096).
+    /// Bytes of the HPACK table that our encoder uses at most, whatever the peer offers (default
+    /// 4,096).
     pub encoder_table_bytes_max: u32,
     /// Bounds on one decoded header list. A request over it is reset with ENHANCE_YOUR_CALM.
     pub header_limits: hpack::Limits,
-    /// Encoded bytes of one header block over all its frames (default 64 KiB); over it, the connection
-    /// ends with ENHANCE_YOUR_CALM.
+    /// Encoded bytes of one header block over all its frames (default 64 KiB); over it, the
+    /// connection ends with ENHANCE_YOUR_CALM.
     pub header_block_bytes_max: u32,
     /// CONTINUATION frames of one header block (default 8); over it, the connection ends.
     pub continuation_frames_max: u32,
@@ -46,18 +47,19 @@ pub struct Config {
     pub handshake_timeout: Duration,
     /// Time until the peer acknowledges our SETTINGS (default 30 s).
     pub settings_ack_timeout: Duration,
-    /// Replies (PING and SETTINGS acknowledgements, RST_STREAM) that may wait to be sent before reading
-    /// stops (default 64).
+    /// Replies (PING and SETTINGS acknowledgements, RST_STREAM) that may wait to be sent before
+    /// reading stops (default 64).
     pub control_frames_max: u32,
-    /// Burst of resets that a peer may send or provoke (default 200): rapid reset, CVE-2023-44487, and
-    /// made-you-reset, CVE-2025-8671. Over it, the connection ends with ENHANCE_YOUR_CALM. At least
-    /// `concurrent_streams_max`, so that a client may cancel all its calls at once.
+    /// Burst of resets that a peer may send or provoke (default 200): rapid reset, CVE-2023-44487,
+    /// and made-you-reset, CVE-2025-8671. Over it, the connection ends with ENHANCE_YOUR_CALM. At
+    /// least `concurrent_streams_max`, so that a client may cancel all its calls at once.
     pub resets_burst_max: u32,
     /// Resets a second that refill the burst (default 100).
     pub resets_per_second: u32,
     /// DATA frames without payload that may follow each other (default 64).
     pub empty_data_frames_max: u32,
-    /// Bytes that may wait in the output buffer before `poll_transmit` adds no more (default 256 KiB).
+    /// Bytes that may wait in the output buffer before `poll_transmit` adds no more (default 256
+    /// KiB).
     pub send_buffer_bytes_max: usize,
     /// Queued bytes below which a stream that was above it is reported by `poll_drained` (default
     /// 16 KiB).

@@ -77,8 +77,8 @@ impl fmt::Debug for Reason {
 
 /// The connection cannot go on: the engine has queued a GOAWAY with `reason` and accepts no verbs.
 ///
-/// Flush what [`Connection::poll_transmit`](crate::Connection::poll_transmit) still yields, then close
-/// the socket (RFC 9113 section 5.4.1).
+/// Flush what [`Connection::poll_transmit`](crate::Connection::poll_transmit) still yields, then
+/// close the socket (RFC 9113 section 5.4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectionError {
     /// The code sent in GOAWAY.
@@ -115,7 +115,8 @@ impl std::error::Error for ConnectionError {}
 
 /// A verb named a stream that is gone, or whose sending side already ended.
 ///
-/// This is the ordinary outcome of a race with a peer's reset: the caller drops what it wanted to send.
+/// This is the ordinary outcome of a race with a peer's reset: the caller drops what it wanted to
+/// send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StaleKey;
 

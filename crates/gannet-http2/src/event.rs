@@ -9,8 +9,8 @@ use crate::{Reason, StreamKey};
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// A request (server) or a final response (client), validated as RFC 9113 section 8 demands. The
-    /// block may be swapped for another one, so that its storage is kept without a copy.
+    /// A request (server) or a final response (client), validated as RFC 9113 section 8 demands.
+    /// The block may be swapped for another one, so that its storage is kept without a copy.
     Headers {
         /// The stream; new to a server.
         key: StreamKey,

@@ -1,9 +1,9 @@
 //! Sans-IO HTTP/2 for gRPC: RFC 9113 framing and streams, RFC 7541 header compression.
 //!
-//! [`Connection`] is one state machine for both roles, [`Client`] and [`Server`]. It reads bytes from
-//! a [`RecvBuf`], yields borrowed [`Event`]s, accepts verbs, and writes into a [`SendBuf`]. Who drives
-//! it owns sockets, buffers and time; this crate reads no clock, opens no socket, rolls no dice, and
-//! knows nothing of gRPC.
+//! [`Connection`] is one state machine for both roles, [`Client`] and [`Server`]. It reads bytes
+//! from a [`RecvBuf`], yields borrowed [`Event`]s, accepts verbs, and writes into a [`SendBuf`].
+//! Who drives it owns sockets, buffers and time; this crate reads no clock, opens no socket, rolls
+//! no dice, and knows nothing of gRPC.
 //!
 //! ```text
 //!   socket ─▶ RecvBuf ─▶ next_event ─▶ Event ─▶ the layer above

@@ -180,7 +180,9 @@ mod tests {
     use super::*;
     use gannet_core::Code;
 
-    fn read(list: &[(&str, &str)]) -> Result<Head, Box<Refusal>> {
+    type List<'a> = &'a [(&'a str, &'a str)];
+
+    fn read(list: List<'_>) -> Result<Head, Box<Refusal>> {
         let router = Arc::new(Router::new(&[], &[]));
         let classifier = Classifier::new(Arc::clone(&router));
         let mut fields = FieldBlock::default();
@@ -196,7 +198,7 @@ mod tests {
         let post = (":method", "POST");
         let grpc = ("content-type", "application/grpc");
         let path = (":path", "/a.B/C");
-        let table: &[(&[(&str, &str)], u16, Code)] = &[
+        let table: &[(List<'_>, u16, Code)] = &[
             (&[(":method", "GET"), path, grpc], 405, Code::Internal),
             (&[post, path], 415, Code::Internal),
             (&[post, path, ("content-type", "application/grpc-web")], 415, Code::Internal),

@@ -3,8 +3,8 @@
 //! A service gets each call once, with its request still encoded, and answers with a future that is
 //! built in storage the connection lends and reuses.
 //!
-//! The handler is called by the future and not before it: a future that was made outside would lie in
-//! the storage twice, once as it was captured and once as it is awaited.
+//! The handler is called by the future and not before it: a future that was made outside would lie
+//! in the storage twice, once as it was captured and once as it is awaited.
 
 use std::fmt;
 use std::future::Future;

@@ -1,25 +1,27 @@
 //! gRPC for Rust, complete and from the transport up.
 //!
-//! Write a `.proto`, generate its code with `gannet-build` or `gannet gen`, then implement the trait or
-//! call the client:
+//! Write a `.proto`, generate its code with `gannet-build` or `gannet gen`, then implement the
+//! trait or call the client:
 //!
 //! ```ignore
 //! struct Hello;
 //!
 //! impl Grpctest for Hello {
-//!     async fn get_server_response(&self, _: &mut Call, m: Message) -> gannet::Result<MessageResponse> {
-//!         Ok(MessageResponse { message: format!("received {}", m.message), received: true, ..Default::default() })
+//!     async fn get_server_response(&self, _: &mut Call, m: Message) -> Result<MessageResponse> {
+//!         let message = format!("received {}", m.message);
+//!         Ok(MessageResponse { message, received: true, ..Default::default() })
 //!     }
 //! }
 //!
-//! Server::new().add(GrpctestServer::new(Hello)).serve(Listener::tcp("[::]:50051")?).await?;
+//! Server::new().add(GrpctestServer::new(Hello)).serve("[::]:50051").await?;
 //!
-//! let client = GrpctestClient::new(Channel::builder("localhost:50051").build()?);
-//! let reply = client.get_server_response(Message { message: "hi".into(), ..Default::default() }).await?;
+//! let client = GrpctestClient::new(Channel::new("localhost:50051")?);
+//! let request = Message { message: "hi".into(), ..Default::default() };
+//! let reply = client.get_server_response(request).timeout(Duration::from_secs(1)).await?;
 //! ```
 //!
-//! This crate only re-exports; generated code names nothing but it. What a name does is told where it
-//! is defined.
+//! This crate only re-exports; generated code names nothing but it. What a name does is told where
+//! it is defined.
 //!
 //! | feature | what it adds (all on by default but `prost`) |
 //! | --- | --- |
@@ -32,6 +34,7 @@ pub use gannet_core::{
     Code, Idempotency, Metadata, MetadataKey, MethodDescriptor, MethodKind, Result,
     ServiceDescriptor, Status,
 };
+pub use gannet_http2::Config as Http2Config;
 pub use gannet_transport::{Inbound, Outbound, Peer};
 
 /// How messages become bytes.
@@ -59,9 +62,10 @@ pub use gannet_transport::Listener;
 #[cfg(feature = "client")]
 pub mod client {
     pub use gannet_client::{
-        BidiStreaming, ChannelBuilder, ClientStreaming, Reply, ResponseMetadata, ServerStreaming,
-        Unary,
+        BidiStreaming, ChannelBuilder, ChannelState, ClientStreaming, Reply, ResponseMetadata,
+        ServerStreaming, TargetError, Unary, policy::BackoffConfig,
     };
+    pub use gannet_transport::PipeConnector;
 }
 
 #[cfg(feature = "client")]

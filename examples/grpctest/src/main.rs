@@ -1,7 +1,7 @@
 //! The hello world of gRPC: a server, and a client that calls it, in one program.
 //!
-//! `grpctest` alone starts the server, calls it once, and keeps serving until Ctrl-C. `grpctest server`
-//! only serves; `grpctest client [MESSAGE]` only calls.
+//! `grpctest` alone starts the server, calls it once, and keeps serving until Ctrl-C. `grpctest
+//! server` only serves; `grpctest client [MESSAGE]` only calls.
 
 #![allow(clippy::print_stdout, reason = "a program that talks to its user")]
 

@@ -1,6 +1,7 @@
 //! Server streaming and client streaming: follow a weather station, then report readings to it.
 //!
-//! `weather` serves on a free port of this host, follows the station, reports what it saw, and exits.
+//! `weather` serves on a free port of this host, follows the station, reports what it saw, and
+//! exits.
 
 #![allow(clippy::print_stdout, reason = "a program that talks to its user")]
 

@@ -1,5 +1,5 @@
-//! What the two interop programs share: the generated code, and the data of the cases. What each case
-//! does is written down in `interop/README.md`.
+//! What the two interop programs share: the generated code, and the data of the cases. What each
+//! case does is written down in `interop/README.md`.
 
 use ::gannet::{Metadata, Result};
 

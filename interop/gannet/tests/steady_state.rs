@@ -3,6 +3,8 @@
 //! The load generator lives in this process and allocates nothing once it runs, so that every
 //! allocation counted is the server's. A binary of its own, because it replaces the allocator.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
 use std::alloc::System;
 use std::hint::black_box;
 use std::net::SocketAddr;
@@ -40,7 +42,8 @@ fn respond(request: Message) -> MessageResponse {
 }
 
 /// Calls to count: enough that what happens once does not show. A million by hand:
-/// `GANNET_CALLS=1000000 cargo test --release -p gannet-interop --test steady_state -- --nocapture`.
+/// `GANNET_CALLS=1000000 cargo test --release -p gannet-interop --test steady_state --
+/// --nocapture`.
 fn calls() -> u64 {
     std::env::var("GANNET_CALLS").ok().and_then(|n| n.parse().ok()).unwrap_or(100_000)
 }

@@ -84,7 +84,11 @@ pub(super) fn prepare(groups: &[Group]) -> Result<Tools> {
         httpwg(&tools)?;
     }
     if needs.http {
-        debian(&[("h2load", "nghttp2-client"), ("nghttp", "nghttp2-client"), ("curl", "curl")])?;
+        exec::debian(&[
+            ("h2load", "nghttp2-client"),
+            ("nghttp", "nghttp2-client"),
+            ("curl", "curl"),
+        ])?;
     }
     Ok(tools)
 }
@@ -202,21 +206,6 @@ fn httpwg(tools: &Tools) -> Result {
         // A place of its own: our target folder and lints are not its business.
         exec::run(install.current_dir(std::env::temp_dir()).env_remove("CARGO_TARGET_DIR"))
     })
-}
-
-/// Installs the Debian packages of the programs that are missing.
-fn debian(programs: &[(&str, &str)]) -> Result {
-    let missing = programs.iter().filter(|(program, _)| exec::find(program).is_none());
-    let mut packages: Vec<&str> = missing.map(|(_, package)| *package).collect();
-    packages.dedup();
-    if packages.is_empty() {
-        return Ok(());
-    }
-    let by_hand = format!("apt-get install {}", packages.join(" "));
-    let apt = exec::find("apt-get").ok_or(format!("missing; on Debian: {by_hand}"))?;
-    let mut install = Command::new(apt);
-    install.env("DEBIAN_FRONTEND", "noninteractive").args(["install", "--yes", "--quiet"]);
-    exec::run(install.args(&packages)).map_err(|error| format!("{error}; try: {by_hand}"))
 }
 
 /// Does `work` unless `marker` says that it was done for this `version`.

@@ -23,9 +23,9 @@ pub(super) enum Suite {
 /// Fewer tests than this means that the suite did not run, or that its output was misread.
 const TESTS_MIN: u32 = 100;
 
-/// The one test of httpwg that a gRPC server cannot pass: it posts to `/` with `te: trailers` and no
-/// content type, and wants status 200, where gRPC asks for 415 (PROTOCOL-HTTP2, "Requests"). That
-/// `te: trailers` is accepted is shown by every call of every gRPC client.
+/// The one test of httpwg that a gRPC server cannot pass: it posts to `/` with `te: trailers` and
+/// no content type, and wants status 200, where gRPC asks for 415 (PROTOCOL-HTTP2, "Requests").
+/// That `te: trailers` is accepted is shown by every call of every gRPC client.
 const NOT_FOR_GRPC: &str = "sends headers frame with te trailers";
 
 impl Suite {

@@ -31,7 +31,9 @@ impl Source {
                 Err(error) => parse_error = Some((error.span().start().line, error.to_string())),
             }
         }
-        let only_tests = path.split('/').any(|part| part == "tests" || part == "tests.rs");
+        // A crate's own examples are tools of its developers, as its tests are.
+        let tool = path.starts_with("crates/") && path.contains("/examples/");
+        let only_tests = tool || path.split('/').any(|part| part == "tests" || part == "tests.rs");
         Self { path: path.to_string(), text: text.to_string(), tree, parse_error, only_tests }
     }
 

@@ -9,13 +9,13 @@
 //! # Ok(()) }
 //! ```
 //!
-//! The connection runs on a thread in the background that the channel and its clones share, and that
-//! ends after them. Only what a call needs to connect runs there: encoding, decoding and waiting are
-//! done by the calling thread.
+//! The connection runs on a thread in the background that the channel and its clones share, and
+//! that ends after them. Only what a call needs to connect runs there: encoding, decoding and
+//! waiting are done by the calling thread.
 //!
-//! On a worker of tokio's multi-thread runtime waiting works, and hands the worker's other tasks on.
-//! On the one thread of a current-thread runtime it would keep everything else from running, perhaps
-//! the very server that is called; there it returns INTERNAL instead, saying so.
+//! On a worker of tokio's multi-thread runtime waiting works, and hands the worker's other tasks
+//! on. On the one thread of a current-thread runtime it would keep everything else from running,
+//! perhaps the very server that is called; there it returns INTERNAL instead, saying so.
 
 mod background;
 mod park;

@@ -64,6 +64,12 @@ impl<'a> Exchange<'a> {
 
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Made, Status>> {
         loop {
+            // In place, as a request is long and moving it in and out costs.
+            if let State::Started(started) = &self.state
+                && started.notice.poll(cx).is_pending()
+            {
+                return Poll::Pending;
+            }
             match std::mem::replace(&mut self.state, State::Done) {
                 State::New(request) => {
                     self.state = match self.channel.shared().current() {
@@ -81,16 +87,10 @@ impl<'a> Exchange<'a> {
                     }
                     Poll::Ready(Err(status)) => return Poll::Ready(Err(status)),
                 },
-                State::Started(started) => match started.notice.poll(cx) {
-                    Poll::Pending => {
-                        self.state = State::Started(started);
-                        return Poll::Pending;
-                    }
-                    Poll::Ready(outcome) => match outcome.take_unsent() {
-                        None => return Poll::Ready(started.finish()),
-                        // Not to the same connection in a circle: by now it is retired.
-                        Some(request) => self.state = self.find_link(request),
-                    },
+                State::Started(started) => match started.take_unsent() {
+                    None => return Poll::Ready(started.finish()),
+                    // Not to the same connection in a circle: by now it is retired.
+                    Some(request) => self.state = self.find_link(request),
                 },
                 State::Failed(status) => return Poll::Ready(Err(status)),
                 State::Done => unreachable!("an exchange is not polled after its end"),
@@ -122,6 +122,11 @@ impl Started {
         };
         link.push(LinkCommand::Start(Start::new(request, receiver)));
         Started { link, notice, stream }
+    }
+
+    /// The request, where it came back.
+    fn take_unsent(&self) -> Option<Request> {
+        self.notice.get().and_then(Outcome::take_unsent)
     }
 
     /// The notice is set, and not with an unsent request.

@@ -66,7 +66,7 @@ impl Channel {
     ///
     /// | target | leads to |
     /// | --- | --- |
-    /// | `host:port`, `dns:///host:port`, `http://host:port` | all addresses of the host, tried in order |
+    /// | `host:port`, `dns:///host:port`, `http://host:port` | the host's addresses, in order |
     /// | `ipv4:1.2.3.4:5`, `ipv6:[::1]:5` | that address, or those, with commas between |
     /// | `unix:/path`, `unix:///path` | a Unix socket |
     pub fn builder(target: impl Into<String>) -> ChannelBuilder {

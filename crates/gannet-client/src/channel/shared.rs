@@ -56,6 +56,8 @@ enum Phase {
 enum Look {
     Link(Arc<Link>),
     Wait,
+    /// As `Wait`, for what this look began.
+    Started,
     Fail(Status),
 }
 
@@ -96,13 +98,14 @@ impl Shared {
     /// Waits for a connection, connecting where nobody does.
     ///
     /// # Errors
-    /// UNAVAILABLE while attempts fail, unless `wait_for_ready`; DEADLINE_EXCEEDED; INTERNAL outside
-    /// a tokio runtime.
+    /// UNAVAILABLE while attempts fail, unless `wait_for_ready`; DEADLINE_EXCEEDED; INTERNAL
+    /// outside a tokio runtime.
     pub(crate) async fn link(
         self: &Arc<Self>,
         wait_for_ready: bool,
         deadline: Option<Instant>,
     ) -> Result<Arc<Link>, Status> {
+        let mut starts_left = CONNECT_STARTS_MAX;
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());
             changed.as_mut().enable();
@@ -110,6 +113,8 @@ impl Shared {
                 Look::Link(link) => return Ok(link),
                 Look::Fail(status) => return Err(status),
                 Look::Wait => {}
+                Look::Started if starts_left == 0 => return Err(never_connects()),
+                Look::Started => starts_left -= 1,
             }
             match deadline {
                 None => changed.await,
@@ -138,7 +143,7 @@ impl Shared {
                 self.set_phase(&mut cold, Phase::Connecting);
                 drop(cold);
                 self.connect(&runtime);
-                Look::Wait
+                Look::Started
             }
         }
     }
@@ -289,6 +294,18 @@ impl fmt::Debug for Shared {
             .field("state", &self.state())
             .finish_non_exhaustive()
     }
+}
+
+/// How often one call starts the task that connects, which ends without a result only where its
+/// runtime fails it.
+const CONNECT_STARTS_MAX: u32 = 8;
+
+#[cold]
+fn never_connects() -> Status {
+    Status::internal(
+        "the task that connects is ended by its runtime each time; the runtime must run, and have \
+         I/O and time enabled (`enable_all`)",
+    )
 }
 
 #[cold]

@@ -1,7 +1,7 @@
 //! The header fields of a request (PROTOCOL-HTTP2, "Requests").
 //!
-//! What is the same in every call is registered with the connection's encoder once, so that it costs
-//! a byte or two; so is the path of each method, up to a bound.
+//! What is the same in every call is registered with the connection's encoder once, so that it
+//! costs a byte or two; so is the path of each method, up to a bound.
 
 use std::time::Instant;
 

@@ -7,7 +7,7 @@ use gannet_core::{Metadata, Status, content_type, names};
 use gannet_http2::hpack::{Field, FieldBlock, FieldClassifier, FieldTag};
 use gannet_transport::fields::{read_metadata, read_outcome};
 
-/// `:status: 200`.
+/// `:status: 200`. Not elided: the engine reads its value.
 const STATUS_200: FieldTag = FieldTag(1);
 /// `content-type: application/grpc`, with or without a sub-type.
 const CONTENT_TYPE_GRPC: FieldTag = FieldTag(FieldTag::ELIDE | 2);

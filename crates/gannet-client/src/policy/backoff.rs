@@ -1,8 +1,8 @@
 //! When to try to connect again (gRPC's `connection-backoff.md`).
 //!
-//! The time between attempts is counted from start to start, so an attempt that took long to fail is
-//! followed by the next one at once. Only the peer's SETTINGS prove that a connection works: they,
-//! and not a connected socket, reset the backoff.
+//! The time between attempts is counted from start to start, so an attempt that took long to fail
+//! is followed by the next one at once. Only the peer's SETTINGS prove that a connection works:
+//! they, and not a connected socket, reset the backoff.
 
 use std::time::{Duration, Instant};
 

@@ -28,7 +28,8 @@ impl Project {
         let manifest = format!(
             "[package]\nname = \"generated\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n\
              [workspace]\n\n[dependencies]\ngannet = {{ path = {:?} }}\n\n\
-             [lints.rust]\nwarnings = \"deny\"\nmissing_docs = \"warn\"\nunreachable_pub = \"warn\"\n\
+             [lints.rust]\nwarnings = \"deny\"\nmissing_docs = \"warn\"\n\
+             unreachable_pub = \"warn\"\n\
              unused_qualifications = \"warn\"\nmissing_debug_implementations = \"warn\"\n\
              rust_2018_idioms = {{ level = \"warn\", priority = -1 }}\nunsafe_code = \"forbid\"\n",
             facade

@@ -4,8 +4,8 @@ use std::fmt;
 
 /// Bytes read from a socket and not yet parsed.
 ///
-/// The storage starts at 16 KiB, doubles when a read filled it, up to 256 KiB, and can be taken away
-/// while the buffer is empty so that idle connections hold none.
+/// The storage starts at 16 KiB, doubles when a read filled it, up to 256 KiB, and can be taken
+/// away while the buffer is empty so that idle connections hold none.
 #[derive(Default)]
 pub struct RecvBuf {
     storage: Vec<u8>,

@@ -104,8 +104,8 @@ impl SendBuf {
         }
     }
 
-    /// Moves the unsent bytes to the front: on a saturated connection the buffer never runs empty. By
-    /// the condition of its caller each byte is moved once on average.
+    /// Moves the unsent bytes to the front: on a saturated connection the buffer never runs empty.
+    /// By the condition of its caller each byte is moved once on average.
     fn drop_sent(&mut self) {
         self.bytes.drain(..self.sent);
         for shared in &mut self.shared {

@@ -75,7 +75,8 @@ impl<R: Role> Connection<R> {
         Ok(())
     }
 
-    /// RFC 9113 section 6.9.2: the change applies to open streams too, and may take them below zero.
+    /// RFC 9113 section 6.9.2: the change applies to open streams too, and may take them below
+    /// zero.
     fn resize_send_windows(&mut self, bytes: u32) -> Result<(), ConnectionError> {
         let delta = i64::from(bytes) - i64::from(self.peer.stream_window_bytes);
         self.peer.stream_window_bytes = bytes;
@@ -157,8 +158,8 @@ impl<R: Role> Connection<R> {
         self.settings_unacked += 1;
     }
 
-    /// The second GOAWAY of a graceful shutdown (RFC 9113 section 6.8): from here on it is known which
-    /// streams will be answered.
+    /// The second GOAWAY of a graceful shutdown (RFC 9113 section 6.8): from here on it is known
+    /// which streams will be answered.
     pub(super) fn finish_drain(&mut self) {
         if self.shutdown == Shutdown::Announced {
             let last_stream_id = self.highest_peer_id;

@@ -165,8 +165,8 @@ impl<R: Role> Connection<R> {
 
     /// A frame on a stream that is closed, or half-closed by the peer (RFC 9113 section 5.1).
     ///
-    /// What is known of closed streams is bounded. Of one that is unknown we say nothing: we may have
-    /// reset it, and an honest peer that had much in flight must not be told off for it.
+    /// What is known of closed streams is bounded. Of one that is unknown we say nothing: we may
+    /// have reset it, and an honest peer that had much in flight must not be told off for it.
     fn late_frame(&mut self, now: Instant, id: u32) -> Result<(), ConnectionError> {
         match (self.closed.find(id), self.streams.find_open(id)) {
             (Some(Closed::ResetByUs), _) => Ok(()),

@@ -239,8 +239,8 @@ impl<R: Role> Connection<R> {
     }
 }
 
-/// Takes padding and the priority fields off a HEADERS payload; returns the fragment, and the stream
-/// it depends on.
+/// Takes padding and the priority fields off a HEADERS payload; returns the fragment, and the
+/// stream it depends on.
 fn split_headers(
     head: FrameHead,
     mut payload: &[u8],

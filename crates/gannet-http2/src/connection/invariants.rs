@@ -1,5 +1,5 @@
-//! What holds between any two calls. For the crate's tests and, with the feature `invariants`, for fuzz
-//! targets; not part of the engine.
+//! What holds between any two calls. For the crate's tests and, with the feature `invariants`, for
+//! fuzz targets; not part of the engine.
 
 use super::{Connection, Role};
 use crate::StreamKey;

@@ -66,8 +66,8 @@ impl<R: Role> Connection<R> {
         }
     }
 
-    /// Writes RST_STREAM and closes both halves, unless they are closed already. Returns whether the
-    /// layer above still holds the key.
+    /// Writes RST_STREAM and closes both halves, unless they are closed already. Returns whether
+    /// the layer above still holds the key.
     pub(super) fn reset_stream(&mut self, key: StreamKey, reason: Reason) -> Option<bool> {
         let stream = self.streams.get_mut(key)?;
         if stream.is_closed() {
@@ -122,10 +122,11 @@ impl<R: Role> Connection<R> {
         if known { Ok(()) } else { Err(ConnectionError::protocol(detail)) }
     }
 
-    /// The peer opened the stream after our final GOAWAY: it knows that nobody will answer (RFC 9113
-    /// section 6.8).
+    /// The peer opened the stream after our final GOAWAY: it knows that nobody will answer (RFC
+    /// 9113 section 6.8).
     pub(super) fn is_above_goaway(&self, id: u32) -> bool {
-        matches!(self.shutdown, Shutdown::Final { last_stream_id } if R::IS_SERVER && id > last_stream_id)
+        let Shutdown::Final { last_stream_id } = self.shutdown else { return false };
+        R::IS_SERVER && id > last_stream_id
     }
 
     /// Takes a token for a reset that the peer sent or provoked. Only those who open streams can
@@ -137,7 +138,8 @@ impl<R: Role> Connection<R> {
     /// The connection is over: GOAWAY is the last frame it sends.
     pub(super) fn fail(&mut self, error: ConnectionError) -> ConnectionError {
         if self.shutdown != Shutdown::Failed {
-            // A later GOAWAY never names a higher stream than an earlier one (RFC 9113 section 6.8).
+            // A later GOAWAY never names a higher stream than an earlier one (RFC 9113 section
+            // 6.8).
             let last_stream_id = match self.shutdown {
                 Shutdown::Final { last_stream_id } => last_stream_id,
                 _ => self.highest_peer_id,

@@ -1,8 +1,9 @@
 //! Header blocks that came before, byte for byte, while the compression tables stayed the same.
 //!
-//! Decoding is a function of a block's bytes and the tables. In steady state a client sends the same few
-//! bytes for every call of a method, and a server for every reply: those are neither decoded nor judged
-//! again, only compared. Blocks with a secret (never-indexed) field are not remembered.
+//! Decoding is a function of a block's bytes and the tables. In steady state a client sends the
+//! same few bytes for every call of a method, and a server for every reply: those are neither
+//! decoded nor judged again, only compared. Blocks with a secret (never-indexed) field are not
+//! remembered.
 
 use super::message::Verdict;
 use crate::hpack::FieldBlock;

@@ -1,5 +1,5 @@
-//! What makes a header list a well-formed request, response or trailer section (RFC 9113 sections 8.1
-//! to 8.3). Each field's own form was judged by HPACK; here it is about the list.
+//! What makes a header list a well-formed request, response or trailer section (RFC 9113 sections
+//! 8.1 to 8.3). Each field's own form was judged by HPACK; here it is about the list.
 
 use crate::hpack::{Field, FieldBlock, FieldKind};
 

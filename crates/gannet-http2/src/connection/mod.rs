@@ -52,17 +52,17 @@ pub use role::{Client, Role, Server};
 ///
 /// The owner calls, in this order, whenever something can be done:
 ///
-/// 1. [`next_event`](Self::next_event) until it yields `None`, after reading from the socket (unless
-///    [`read_budget`](Self::read_budget) is 0);
-/// 2. [`handle_timeout`](Self::handle_timeout) when the time of [`poll_timeout`](Self::poll_timeout)
-///    has come;
+/// 1. [`next_event`](Self::next_event) until it yields `None`, after reading from the socket
+///    (unless [`read_budget`](Self::read_budget) is 0);
+/// 2. [`handle_timeout`](Self::handle_timeout) when the time of
+///    [`poll_timeout`](Self::poll_timeout) has come;
 /// 3. any verbs: `open`, `send_headers`, `send_data`, `send_trailers`, `respond_unary`, `reset`,
 ///    `forget`, `release`, `ping`, `drain`, `goaway`;
 /// 4. [`poll_transmit`](Self::poll_transmit), then writes the [`SendBuf`] to the socket;
 /// 5. [`poll_drained`](Self::poll_drained) until it yields `None`.
 ///
-/// After an error from step 1 or 2, or once [`is_finished`](Self::is_finished), it transmits what is
-/// left and closes the socket.
+/// After an error from step 1 or 2, or once [`is_finished`](Self::is_finished), it transmits what
+/// is left and closes the socket.
 pub struct Connection<R: Role> {
     role: PhantomData<R>,
     config: Config,
@@ -90,8 +90,8 @@ pub struct Connection<R: Role> {
     /// What the whole connection may send.
     send_window: i64,
     stream_window_bytes: u32,
-    /// By how much the default window exceeds ours: until our SETTINGS are acknowledged a client may go
-    /// by the default (RFC 9113 section 6.9.3).
+    /// By how much the default window exceeds ours: until our SETTINGS are acknowledged a client
+    /// may go by the default (RFC 9113 section 6.9.3).
     window_surplus_bytes: u32,
     /// Streams with a WINDOW_UPDATE due; each at most once.
     credit_due: Vec<StreamKey>,
@@ -241,12 +241,12 @@ impl<R: Role> Connection<R> {
         self.streams.len()
     }
 
-    /// How many bytes to read from the socket now. 0 means none: the peer is owed so much output that
-    /// it must first read.
+    /// How many bytes to read from the socket now. 0 means none: the peer is owed so much output
+    /// that it must first read.
     pub fn read_budget(&self) -> usize {
         let replies_full = self.replies_queued >= self.config.control_frames_max;
-        // A client's own requests never stop it from reading: otherwise two full peers could wait for
-        // each other.
+        // A client's own requests never stop it from reading: otherwise two full peers could wait
+        // for each other.
         let output_full = R::IS_SERVER && self.ready.len() >= self.config.send_buffer_bytes_max;
         if replies_full || output_full { 0 } else { crate::RecvBuf::BYTES_MAX }
     }

@@ -1,5 +1,5 @@
-//! What goes out, and in which order: control frames, then everything ordered, then queued DATA of the
-//! streams in turn, at most 16 KiB each.
+//! What goes out, and in which order: control frames, then everything ordered, then queued DATA of
+//! the streams in turn, at most 16 KiB each.
 
 use std::time::Instant;
 
@@ -17,8 +17,8 @@ const COPY_BYTES_MAX: usize = 4 << 10;
 const SCHEDULE_SLACK: usize = 32;
 
 impl<R: Role> Connection<R> {
-    /// Moves what is to be sent into `out`, until nothing is left, the windows are used up, or `out`
-    /// holds `send_buffer_bytes_max`. One call and one vectored write per wake are enough.
+    /// Moves what is to be sent into `out`, until nothing is left, the windows are used up, or
+    /// `out` holds `send_buffer_bytes_max`. One call and one vectored write per wake are enough.
     pub fn poll_transmit(&mut self, _now: Instant, out: &mut SendBuf) {
         if out.len() >= self.config.send_buffer_bytes_max {
             return;

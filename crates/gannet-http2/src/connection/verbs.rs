@@ -1,4 +1,5 @@
-//! What the layer above asks for. Each verb acts on the engine's queues only; `poll_transmit` sends.
+//! What the layer above asks for. Each verb acts on the engine's queues only; `poll_transmit`
+//! sends.
 
 use std::time::Instant;
 
@@ -196,8 +197,8 @@ impl<R: Role> Connection<R> {
         Ok(())
     }
 
-    /// Resets the stream in both directions; nothing that is queued on it will be sent. The key stays
-    /// valid until it is forgotten.
+    /// Resets the stream in both directions; nothing that is queued on it will be sent. The key
+    /// stays valid until it is forgotten.
     pub fn reset(&mut self, key: StreamKey, reason: Reason) {
         if self.streams.get(key).is_some_and(|stream| stream.held) {
             self.reset_stream(key, reason);
@@ -221,7 +222,8 @@ impl<R: Role> Connection<R> {
         self.streams.remove(key);
     }
 
-    /// Gives received body bytes back to the peer as credit. A stale key gives back the connection's.
+    /// Gives received body bytes back to the peer as credit. A stale key gives back the
+    /// connection's.
     pub fn release(&mut self, key: StreamKey, bytes: usize) {
         self.recv_flow.release(bytes);
         self.credit_stream(key, u32::try_from(bytes).unwrap_or(u32::MAX));
@@ -232,8 +234,8 @@ impl<R: Role> Connection<R> {
         self.streams.get(key).filter(|stream| stream.held).map(|stream| stream.queue.bytes())
     }
 
-    /// Sends a PING; its acknowledgement comes as `Event::PingAck`. Bytes that start with `gnt-` are
-    /// the engine's own.
+    /// Sends a PING; its acknowledgement comes as `Event::PingAck`. Bytes that start with `gnt-`
+    /// are the engine's own.
     pub fn ping(&mut self, opaque: [u8; 8]) {
         if self.shutdown == Shutdown::Failed {
             return;
@@ -241,8 +243,9 @@ impl<R: Role> Connection<R> {
         write_ping(&mut self.control, false, opaque);
     }
 
-    /// Starts a graceful shutdown: GOAWAY(2^31 - 1), PING, and on its acknowledgement GOAWAY with the
-    /// last stream (RFC 9113 section 6.8). Open streams go on; `is_finished` tells when none is left.
+    /// Starts a graceful shutdown: GOAWAY(2^31 - 1), PING, and on its acknowledgement GOAWAY with
+    /// the last stream (RFC 9113 section 6.8). Open streams go on; `is_finished` tells when none is
+    /// left.
     pub fn drain(&mut self, _now: Instant) {
         if self.shutdown != Shutdown::Open {
             return;

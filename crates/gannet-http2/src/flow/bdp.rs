@@ -1,9 +1,10 @@
 //! Window growth by measuring the bandwidth-delay product.
 //!
-//! When half of the connection's window was used up and credit goes back, a PING goes with it. When its
-//! acknowledgement comes, the credit has arrived too. A peer that had used up the whole window by then
-//! had to wait for it: the window is the limit of the path, and it doubles, up to a maximum. Otherwise
-//! more than half of the window was still to spare. A connection that carries little never pings.
+//! When half of the connection's window was used up and credit goes back, a PING goes with it. When
+//! its acknowledgement comes, the credit has arrived too. A peer that had used up the whole window
+//! by then had to wait for it: the window is the limit of the path, and it doubles, up to a
+//! maximum. Otherwise more than half of the window was still to spare. A connection that carries
+//! little never pings.
 
 /// One connection's estimator.
 #[derive(Debug)]

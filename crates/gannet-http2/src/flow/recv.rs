@@ -2,9 +2,9 @@
 
 /// Decides when connection credit goes back to the peer.
 ///
-/// Credit is returned on receipt, not on reading, as long as what lies unread stays under a bound: one
-/// stream whose reader stalls can then fill only its own window, and does not stop the others. Beyond
-/// the bound credit follows reading, so memory never exceeds it.
+/// Credit is returned on receipt, not on reading, as long as what lies unread stays under a bound:
+/// one stream whose reader stalls can then fill only its own window, and does not stop the others.
+/// Beyond the bound credit follows reading, so memory never exceeds it.
 #[derive(Debug)]
 pub(crate) struct RecvFlow {
     /// What the peer may send now.

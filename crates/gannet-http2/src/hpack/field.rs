@@ -20,8 +20,8 @@ impl FieldTag {
     /// With this bit set the tag says everything: the bytes of name and value are not copied into
     /// the [`FieldBlock`], where both read as empty. They still count towards the limits.
     ///
-    /// Not for `:method`, `:status`, `:authority`, `host` and `content-length`: the connection reads
-    /// their values.
+    /// Not for `:method`, `:status`, `:authority`, `host` and `content-length`: the connection
+    /// reads their values.
     pub const ELIDE: u32 = 1 << 31;
 
     /// Whether [`FieldTag::ELIDE`] is set.

@@ -1,8 +1,8 @@
 //! The last few streams that closed: enough to answer late frames exactly, and never more.
 //!
 //! RFC 9113 section 5.1 wants frames on closed streams treated by how the stream closed. Keeping a
-//! tombstone for every stream would grow without bound, so two small rings remember the latest; beyond
-//! them the stream identifier alone decides.
+//! tombstone for every stream would grow without bound, so two small rings remember the latest;
+//! beyond them the stream identifier alone decides.
 
 use std::collections::VecDeque;
 

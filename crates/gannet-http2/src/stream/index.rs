@@ -1,7 +1,7 @@
 //! From stream identifier to slab index: a hash table that needs no hash.
 //!
-//! The identifiers of live streams are mostly neighbours, so their low bits spread them perfectly. A
-//! peer can choose identifiers that meet in one place; a lookup then walks past at most as many
+//! The identifiers of live streams are mostly neighbours, so their low bits spread them perfectly.
+//! A peer can choose identifiers that meet in one place; a lookup then walks past at most as many
 //! entries as there are live streams, which the stream limit bounds.
 
 /// Open addressing with linear probing; deletion moves entries back, so there are no tombstones.

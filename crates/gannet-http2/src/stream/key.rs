@@ -2,8 +2,8 @@
 
 /// Names a stream on one connection.
 ///
-/// It carries a generation: once the stream is gone the key is stale for good, and never names another
-/// call's stream that came to lie in the same place.
+/// It carries a generation: once the stream is gone the key is stale for good, and never names
+/// another call's stream that came to lie in the same place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StreamKey {
     pub(crate) index: u32,

@@ -1,5 +1,5 @@
-//! What hostile peers do, each beside honest traffic of the same shape (design: every limit is tested
-//! twice).
+//! What hostile peers do, each beside honest traffic of the same shape (design: every limit is
+//! tested twice).
 
 use std::time::Duration;
 
@@ -291,8 +291,8 @@ fn small_messages_are_untouched() {
     assert_eq!(script.end.body(key).0.len(), 100_000);
 }
 
-/// Floods that want an answer each, from a peer that reads nothing: reading stops, and what is held for
-/// the peer is bounded.
+/// Floods that want an answer each, from a peer that reads nothing: reading stops, and what is held
+/// for the peer is bounded.
 #[test]
 fn floods_of_what_wants_an_answer() {
     for flood in

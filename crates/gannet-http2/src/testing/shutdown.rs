@@ -1,4 +1,5 @@
-//! RFC 9113 section 6.8: GOAWAY in both directions; and that a stale key never reaches another call.
+//! RFC 9113 section 6.8: GOAWAY in both directions; and that a stale key never reaches another
+//! call.
 
 use super::duo::{Duo, request, response, trailers};
 use super::owned::Owned;

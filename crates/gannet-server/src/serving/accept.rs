@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use gannet_http2::{Config, Connection};
@@ -135,15 +135,27 @@ async fn next_connection(
     .await
 }
 
+/// A connection with its place among those that are admitted. Not an `async` block, which would
+/// hold the driver twice: as captured, and as awaited.
+struct Admitted {
+    driver: Driver<ServerSide, Stream>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Future for Admitted {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        // Why a connection ended matters to its calls, and they were told.
+        Pin::new(&mut self.driver).poll(cx).map(|_reason| ())
+    }
+}
+
 impl Connections {
     fn start(&mut self, host: &Host, stream: Stream, peer: Peer, permit: OwnedSemaphorePermit) {
         let queue = Arc::new(Queue::new());
         let driver = host.driver(stream, peer, Arc::clone(&queue));
-        let task = self.tasks.spawn(async move {
-            // Why a connection ended matters to its calls, and they were told.
-            driver.await;
-            drop(permit);
-        });
+        let task = self.tasks.spawn(Admitted { driver, _permit: permit });
         self.queues.insert(task.id(), queue);
     }
 

@@ -88,6 +88,19 @@ async fn metadata_goes_in_and_comes_out() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn headers_of_a_unary_call_can_be_sent_early() {
+    let mut raw = connect(Server::new().add(Test::new())).await;
+    for size in [1, 100_000] {
+        let key = raw.open("Meta", &[("x-early", "1")]);
+        raw.message(key, &vec![7; size], true);
+        let reply = raw.finished(key).await;
+        assert_eq!(reply.ok(), vec![7; size]);
+        assert_eq!((reply.header("x-before"), reply.header("x-out")), (Some("1"), None));
+        assert!(reply.trailer("x-told").is_some());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_panic_is_unknown_and_the_connection_lives() {
     let mut raw = connect(Server::new().add(Test::new())).await;
     for _ in 0..3 {

@@ -4,9 +4,10 @@ use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use gannet_http2::Config;
 use gannet_server::{Dispatch, Server};
 
-use crate::client::{Raw, connect};
+use crate::client::{Raw, connect, serve};
 use crate::service::Test;
 
 async fn whereabouts(raw: &mut Raw, millis: u8) -> (String, String) {
@@ -151,4 +152,73 @@ async fn a_reset_drops_spawned_handlers() {
         world.settle(|world| world.gone() == n + 1).await;
     }
     assert_eq!(raw.unary("Echo", b"alive").await.ok(), b"alive");
+}
+
+/// Wakers, cancellation and shared state under real concurrency: many connections, calls of every
+/// kind that are reset at any moment, and slots that are used again at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn calls_that_are_reset_at_any_moment_leave_nothing_behind() {
+    for dispatch in [Dispatch::Inline, Dispatch::Spawn] {
+        let test = Test::new();
+        let world = test.world.clone();
+        let mut http2 = Config::default();
+        http2.resets_burst_max = 1_000_000;
+        let server = Server::new().add(test).http2(http2).dispatch("test.Test", dispatch);
+        let connector = serve(server);
+        let clients: Vec<_> = (0..6_usize)
+            .map(|n| {
+                let connector = connector.clone();
+                tokio::spawn(async move {
+                    let mut raw = Raw::new(connector.connect().await.unwrap().0);
+                    for round in 0..60 {
+                        mix(&mut raw, n + round).await;
+                    }
+                })
+            })
+            .collect();
+        for client in clients {
+            client.await.unwrap();
+        }
+        while world.gone() < world.started() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
+
+/// Starts calls, resets some of them, and looks at the others' replies.
+async fn mix(raw: &mut Raw, seed: usize) {
+    let methods = ["Chat", "Download", "Wait", "Upload", "Echo"];
+    let mut kept = Vec::new();
+    let mut dropped = Vec::new();
+    for n in 0..20 {
+        let method = methods[(n + seed) % methods.len()];
+        let key = raw.open(method, &[]);
+        raw.message(key, b"30 1000", method != "Chat");
+        if method == "Wait" || (n + seed).is_multiple_of(3) {
+            dropped.push(key);
+        } else {
+            if method == "Chat" {
+                raw.message(key, b"more", true);
+            }
+            kept.push((method, key));
+        }
+        if (n + seed).is_multiple_of(4) {
+            raw.flush().await;
+            tokio::task::yield_now().await;
+        }
+        if (n + seed).is_multiple_of(5)
+            && let Some(key) = dropped.pop()
+        {
+            raw.reset(key);
+        }
+    }
+    for key in dropped {
+        raw.reset(key);
+    }
+    for (method, key) in kept {
+        let reply = raw.finished(key).await;
+        let messages = reply.messages().len();
+        let expected = if method == "Download" { 30 } else { 1 + usize::from(method == "Chat") };
+        assert_eq!((reply.code(), messages), (0, expected), "{method}");
+    }
 }

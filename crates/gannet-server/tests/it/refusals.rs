@@ -13,19 +13,47 @@ async fn refused(raw: &mut Raw, fields: &[(&str, &str)]) -> Reply {
     reply
 }
 
+/// A plain HTTP client asks, and gets plain text.
+async fn told(raw: &mut Raw, fields: &[(&str, &str)]) -> Reply {
+    let key = raw.open_with(fields, true);
+    let reply = raw.finished(key).await;
+    assert_eq!(reply.header("content-type"), Some("text/plain; charset=utf-8"), "{reply:?}");
+    assert_eq!(raw.unary("Echo", b"alive").await.ok(), b"alive");
+    reply
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_grpc_is_answered_when_it_is_read() {
+    let mut raw = connect(Server::new().add(Test::new())).await;
+    let get = [(":method", "GET"), (":scheme", "http"), (":path", "/")];
+    let key = raw.open_with(&get, false);
+    assert_eq!(raw.unary("Echo", b"alive").await.ok(), b"alive");
+    assert!(raw.reply(key).headers.is_none(), "its end has not come");
+    raw.message(key, b"", true);
+    assert_eq!(raw.finished(key).await.http_status(), "405");
+
+    let key = raw.open_with(&get, false);
+    raw.message(key, &[0; 80 << 10], false);
+    assert_eq!(raw.finished(key).await.http_status(), "405", "it has said enough");
+}
+
 #[tokio::test(start_paused = true)]
 async fn requests_that_are_no_grpc_get_http_statuses() {
     let mut raw = connect(Server::new().add(Test::new())).await;
     let path = (":path", "/test.Test/Echo");
     let (scheme, grpc) = ((":scheme", "http"), ("content-type", "application/grpc"));
-    let reply = refused(&mut raw, &[(":method", "GET"), scheme, path, grpc]).await;
+    let reply = told(&mut raw, &[(":method", "GET"), scheme, path, grpc]).await;
     assert_eq!((reply.http_status(), reply.header("allow")), ("405", Some("POST")));
+    assert_eq!(reply.data, b"gRPC requests use the method POST\n");
+    let reply = told(&mut raw, &[(":method", "HEAD"), scheme, path, grpc]).await;
+    assert_eq!((reply.http_status(), &reply.data[..]), ("405", &b""[..]));
     let json = ("content-type", "application/json");
     for fields in
         [&[(":method", "POST"), scheme, path][..], &[(":method", "POST"), scheme, path, json]]
     {
-        let reply = refused(&mut raw, fields).await;
-        assert_eq!((reply.http_status(), reply.code()), ("415", 13));
+        let reply = told(&mut raw, fields).await;
+        assert_eq!((reply.http_status(), reply.header("grpc-status")), ("415", Some("13")));
+        assert_eq!(reply.data, b"the content-type is not application/grpc\n");
     }
     for timeout in ["", "1", "S", "123456789S", "-1S", "1x"] {
         let timeout = ("grpc-timeout", timeout);

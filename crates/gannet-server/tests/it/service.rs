@@ -228,6 +228,11 @@ impl Service for Test {
                 (call, Ok(message))
             }),
             4 => start.unary::<Raw, Bytes, Bytes, _, _>(|mut call, message| async move {
+                if call.metadata().contains("x-early") {
+                    call.headers_mut().insert("x-before", "1").unwrap();
+                    call.send_headers();
+                    tokio::task::yield_now().await;
+                }
                 let result = meta(&mut call, message);
                 (call, result)
             }),

@@ -189,3 +189,65 @@ async fn the_accept_loop_outlives_connections_that_die_at_once() {
     let mut raw = Raw::new(connect_tcp(address).await.unwrap().0);
     assert_eq!(raw.unary("Echo", b"m").await.ok(), b"m");
 }
+
+/// The marker by which the test below knows that it runs in a process with few descriptors.
+const FEW_DESCRIPTORS: &str = "GANNET_TEST_FEW_DESCRIPTORS";
+
+/// Runs itself in a process of its own, as the limit is one of the process.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_accept_loop_outlives_the_want_of_descriptors() {
+    if std::env::var_os(FEW_DESCRIPTORS).is_some() {
+        return few_descriptors();
+    }
+    let name = "serving::the_accept_loop_outlives_the_want_of_descriptors";
+    let output = std::process::Command::new("sh")
+        .args(["-c", "ulimit -n 64 && exec \"$0\" --exact \"$1\" --nocapture"])
+        .arg(std::env::current_exe().unwrap())
+        .arg(name)
+        .env(FEW_DESCRIPTORS, "1")
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && told.contains("1 passed"), "{output:?}");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::main(flavor = "current_thread")]
+async fn few_descriptors() {
+    let listener = Listener::tcp("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(Server::new().add(Test::new()).serve(listener).into_future());
+    let mut stat = std::fs::File::open("/proc/self/stat").unwrap();
+    let mut held = Vec::new();
+    // Each takes two of this process's descriptors once it is accepted.
+    while let Ok(connected) = connect_tcp(address).await {
+        held.push(connected.0);
+        tokio::task::yield_now().await;
+    }
+    assert!(held.len() > 10, "{}", held.len());
+    let before = cpu_ticks(&mut stat);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let spent = cpu_ticks(&mut stat) - before;
+    assert!(spent <= 10, "{spent} ticks of 10 ms spent on waiting");
+    held.truncate(held.len() / 2);
+    let mut raw = loop {
+        match connect_tcp(address).await {
+            Ok((stream, _)) => break Raw::new(stream),
+            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+    };
+    assert_eq!(raw.unary("Echo", b"m").await.ok(), b"m");
+}
+
+/// User and system time of this process in ticks of, everywhere by now, 10 ms.
+#[cfg(target_os = "linux")]
+fn cpu_ticks(file: &mut std::fs::File) -> u64 {
+    use std::io::{Read, Seek};
+
+    let mut stat = String::new();
+    file.rewind().unwrap();
+    file.read_to_string(&mut stat).unwrap();
+    let fields: Vec<_> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}

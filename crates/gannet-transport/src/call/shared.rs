@@ -162,7 +162,8 @@ impl CallShared {
         self.inbound_waker.wake();
     }
 
-    /// Ends the call for everyone who holds a part of it. The first code stays.
+    /// Ends the call for everyone who holds a part of it. The first code stays. Only the
+    /// connection's task calls this.
     pub fn end(&self, code: Code) {
         if self.ended.load(Ordering::Relaxed) != 0 {
             return;

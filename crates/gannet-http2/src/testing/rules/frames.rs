@@ -18,6 +18,18 @@ const WINDOW_MAX: u32 = (1 << 31) - 1;
 
 /// Rules that do not depend on the role.
 fn common<R: Role>() -> Vec<Case<R>> {
+    [
+        bodies_and_heads(),
+        priorities_and_resets(),
+        settings_and_pings(),
+        goaway_windows_and_continuation(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn bodies_and_heads<R: Role>() -> Vec<Case<R>> {
     vec![
         // 4.1, 5.5: unknown types and flags, and the reserved bit, are ignored.
         ("unknown type", Idle, |_| frame(0x16, 0xff, 0, b"12345678"), Silence),
@@ -74,6 +86,11 @@ fn common<R: Role>() -> Vec<Case<R>> {
             |_| frame(Kind::HEADERS, flags::PRIORITY | flags::END_HEADERS, 1, &[0; 4]),
             Failure(SIZE),
         ),
+    ]
+}
+
+fn priorities_and_resets<R: Role>() -> Vec<Case<R>> {
+    vec![
         // 6.3
         ("PRIORITY on stream 0", Idle, |_| frame(Kind::PRIORITY, 0, 0, &[0; 5]), Failure(PROTOCOL)),
         ("PRIORITY of 4 bytes", Open, |_| frame(Kind::PRIORITY, 0, 1, &[0; 4]), Reset(1, SIZE)),
@@ -98,6 +115,11 @@ fn common<R: Role>() -> Vec<Case<R>> {
         ("RST_STREAM of 5 bytes", Open, |_| frame(Kind::RST_STREAM, 0, 1, &[0; 5]), Failure(SIZE)),
         ("RST_STREAM, closed", Closed, |_| rst_stream(1, PROTOCOL), Silence),
         ("RST_STREAM of an unknown code", Open, |_| rst_stream(1, Reason(0xff)), Silence),
+    ]
+}
+
+fn settings_and_pings<R: Role>() -> Vec<Case<R>> {
+    vec![
         // 6.5
         (
             "SETTINGS ack with payload",
@@ -154,6 +176,11 @@ fn common<R: Role>() -> Vec<Case<R>> {
             |_| [ping(true, *b"gnt-bdp\0"), ping(true, *b"gnt-drn\0")].concat(),
             Silence,
         ),
+    ]
+}
+
+fn goaway_windows_and_continuation<R: Role>() -> Vec<Case<R>> {
+    vec![
         // 6.8
         ("GOAWAY on a stream", Open, |_| frame(Kind::GOAWAY, 0, 1, &[0; 8]), Failure(PROTOCOL)),
         ("GOAWAY of 7 bytes", Idle, |_| frame(Kind::GOAWAY, 0, 0, &[0; 7]), Failure(SIZE)),

@@ -1,5 +1,5 @@
-//! What a correct peer never sends, rule by rule: RFC 9113 and the cases of the h2spec suite, at the level
-//! of the engine and in both roles.
+//! What a correct peer never sends, rule by rule: RFC 9113 and the cases of the h2spec suite, at
+//! the level of the engine and in both roles.
 //!
 //! | file | RFC 9113 |
 //! | --- | --- |

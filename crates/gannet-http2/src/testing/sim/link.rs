@@ -1,4 +1,5 @@
-//! One direction of a connection: a bounded pipe that delivers late, in pieces, and sometimes wrongly.
+//! One direction of a connection: a bounded pipe that delivers late, in pieces, and sometimes
+//! wrongly.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

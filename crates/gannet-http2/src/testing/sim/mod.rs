@@ -1,9 +1,9 @@
-//! Two engines, a link that delays, splits and sometimes lies, applications that do what they like, and
-//! virtual time; all of it from one seed.
+//! Two engines, a link that delays, splits and sometimes lies, applications that do what they like,
+//! and virtual time; all of it from one seed.
 //!
-//! After each step the invariants of both engines are checked. Whenever all is quiet the two must agree:
-//! credit is conserved, and nothing waits that could go. At the end, with all readers reading, every
-//! call finishes and nothing is left.
+//! After each step the invariants of both engines are checked. Whenever all is quiet the two must
+//! agree: credit is conserved, and nothing waits that could go. At the end, with all readers
+//! reading, every call finishes and nothing is left.
 //!
 //! `GANNET_SIM_SEEDS=n` runs n seeds, `GANNET_SIM_FIRST=s` starts at another one than 0.
 

@@ -1,0 +1,14 @@
+//! The client against scripted peers, and against gannet-server.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
+
+mod blocking;
+mod calls;
+mod cancel;
+mod connection;
+mod deadlines;
+mod faults;
+mod goaway;
+mod peer;
+mod server;
+mod streams;
