@@ -1,5 +1,5 @@
-//! gannet-http2 against the `h2` crate: the same exchanges with each of the two as client and the other as
-//! server, over an in-memory pipe. The tests are in `tests/`; here is what both directions share.
+//! gannet-http2 against the `h2` crate: the same exchanges with each of the two as client and the
+//! other as server, over an in-memory pipe. The tests are in `tests/`; here is what both share.
 
 use std::time::Instant;
 

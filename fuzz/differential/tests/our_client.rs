@@ -97,7 +97,7 @@ fn upload(engine: &mut Connection<Client>, key: StreamKey, call: &mut Call) -> b
     }
     let end = all.min(call.sent + call.exchange.chunk);
     let piece = call.exchange.body.slice(call.sent..end);
-    let sent = if call.exchange.id % 2 == 0 {
+    let sent = if call.exchange.id.is_multiple_of(2) {
         engine.send_data(key, &piece, false)
     } else {
         engine.send_data_shared(key, piece, false)

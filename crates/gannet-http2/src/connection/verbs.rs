@@ -14,7 +14,7 @@ use crate::frame::{
 use crate::stream::{End, RecvHalf, SendHalf, Stream};
 use crate::{OpenError, Reason, StaleKey, StreamKey};
 
-/// While streams wait their turn, DATA is sent out of turn only from a connection window above this.
+/// While streams wait their turn, DATA overtakes them only from a connection window of this size.
 const CONTENDED_BYTES: i64 = 64 << 10;
 
 impl Connection<Client> {
