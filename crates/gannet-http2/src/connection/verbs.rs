@@ -14,6 +14,9 @@ use crate::frame::{
 use crate::stream::{End, RecvHalf, SendHalf, Stream};
 use crate::{OpenError, Reason, StaleKey, StreamKey};
 
+/// While streams wait their turn, DATA overtakes them only from a connection window of this size.
+const CONTENDED_BYTES: i64 = 64 << 10;
+
 impl Connection<Client> {
     /// Opens a stream with a request head.
     ///
@@ -128,13 +131,15 @@ impl<R: Role> Connection<R> {
     ) -> Result<(), StaleKey> {
         let frame_max = self.peer.frame_bytes_max as usize;
         let output_open = self.ready.len() < self.config.send_buffer_bytes_max;
+        // What is sent at once overtakes the streams that wait their turn: leave them some window.
+        let contended = !self.schedule.is_empty() && self.send_window < CONTENDED_BYTES;
         let stream = self.sendable(key)?;
         let length = i64::try_from(payload.len()).unwrap_or(i64::MAX);
         let window = stream.send_window;
         let idle = stream.queue.is_empty();
         let fits = length <= window.min(self.send_window) && payload.len() <= frame_max;
         // An end without payload needs no window.
-        if !idle || !(payload.is_empty() || fits && output_open) {
+        if !idle || !(payload.is_empty() || fits && output_open && !contended) {
             return self.queue_data(key, Bytes::copy_from_slice(payload), end_stream);
         }
         if payload.is_empty() && !end_stream {

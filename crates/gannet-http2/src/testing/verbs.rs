@@ -6,7 +6,7 @@ use super::duo::{Duo, request, response, trailers};
 use super::owned::Owned;
 use super::script::{Frame, Script, data, goaway, rst_stream, settings, window_update};
 use crate::frame::{Kind, PREFACE, flags, setting_id};
-use crate::{Client, Config, Event, Reason, Server};
+use crate::{Client, Config, Event, Reason, Server, StreamKey};
 
 fn server_with_client_window(bytes: u32) -> Script<Server> {
     let mut script = Script::server(Config::default());
@@ -14,6 +14,13 @@ fn server_with_client_window(bytes: u32) -> Script<Server> {
     script.take_replies();
     script.end.events.clear();
     script
+}
+
+/// A request, unless it is refused.
+fn try_request(script: &mut Script<Server>, id: u32) -> Result<StreamKey, ()> {
+    let bytes = script.request_bytes(id, true);
+    script.feed(&bytes);
+    script.take_events().iter().find_map(Owned::key).ok_or(())
 }
 
 /// Uses up what the connection may send.
@@ -78,6 +85,54 @@ fn nothing_goes_before_the_preface() {
     script.transmit();
     let kinds: Vec<u8> = script.take_replies().iter().map(|frame| frame.kind).collect();
     assert_eq!(kinds, [Kind::SETTINGS, Kind::WINDOW_UPDATE, Kind::GOAWAY, Kind::PING]);
+}
+
+/// 16 KiB each, in turn.
+#[test]
+fn streams_take_turns() {
+    let mut script = server_with_client_window(1 << 20);
+    script.send(&window_update(0, 1 << 20));
+    let keys = [1, 3, 5].map(|id| script.request(id, true));
+    for (key, len) in keys.into_iter().zip([100_000, 20_000, 100_000]) {
+        script.end.engine.send_headers(key, false, response).expect("open");
+        script.end.engine.send_data_shared(key, vec![0; len].into(), true).expect("open");
+    }
+    script.transmit();
+    let replies = script.take_replies();
+    let order: Vec<(u32, usize)> = replies
+        .iter()
+        .filter(|frame| frame.kind == Kind::DATA)
+        .map(|frame| (frame.stream, frame.payload.len()))
+        .collect();
+    let turn = 16_384;
+    assert_eq!(order[..5], [(1, turn), (3, turn), (5, turn), (1, turn), (3, 20_000 - turn)]);
+    assert_eq!(order[5..8], [(5, turn), (1, turn), (5, turn)]);
+}
+
+/// Small answers, more than the connection's window admits, do not starve a stream that waits.
+#[test]
+fn small_answers_do_not_starve_a_large_one() {
+    let mut script = server_with_client_window(1 << 20);
+    exhaust_connection_window(&mut script);
+    let large = script.request(3, true);
+    script.end.engine.send_headers(large, false, response).expect("open");
+    script.end.engine.send_data_shared(large, vec![0; 500_000].into(), true).expect("open");
+    let mut id = 3;
+    for _ in 0..200 {
+        script.feed(&window_update(0, 10_000));
+        for _ in 0..10 {
+            id += 2;
+            if let Ok(key) = try_request(&mut script, id) {
+                let answered = script.end.engine.respond_unary(key, response, &[0; 1000], trailers);
+                answered.expect("open");
+            }
+        }
+        script.transmit();
+        script.take_replies();
+        script.now += std::time::Duration::from_secs(1);
+    }
+    let left = script.end.engine.queued_bytes(large).expect("open");
+    assert!(left < 400_000, "{left} of 500,000 bytes are left");
 }
 
 #[test]

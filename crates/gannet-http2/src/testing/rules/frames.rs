@@ -46,6 +46,12 @@ fn bodies_and_heads<R: Role>() -> Vec<Case<R>> {
             Failure(SIZE),
         ),
         ("unknown above the limit", Idle, |_| frame(0x16, 0, 0, &[0; 16_385]), Failure(SIZE)),
+        (
+            "HEADERS above the limit",
+            Idle,
+            |_| frame(Kind::HEADERS, flags::END_HEADERS, 1, &[0x82; 16_385]),
+            Failure(SIZE),
+        ),
         // 6.1
         ("DATA on stream 0", Idle, |_| data(0, b"x", false), Failure(PROTOCOL)),
         (
@@ -223,6 +229,18 @@ fn goaway_windows_and_continuation<R: Role>() -> Vec<Case<R>> {
         (
             "CONTINUATION of nothing",
             Open,
+            |_| frame(Kind::CONTINUATION, flags::END_HEADERS, 1, b""),
+            Failure(PROTOCOL),
+        ),
+        (
+            "CONTINUATION, half-closed",
+            HalfClosed,
+            |_| frame(Kind::CONTINUATION, flags::END_HEADERS, 1, b""),
+            Failure(PROTOCOL),
+        ),
+        (
+            "CONTINUATION, closed",
+            Closed,
             |_| frame(Kind::CONTINUATION, flags::END_HEADERS, 1, b""),
             Failure(PROTOCOL),
         ),

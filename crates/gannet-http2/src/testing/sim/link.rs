@@ -28,8 +28,11 @@ impl Link {
         }
     }
 
+    /// From here on bytes are changed, and come fast enough to matter.
     pub(super) fn corrupt(&mut self, one_in: usize) {
         self.corrupt_one_in = Some(one_in);
+        self.capacity = self.capacity.max(1000);
+        self.piece_max = self.piece_max.max(100);
     }
 
     /// Nothing arrives for a while.
