@@ -84,6 +84,18 @@ impl<R: Role> Connection<R> {
         Some(held)
     }
 
+    /// Resets forgotten streams whose time to flush is over, and drops those that have flushed.
+    pub(super) fn reset_lingering(&mut self, now: Instant) {
+        let mut lingering = std::mem::take(&mut self.lingering);
+        lingering.retain(|(until, key)| {
+            if *until <= now && self.reset_stream(*key, Reason::CANCEL).is_some() {
+                self.streams.remove(*key);
+            }
+            self.streams.get(*key).is_some()
+        });
+        self.lingering = lingering;
+    }
+
     /// Our half ended. A server whose client has not ended tells it to stop (RFC 9113 section 8.1).
     pub(super) fn sending_ended(&mut self, key: StreamKey) {
         let Some(stream) = self.streams.get_mut(key) else { return };

@@ -36,6 +36,9 @@ impl<R: Role> Connection<R> {
             let Some(key) = self.schedule.pop_front() else { break };
             self.take_turn(key, out);
         }
+        if !self.lingering.is_empty() {
+            self.lingering.retain(|(_, key)| self.streams.get(*key).is_some());
+        }
     }
 
     /// The next stream whose queue fell below the low-water mark: its sender may go on.
