@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::reader::Emit;
 use super::{Connection, Role, Shutdown};
+use crate::flow::StallWatch;
 use crate::frame::{write_goaway, write_rst_stream};
 use crate::stream::{Closed, RecvHalf, SendHalf};
 use crate::{ConnectionError, Reason, StreamKey};
@@ -162,6 +163,8 @@ impl<R: Role> Connection<R> {
             self.schedule.clear();
             self.events.clear();
             self.timers = super::Timers::default();
+            self.stall = StallWatch::default();
+            self.lingering.clear();
             self.close_all_streams();
             write_goaway(self.ready.tail(), last_stream_id, error.reason, error.detail.as_bytes());
         }

@@ -34,7 +34,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::flow::{Bdp, RecvFlow, ResetBudget, StrikeCounter};
+use crate::flow::{Bdp, RecvFlow, ResetBudget, StallWatch, StrikeCounter};
 use crate::frame::{self, setting_id};
 use crate::hpack::{CachedField, Decoder, Encoder, FieldBlock, FieldClassifier};
 use crate::stream::{RecentlyClosed, Store};
@@ -105,6 +105,7 @@ pub struct Connection<R: Role> {
     replies_queued: u32,
     /// Streams with queued DATA and an open window, served in turn.
     schedule: VecDeque<StreamKey>,
+    stall: StallWatch,
     /// Forgotten streams that flush their end, and until when they may.
     lingering: Vec<(Instant, StreamKey)>,
     /// DATA that waits in the streams' queues.
@@ -205,6 +206,7 @@ impl<R: Role> Connection<R> {
             ready: SendBuf::new(),
             replies_queued: 0,
             schedule: VecDeque::new(),
+            stall: StallWatch::default(),
             lingering: Vec::new(),
             queued_bytes: 0,
             drained: Vec::new(),
@@ -265,8 +267,9 @@ impl<R: Role> Connection<R> {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let timers = &self.timers;
         let all = [timers.handshake, timers.settings_ack, timers.header_block, timers.drain];
+        let stall = self.stall.deadline();
         let lingering = self.lingering.iter().map(|(until, _)| *until);
-        all.into_iter().flatten().chain(lingering).min()
+        all.into_iter().flatten().chain(stall).chain(lingering).min()
     }
 
     /// Acts on timers that have expired by `now`.
@@ -286,6 +289,8 @@ impl<R: Role> Connection<R> {
                 Reason::SETTINGS_TIMEOUT,
                 "the peer did not acknowledge SETTINGS in time",
             )
+        } else if expired(self.stall.deadline()) {
+            ConnectionError::calm("much is queued, and the peer does not read")
         } else if expired(self.timers.header_block) {
             ConnectionError::calm("a header block was not completed in time")
         } else {

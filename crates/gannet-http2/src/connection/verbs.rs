@@ -225,8 +225,8 @@ impl<R: Role> Connection<R> {
         self.streams.remove(key);
     }
 
-    /// As [`forget`](Self::forget), and an answer that has not left by `until` is reset with CANCEL: a
-    /// call's deadline covers its answer too.
+    /// As [`forget`](Self::forget), and an answer that has not left by `until` is reset with
+    /// CANCEL: a call's deadline covers its answer too.
     pub fn forget_until(&mut self, key: StreamKey, until: Instant) {
         self.forget(key);
         if self.streams.get(key).is_some() {
