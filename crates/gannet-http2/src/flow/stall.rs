@@ -1,7 +1,7 @@
 //! Watches a peer for whom much is queued: it must keep reading.
 //!
-//! Flow control lets a peer leave replies unread for ever. For a little that is an application's good
-//! right; of much, it is an attack on our memory, or a peer that is stuck.
+//! Flow control lets a peer leave replies unread for ever. For a little that is an application's
+//! good right; of much, it is an attack on our memory, or a peer that is stuck.
 
 use std::time::{Duration, Instant};
 
