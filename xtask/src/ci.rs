@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::exec::{self, Result};
-use crate::{codegen, counts, interop, tidy};
+use crate::{codegen, corpus, counts, interop, tidy};
 
 /// Flags of `cargo xtask ci`.
 #[derive(Debug, clap::Args)]
@@ -32,6 +32,7 @@ const STEPS: &[Step] = &[
     Step { name: "clippy", run: clippy },
     Step { name: "codegen", run: codegen::check },
     Step { name: "test", run: || test(&[]) },
+    Step { name: "corpus", run: corpus::run },
     Step { name: "doc", run: doc },
     Step { name: "examples", run: examples },
     Step { name: "counts", run: counts::run },

@@ -6,6 +6,7 @@
 
 mod ci;
 mod codegen;
+mod corpus;
 mod counts;
 mod exec;
 mod fuzz;
@@ -36,6 +37,9 @@ enum Task {
     Tidy,
     /// Checks generated code that is checked in (`--check`), or rewrites it.
     Codegen(codegen::Args),
+    /// Compiles code generated for protos of others: googleapis', grpc's own (needs python3 and
+    /// go).
+    Corpus,
     /// Counts what a unary call costs the server: instructions and locks (installs valgrind).
     Counts,
     /// Runs everything that must pass before a change is merged.
@@ -51,6 +55,7 @@ fn main() -> ExitCode {
         Task::Test { args } => ci::test(&args),
         Task::Tidy => tidy::run(),
         Task::Codegen(args) => codegen::run(&args),
+        Task::Corpus => corpus::run(),
         Task::Counts => counts::run(),
         Task::Ci(args) => ci::run(&args),
         Task::Fuzz(args) => fuzz::run(&args),

@@ -1,14 +1,14 @@
 //! Generates code for protos that others wrote, and has it compiled, linted and documented.
 //!
 //! ```text
-//! corpus OUT [--facade DIR] INCLUDE[=FOLDER]...
-//! corpus OUT [--facade DIR] --descriptor_set SET...
+//! corpus OUT INCLUDE[=FOLDER]...
+//! corpus OUT --descriptor_set SET...
 //! ```
 //!
 //! Every proto file below each INCLUDE (below its FOLDER, if one is named) is compiled, with all
 //! INCLUDEs to look for imports in; or descriptors are read from encoded SETs. A crate with the
-//! generated modules is written to OUT and compiled there against the facade in DIR, by default
-//! the stand-in that the tests use. Exits with 1 if anything fails or warns. The well-known types
+//! generated modules is written to OUT and compiled there. Exits with 1 if anything fails or warns.
+//! `cargo xtask corpus` gets the protos and runs this. The well-known types
 //! are left out: they come with the runtime.
 
 #[path = "../tests/support/mod.rs"]
@@ -59,8 +59,7 @@ fn run() -> Result<String, String> {
     let compiled = source.compile().map_err(|error| error.to_string())?;
     let generated = compiled.generate(&Options::new()).map_err(|error| error.to_string())?;
     let out = std::path::absolute(&arguments.out).map_err(|error| error.to_string())?;
-    let facade = std::path::absolute(&arguments.facade).map_err(|error| error.to_string())?;
-    let project = Project::new(&out.join("crate"), &out.join("target"), &facade);
+    let project = Project::new(&out.join("crate"), &out.join("target"));
     let code = project.src().join("generated");
     gannet_codegen::write(&code, &generated.files).map_err(|error| error.to_string())?;
     project.root("//! Generated.\n#[rustfmt::skip]\npub mod generated;\n");
@@ -76,23 +75,16 @@ fn run() -> Result<String, String> {
 
 struct Arguments {
     out: PathBuf,
-    facade: PathBuf,
     corpora: Vec<(PathBuf, PathBuf)>,
     descriptor_sets: Vec<PathBuf>,
 }
 
 impl Arguments {
     fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self, String> {
-        const USAGE: &str =
-            "usage: corpus OUT [--facade DIR] INCLUDE[=FOLDER]... | --descriptor_set SET...";
+        const USAGE: &str = "usage: corpus OUT INCLUDE[=FOLDER]... | --descriptor_set SET...";
         let out = PathBuf::from(arguments.next().ok_or(USAGE)?);
-        let facade = support::stand_in();
-        let mut parsed = Self { out, facade, corpora: Vec::new(), descriptor_sets: Vec::new() };
+        let mut parsed = Self { out, corpora: Vec::new(), descriptor_sets: Vec::new() };
         while let Some(argument) = arguments.next() {
-            if argument == "--facade" {
-                parsed.facade = PathBuf::from(arguments.next().ok_or(USAGE)?);
-                continue;
-            }
             if argument == "--descriptor_set" {
                 parsed.descriptor_sets.push(PathBuf::from(arguments.next().ok_or(USAGE)?));
                 continue;

@@ -36,7 +36,7 @@ fn compiled(files: &[&str]) -> Compiled {
 
 fn project(name: &str) -> Project {
     let tmp = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
-    Project::new(&tmp.join(name), &tmp.join("generated-target"), &support::stand_in())
+    Project::new(&tmp.join(name), &tmp.join("generated-target"))
 }
 
 /// What a user writes, in plain async functions.

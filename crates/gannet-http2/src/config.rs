@@ -61,6 +61,10 @@ pub struct Config {
     /// Bytes that may wait in the output buffer before `poll_transmit` adds no more (default 256
     /// KiB).
     pub send_buffer_bytes_max: usize,
+    /// Bytes of queued DATA over all streams from which on new streams are refused with
+    /// REFUSED_STREAM (default 256 MiB; server only): replies that a peer asks for and does not
+    /// read.
+    pub send_queued_bytes_max: usize,
     /// Queued bytes below which a stream that was above it is reported by `poll_drained` (default
     /// 16 KiB).
     pub send_low_water_bytes: usize,
@@ -89,6 +93,7 @@ impl Default for Config {
             resets_per_second: 100,
             empty_data_frames_max: 64,
             send_buffer_bytes_max: 256 << 10,
+            send_queued_bytes_max: 256 << 20,
             send_low_water_bytes: 16 << 10,
         }
     }

@@ -77,4 +77,4 @@ pub use gannet_transport::pipe;
 
 #[cfg(feature = "buffa")]
 #[doc(hidden)]
-pub use {buffa, buffa_types};
+pub use {buffa, buffa_descriptor, buffa_types};

@@ -282,7 +282,7 @@ mod tests {
         let found = advice("crates/gannet-core/Cargo.toml", "[package]\nname = \"gannet-core\"");
         assert_eq!(found, ["1: add `[lints]` with `workspace = true`"]);
         assert!(advice("bench/x/Cargo.toml", "[package]\nname = \"x\"").is_empty());
-        let fixture = "crates/gannet-codegen/tests/fixture/Cargo.toml";
+        let fixture = "crates/gannet-codegen/tests/data/Cargo.toml";
         assert!(advice(fixture, "[package]\nname = \"x\"").is_empty());
     }
 

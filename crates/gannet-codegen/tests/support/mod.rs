@@ -6,11 +6,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Where the stand-in for the facade is.
-pub(crate) fn stand_in() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixture/gannet")
-}
-
 /// A crate that has nothing but generated modules in it.
 pub(crate) struct Project {
     dir: PathBuf,
@@ -18,9 +13,10 @@ pub(crate) struct Project {
 }
 
 impl Project {
-    /// Starts a crate in `dir`, which is emptied, against the facade in `facade`. Its
-    /// dependencies are built in `target`, which crates can share.
-    pub(crate) fn new(dir: &Path, target: &Path, facade: &Path) -> Self {
+    /// Starts a crate in `dir`, which is emptied. Its dependencies are built in `target`, which
+    /// crates can share.
+    pub(crate) fn new(dir: &Path, target: &Path) -> Self {
+        let facade = Path::new(env!("CARGO_MANIFEST_DIR")).join("../gannet");
         if dir.exists() {
             fs::remove_dir_all(dir).expect("the folder can be emptied");
         }

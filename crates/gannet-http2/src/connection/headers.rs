@@ -150,7 +150,9 @@ impl<R: Role> Connection<R> {
         if self.is_above_goaway(id) {
             return Ok(Step::Again);
         }
-        if self.streams.len() >= self.config.concurrent_streams_max as usize {
+        if self.streams.len() >= self.config.concurrent_streams_max as usize
+            || self.queued_bytes >= self.config.send_queued_bytes_max
+        {
             self.refuse(now, id, Reason::REFUSED_STREAM)?;
             return Ok(Step::Again);
         }

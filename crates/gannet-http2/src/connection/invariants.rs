@@ -26,6 +26,8 @@ impl<R: Role> Connection<R> {
         assert!(scheduled <= 2 * slots + 40, "{scheduled} scheduled, {slots} slots");
         let due = self.credit_due.len();
         assert!(due <= 2 * slots + 40, "{due} with credit due, {slots} slots");
+        let queued = |key| self.streams.get(key).map_or(0, |stream| stream.queue.bytes());
+        assert_eq!(self.queued_bytes, self.streams.keys().map(queued).sum::<usize>(), "queued");
         for key in self.streams.keys() {
             self.check_stream(key, self.streams.get(key).expect("a live key"));
         }

@@ -57,6 +57,7 @@ impl<R: Role> Connection<R> {
         let held = stream.held;
         stream.recv = RecvHalf::Ended;
         stream.send = SendHalf::Ended;
+        self.queued_bytes -= stream.queue.bytes();
         stream.queue.clear();
         self.closed.insert(id, Closed::ByPeer);
         if held {
@@ -75,6 +76,7 @@ impl<R: Role> Connection<R> {
         }
         stream.recv = RecvHalf::Ended;
         stream.send = SendHalf::Ended;
+        self.queued_bytes -= stream.queue.bytes();
         stream.queue.clear();
         let (id, held) = (stream.id, stream.held);
         write_rst_stream(self.ready.tail(), id, reason);
@@ -162,6 +164,7 @@ impl<R: Role> Connection<R> {
             stream.recv = RecvHalf::Ended;
             stream.send = SendHalf::Ended;
             stream.scheduled = false;
+            self.queued_bytes -= stream.queue.bytes();
             stream.queue.clear();
             if !stream.held {
                 self.streams.remove(key);

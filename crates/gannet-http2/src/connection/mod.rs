@@ -105,6 +105,8 @@ pub struct Connection<R: Role> {
     replies_queued: u32,
     /// Streams with queued DATA and an open window, served in turn.
     schedule: VecDeque<StreamKey>,
+    /// DATA that waits in the streams' queues.
+    queued_bytes: usize,
     drained: Vec<StreamKey>,
 
     shutdown: Shutdown,
@@ -199,6 +201,7 @@ impl<R: Role> Connection<R> {
             ready: SendBuf::new(),
             replies_queued: 0,
             schedule: VecDeque::new(),
+            queued_bytes: 0,
             drained: Vec::new(),
             shutdown: Shutdown::Open,
             goaway_received: false,

@@ -104,6 +104,7 @@ impl<R: Role> Connection<R> {
                     out.push_shared(chunk);
                 }
             }
+            self.queued_bytes -= length;
             let sent = i64::try_from(length).expect("at most one turn");
             stream.send_window -= sent;
             self.send_window -= sent;

@@ -284,6 +284,7 @@ impl<R: Role> Connection<R> {
         end_stream: bool,
     ) -> Result<(), StaleKey> {
         let low_water = self.config.send_low_water_bytes;
+        let bytes = payload.len();
         let stream = self.sendable(key)?;
         stream.queue.push(payload);
         stream.was_high |= stream.queue.bytes() > low_water;
@@ -291,6 +292,7 @@ impl<R: Role> Connection<R> {
             stream.queue.end = Some(End::Data);
             stream.send = SendHalf::Ending;
         }
+        self.queued_bytes += bytes;
         self.schedule_stream(key);
         Ok(())
     }

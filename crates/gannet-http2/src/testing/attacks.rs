@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::duo::{response, trailers};
 use super::owned::Owned;
 use super::script::{
-    REQUEST, RESPONSE, Script, data, frame, goaway, ping, rst_stream, settings, window_update,
+    Frame, REQUEST, RESPONSE, Script, data, frame, goaway, ping, rst_stream, settings,
+    window_update,
 };
 use crate::frame::{Kind, flags, setting_id};
 use crate::{Config, Reason, RecvBuf, Role, Server};
@@ -441,6 +442,38 @@ fn slow_read() {
     let bodies = replies.iter().filter(|frame| frame.kind == Kind::DATA);
     assert_eq!(bodies.map(|frame| frame.payload.len()).sum::<usize>(), 256_000);
     assert_eq!(script.end.engine.open_streams(), 0);
+}
+
+/// Large answers that nobody reads are bounded in bytes too, not only in streams; and only while
+/// they wait.
+#[test]
+fn unread_answers_are_bounded_in_bytes() {
+    let config = Config { send_queued_bytes_max: 10_000, ..Config::default() };
+    let mut script = Script::server(config);
+    script.send(&settings(&[(setting_id::INITIAL_WINDOW_SIZE, 0)]));
+    script.transmit();
+    script.end.events.clear();
+    for i in 0..20 {
+        let bytes = script.request_bytes(1 + 2 * i, true);
+        script.feed(&bytes);
+        for event in script.take_events() {
+            if let Owned::Headers { key, .. } = event {
+                let body = bytes::Bytes::from_static(&[0; 1000]);
+                script.end.engine.send_headers(key, false, response).expect("open");
+                script.end.engine.send_data_shared(key, body, true).expect("open");
+                script.end.engine.forget(key);
+            }
+        }
+    }
+    assert_eq!(script.end.engine.open_streams(), 10, "the others were refused");
+    script.transmit();
+    let refused = Frame::rst_stream(21, Reason::REFUSED_STREAM);
+    assert!(script.take_replies().contains(&refused));
+    script.send(&settings(&[(setting_id::INITIAL_WINDOW_SIZE, 1000)]));
+    script.transmit();
+    assert_eq!(script.end.engine.open_streams(), 0);
+    script.request(101, true);
+    assert_eq!(script.end.engine.open_streams(), 1, "whoever reads is served again");
 }
 
 /// Many small answers to a peer that does not read: the server stops reading its requests.

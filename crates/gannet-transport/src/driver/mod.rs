@@ -17,7 +17,7 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use gannet_http2::{Connection, ConnectionError, RecvBuf, SendBuf};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -38,6 +38,10 @@ const WRITTEN_BYTES_PER_WAKE_MAX: usize = 2 << 20;
 const COMMANDS_PER_ROUND_MAX: usize = 2_048;
 /// Output of this size may have been cut short by the engine's bound: ask it again.
 const TRANSMIT_AGAIN_BYTES_MIN: usize = 16 << 10;
+/// How long a peer may leave a full socket unread before the connection ends. What waits for
+/// flow-control windows does not count: a slow application is honest, a socket that nobody reads is
+/// not, or dead.
+const WRITE_STALL_MAX: Duration = Duration::from_secs(60);
 /// Slices of one vectored write.
 const SLICES_MAX: usize = 64;
 
@@ -91,6 +95,8 @@ pub struct Driver<S: Side, Io> {
     /// Parsing stopped with frames left, because the engine had too much to answer.
     parse_again: bool,
     read_ended: bool,
+    /// Since when the socket has taken nothing, although there is output.
+    stalled_since: Option<Instant>,
     closing: Option<Closing>,
 }
 
@@ -139,6 +145,7 @@ where
             alarm: Alarm::default(),
             parse_again: false,
             read_ended: false,
+            stalled_since: None,
             closing: None,
         }
     }
@@ -303,12 +310,34 @@ where
                 Poll::Ready(()) => {}
                 Poll::Pending => wake.write_pending = true,
             }
+            self.watch_progress(now, self.send.len() < output_bytes, wake.write_pending)?;
             wake.written_bytes += output_bytes - self.send.len();
             let enough = wake.written_bytes > WRITTEN_BYTES_PER_WAKE_MAX;
             if output_bytes < TRANSMIT_AGAIN_BYTES_MIN || wake.write_pending || enough {
                 return Ok(());
             }
         }
+    }
+
+    /// Ends a connection whose peer has not read for too long.
+    fn watch_progress(
+        &mut self,
+        now: Instant,
+        progress: bool,
+        pending: bool,
+    ) -> Result<(), CloseReason> {
+        if progress || !pending {
+            self.stalled_since = None;
+        }
+        if !pending {
+            return Ok(());
+        }
+        let since = *self.stalled_since.get_or_insert(now);
+        if now < since + WRITE_STALL_MAX {
+            return Ok(());
+        }
+        let told = format!("the peer has read nothing for {} s", WRITE_STALL_MAX.as_secs());
+        Err(CloseReason::Io(io::Error::new(io::ErrorKind::TimedOut, told)))
     }
 
     /// Writes what is in the send buffer. Pending: the rest waits for the socket.
@@ -339,6 +368,7 @@ where
             pool::give(storage);
         }
         let deadline = earlier(self.conn.poll_timeout(), self.side.next_deadline());
+        let deadline = earlier(deadline, self.stalled_since.map(|since| since + WRITE_STALL_MAX));
         self.alarm.arm(deadline, now, cx) && self.queue.sleep(cx.waker())
     }
 

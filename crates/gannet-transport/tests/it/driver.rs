@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use gannet_http2::hpack::NoClassifier;
 use gannet_http2::{Client, Config, Connection, Event, Server, StreamKey};
 use gannet_transport::{
-    CallCommand, CallShared, CloseReason, Command, Driver, Progress, Queue, Side, Turn, pipe,
+    CallCommand, CallShared, CloseReason, Command, Driver, Progress, Queue, Side, Stream, Turn,
+    pipe,
 };
 use tokio::io::AsyncWriteExt;
 use tokio::sync::oneshot;
@@ -276,4 +277,41 @@ async fn what_is_no_http2_is_told_so_and_closed() {
     drop(client);
     let reason = server.await.unwrap();
     assert!(matches!(reason, CloseReason::Protocol(_)), "{reason}");
+}
+
+/// Sends PINGs and reads no answer until the server takes no more; returns both ends.
+async fn stuffed() -> (Stream, JoinHandle<CloseReason>) {
+    let (connector, listener) = pipe();
+    let mut acceptor = gannet_transport::Listener::from(listener).into_acceptor().unwrap();
+    let (mut client, _) = connector.connect().await.unwrap();
+    let (stream, _) = acceptor.accept().await.unwrap().unwrap();
+    let now = tokio::time::Instant::now().into_std();
+    let conn = Connection::new(Config::default(), Arc::new(NoClassifier), now);
+    let driver = Driver::new(stream, conn, Echo::default(), Arc::new(Queue::new()));
+    let server = tokio::spawn(driver);
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\0\x04\x01\0\0\0\0";
+    client.write_all(preface).await.unwrap();
+    let pings = b"\0\0\x08\x06\0\0\0\0\0pingping".repeat(100);
+    let one_second = Duration::from_secs(1);
+    while tokio::time::timeout(one_second, client.write_all(&pings)).await.is_ok() {}
+    (client, server)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_reads_nothing_loses_its_connection() {
+    let (_client, server) = stuffed().await;
+    let reason = server.await.unwrap();
+    let CloseReason::Io(error) = &reason else { panic!("{reason}") };
+    assert_eq!(error.kind(), std::io::ErrorKind::TimedOut, "{reason}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_reads_slowly_keeps_it() {
+    let (mut client, server) = stuffed().await;
+    for _ in 0..20 {
+        let mut some = [0; 1700];
+        tokio::io::AsyncReadExt::read_exact(&mut client, &mut some).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(50)).await;
+        assert!(!server.is_finished());
+    }
 }
