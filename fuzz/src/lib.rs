@@ -53,6 +53,7 @@ pub fn config() -> Config {
     config.control_frames_max = 16;
     config.send_buffer_bytes_max = 20_000;
     config.send_low_water_bytes = 100;
+    config.send_queued_bytes_max = 100_000;
     config
 }
 

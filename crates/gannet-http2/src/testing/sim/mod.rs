@@ -317,6 +317,7 @@ fn config(rng: &mut Rng, honest: bool) -> Config {
         control_frames_max: rng.pick(&[16, 64]),
         send_buffer_bytes_max: rng.pick(&[1, 100, 16_384, 256 << 10]),
         send_low_water_bytes: rng.pick(&[0, 1, 100, 16_384]),
+        send_queued_bytes_max: rng.pick(&[1, 10_000, 256 << 20]),
         ..Config::default()
     };
     if honest {
