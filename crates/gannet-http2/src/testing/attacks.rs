@@ -329,6 +329,19 @@ fn check_flood<R: Role>(script: &mut Script<R>, flood: &[u8]) {
     assert!(!script.take_replies().is_empty());
 }
 
+/// What a flood made us allocate is given back once it is answered.
+#[test]
+fn a_flood_leaves_no_storage_behind() {
+    let mut script = server();
+    for _ in 0..10 {
+        script.send(&ping(false, [7; 8]).repeat(15_000));
+        script.end.events.clear();
+    }
+    assert_eq!(script.take_replies().len(), 150_000);
+    let kept = script.end.engine.probe().control_storage_bytes;
+    assert!(kept <= 4 << 10, "{kept} bytes are kept for control frames");
+}
+
 /// As large a read as the buffer takes at once is answered in full, then reading goes on.
 #[test]
 fn a_burst_of_pings_is_answered() {
