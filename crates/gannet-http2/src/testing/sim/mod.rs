@@ -57,7 +57,7 @@ fn run_seeds(test: &'static str, run: impl Fn(u64) -> Tally) -> Tally {
     tally
 }
 
-const SEEDS_DEFAULT: u64 = 300;
+const SEEDS_DEFAULT: u64 = 200;
 
 /// Tells how to see a failure again.
 struct Reporter {
@@ -178,6 +178,8 @@ impl Pair {
         }
         timeout(&mut self.client);
         timeout(&mut self.server);
+        self.client.engine.release_storage();
+        self.server.engine.release_storage();
     }
 
     fn check_invariants(&self) {
