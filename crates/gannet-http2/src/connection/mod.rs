@@ -297,8 +297,8 @@ impl<R: Role> Connection<R> {
         self.goaway_received || self.shutdown != Shutdown::Open
     }
 
-    /// Gives storage back that only traffic needs: for a connection that has been idle for a while, as
-    /// the next call must allocate again. Does nothing while there are streams or output is due.
+    /// Gives storage back that only traffic needs: for a connection that has been idle for a while,
+    /// as the next call must allocate again. Does nothing while there are streams or output is due.
     pub fn release_storage(&mut self) {
         if self.streams.len() > 0 || !self.ready.is_empty() || !self.control.is_empty() {
             return;
