@@ -84,9 +84,9 @@ impl<X> Queue<X> {
         self.commands.pop()
     }
 
-    /// Whether nothing waits.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.commands.is_empty()
+    /// How many commands wait.
+    pub(crate) fn len(&self) -> usize {
+        self.commands.len()
     }
 
     /// Goes to sleep: returns false, and stays awake, where a command came in meanwhile.
@@ -183,7 +183,7 @@ mod tests {
         queue.push(Command::Drain);
         queue.push(Command::Abort);
         assert_eq!(count.0.load(Ordering::Relaxed), 1);
-        assert!(queue.pop().is_some() && queue.pop().is_some() && queue.is_empty());
+        assert!(queue.pop().is_some() && queue.pop().is_some() && queue.len() == 0);
     }
 
     #[test]

@@ -46,7 +46,9 @@ impl ServerSide {
             match slot.state {
                 State::Gone => self.forget(turn, at),
                 State::Ended | State::Away if slot.ending.is_some() => {
-                    if turn.queue_empty {
+                    // What the handler sent before it returned goes first; not what others send.
+                    let seen = turn.popped + turn.waiting as u64;
+                    if turn.popped >= *slot.finish_after.get_or_insert(seen) {
                         self.finish(turn, at);
                     } else {
                         self.unsettle(at);

@@ -63,6 +63,8 @@ pub(super) struct Slot {
     pub(super) headers: Metadata,
     /// Bytes of messages handed to the engine. Wraps.
     pub(super) accepted_bytes: usize,
+    /// The ending may be sent once this many commands were taken from the queue.
+    pub(super) finish_after: Option<u64>,
     pub(super) headers_sent: bool,
     pub(super) has_deadline: bool,
     pub(super) in_ready: bool,
@@ -86,6 +88,7 @@ impl Slot {
             feed: None,
             headers: Metadata::new(),
             accepted_bytes: 0,
+            finish_after: None,
             headers_sent: false,
             has_deadline: false,
             in_ready: false,
@@ -108,6 +111,7 @@ impl Slot {
             self.headers.clear();
         }
         self.accepted_bytes = 0;
+        self.finish_after = None;
         self.headers_sent = false;
         self.has_deadline = false;
         if let Some(call) = &mut self.call {

@@ -89,6 +89,8 @@ pub struct Driver<S: Side, Io> {
     conn: Connection<S::Role>,
     side: S,
     queue: Arc<Queue<S::Command>>,
+    /// Commands taken from the queue so far.
+    popped: u64,
     recv: RecvBuf,
     send: SendBuf,
     alarm: Alarm,
@@ -140,6 +142,7 @@ where
             conn,
             side,
             queue,
+            popped: 0,
             recv: RecvBuf::new(),
             send: SendBuf::new(),
             alarm: Alarm::default(),
@@ -150,8 +153,9 @@ where
         }
     }
 
-    fn turn(&mut self, now: Instant, queue_empty: bool) -> (&mut S, Turn<'_, S::Role>) {
-        (&mut self.side, Turn { conn: &mut self.conn, now, queue_empty })
+    fn turn(&mut self, now: Instant, waiting: usize) -> (&mut S, Turn<'_, S::Role>) {
+        let popped = self.popped;
+        (&mut self.side, Turn { conn: &mut self.conn, now, popped, waiting })
     }
 
     fn round(
@@ -162,22 +166,22 @@ where
     ) -> Result<Round, CloseReason> {
         let first = wake.rounds == 0;
         wake.rounds += 1;
-        let mut progress = self.take_commands(now)?.0 | std::mem::take(&mut wake.touched);
+        let mut progress = self.take_commands(now)? | std::mem::take(&mut wake.touched);
         progress |= self.read(cx, now, wake)?;
         if first || progress {
             self.handle_timers(now)?;
         } else {
             return Ok(Round::Idle);
         }
-        let (side, mut turn) = self.turn(now, true);
+        let (side, mut turn) = self.turn(now, 0);
         let side_progress = side.run(&mut turn);
-        let (touched, queue_empty) = self.take_commands(now)?;
         // What handlers asked for may have made other handlers ready: another round sees to them.
-        wake.touched = touched;
-        let (side, mut turn) = self.turn(now, queue_empty);
+        wake.touched = self.take_commands(now)?;
+        let waiting = self.queue.len();
+        let (side, mut turn) = self.turn(now, waiting);
         side.settle(&mut turn);
         self.write(cx, now, wake)?;
-        let (side, mut turn) = self.turn(now, queue_empty);
+        let (side, mut turn) = self.turn(now, 0);
         side.transmitted(&mut turn);
         while self.conn.poll_drained().is_some() {}
         if self.conn.is_finished() && !self.side.is_busy() {
@@ -189,13 +193,14 @@ where
         Ok(Round::More)
     }
 
-    /// Takes what other tasks queued: whether there was something, and whether nothing is left.
-    fn take_commands(&mut self, now: Instant) -> Result<(bool, bool), CloseReason> {
+    /// Takes what other tasks queued; whether there was something.
+    fn take_commands(&mut self, now: Instant) -> Result<bool, CloseReason> {
         let mut any = false;
         for _ in 0..COMMANDS_PER_ROUND_MAX {
-            let Some(command) = self.queue.pop() else { return Ok((any, true)) };
+            let Some(command) = self.queue.pop() else { break };
             any = true;
-            let (side, mut turn) = self.turn(now, false);
+            self.popped += 1;
+            let (side, mut turn) = self.turn(now, 0);
             match command {
                 Command::Call(call, command) => side.call_command(&mut turn, &call, command),
                 Command::Side(command) => side.command(&mut turn, command),
@@ -205,7 +210,7 @@ where
                 Command::Abort => return Err(CloseReason::Aborted),
             }
         }
-        Ok((any, self.queue.is_empty()))
+        Ok(any)
     }
 
     /// Reads what the socket has and parses it; whether anything came.
@@ -287,7 +292,7 @@ where
             self.conn.handle_timeout(now).map_err(CloseReason::Protocol)?;
         }
         if self.side.next_deadline().is_some_and(|at| at <= now) {
-            let (side, mut turn) = self.turn(now, false);
+            let (side, mut turn) = self.turn(now, 0);
             side.handle_deadlines(&mut turn);
         }
         Ok(())

@@ -67,8 +67,11 @@ pub struct Turn<'a, R: Role> {
     pub conn: &'a mut Connection<R>,
     /// The time of this wake.
     pub now: Instant,
-    /// In `settle`: nothing waits in the queue, so whatever a finished handler sent was seen.
-    pub queue_empty: bool,
+    /// Commands taken from the queue so far, over the connection's life.
+    pub popped: u64,
+    /// In `settle`: commands that wait in the queue. What a handler sent before it returned has been
+    /// seen once `popped` has risen by as many.
+    pub waiting: usize,
 }
 
 /// Whether `run` used up its budget.

@@ -1,11 +1,15 @@
 //! Many streams over a few connections, and many connections.
 
+use std::time::Duration;
+
 use gannet::{Channel, Inbound, Outbound, Server};
 use gannet_interop::proto::gannet::interop::v1::{EchoClient, EchoReply, EchoRequest};
 
 use crate::service::{payload, start};
 use crate::{full, memory_kib};
 
+/// A call that takes longer than this is stuck.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// Streams that one connection of these tests may have.
 const STREAMS_MAX: u32 = 2_500;
 
@@ -59,5 +63,27 @@ async fn many_connections_at_once_are_all_served() {
     println!("{connections} connections idle: {grown} KiB, {each} bytes each, both ends");
     for client in &clients {
         assert_eq!(client.unary(payload(b"still".to_vec())).await.unwrap().payload, b"still");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_begin_and_end_while_others_pour() {
+    let (addr, _) = start(Server::new());
+    let client = EchoClient::new(Channel::new(addr.to_string()).unwrap());
+    let mut pourers = tokio::task::JoinSet::new();
+    for _ in 0..32 {
+        let request = EchoRequest { replies: u32::MAX, ..payload(vec![7; 1000]) };
+        let mut replies = client.server_stream(request).await.unwrap();
+        pourers.spawn(async move { while replies.next().await.unwrap().is_some() {} });
+    }
+    // On the same connection; each must end, although the queue of the others is never empty.
+    for _ in 0..50 {
+        let (mut requests, mut replies) = client.bidi().timeout(PATIENCE).await.unwrap();
+        requests.send(payload(b"ping".to_vec())).await.unwrap();
+        assert_eq!(replies.next().await.unwrap().unwrap().payload, b"ping");
+        requests.finish();
+        assert!(replies.next().await.unwrap().is_none());
+        let reply = client.unary(payload(b"one".to_vec())).timeout(PATIENCE).await.unwrap();
+        assert_eq!(reply.payload, b"one");
     }
 }
