@@ -97,7 +97,7 @@ fn bytes_of(block: &Block, sent: &[Vec<u8>]) -> Vec<u8> {
             bytes
         }
         Block::Indexed(fields) => {
-            let indexed = fields.iter().take(8).map(|field| 0x80 | 62 + field % 8);
+            let indexed = fields.iter().take(8).map(|field| 0x80 | (62 + field % 8));
             request.into_iter().chain(indexed).collect()
         }
         Block::SizeUpdate(size) => {
