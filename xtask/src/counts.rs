@@ -38,8 +38,16 @@ const WITHOUT_INLINING: Build = Build {
 pub(crate) fn run() -> Result {
     exec::debian(&[("valgrind", "valgrind")])?;
     exec::run(&mut exec::cargo(["build", "--release", "-p", "gannet-load"]))?;
-    let instructions = difference(&RELEASE, Profile::instructions)?;
-    let locks = difference(&WITHOUT_INLINING, Profile::locks)?;
+    let instructions = difference(&RELEASE, |profile| Ok(profile.instructions))?;
+    let locks = difference(&WITHOUT_INLINING, |profile| {
+        // The runtime's own start takes some: none at all would mean that they are not seen.
+        let locks = profile.locks();
+        if locks == 0 {
+            Err("no mutex was seen at all: they have other names now")
+        } else {
+            Ok(locks)
+        }
+    })?;
     println!("a unary hello call, 100 in flight on one connection, costs the server");
     println!("  {instructions:>8.0} instructions in user space (at most {INSTRUCTIONS_MAX})");
     println!("  {locks:>8.3} mutexes taken, all of them per wake (at most {LOCKS_MAX})");
@@ -50,13 +58,16 @@ pub(crate) fn run() -> Result {
 }
 
 /// What one call adds to a figure.
-fn difference(build: &Build, figure: fn(&Profile) -> u64) -> Result<f64> {
+fn difference(
+    build: &Build,
+    figure: fn(&Profile) -> std::result::Result<u64, &'static str>,
+) -> Result<f64> {
     let mut command = exec::cargo(["build", "-p", "gannet-interop", "--bin", "count-server"]);
     exec::run(command.args(build.args))?;
     let server = exec::root().join("target").join(build.folder).join("count-server");
     let mut figures = [0; 2];
     for (figure_of_run, calls) in figures.iter_mut().zip(build.calls) {
-        *figure_of_run = figure(&profile(&server, calls)?);
+        *figure_of_run = figure(&profile(&server, calls)?)?;
     }
     let more = figures[1].saturating_sub(figures[0]);
     Ok(more as f64 / (build.calls[1] - build.calls[0]) as f64)
@@ -124,10 +135,6 @@ impl Profile {
         Profile { instructions, calls: calls.into_iter().filter_map(named).collect() }
     }
 
-    fn instructions(&self) -> u64 {
-        self.instructions
-    }
-
     /// How often a mutex or a lock for readers and writers of the standard library was taken;
     /// tokio's are built on them.
     fn locks(&self) -> u64 {
@@ -151,7 +158,7 @@ mod tests {
                     calls=3 +4\n5 6\nfn=(3) other\ncfn=(2)\ncalls=4 0\n1 1\ncfn=(1)\ncalls=9 0\n\
                     totals: 77\n";
         let profile = Profile::parse(text);
-        assert_eq!((profile.instructions(), profile.locks()), (77, 7));
+        assert_eq!((profile.instructions, profile.locks()), (77, 7));
         assert_eq!(profile.calls.get("main"), Some(&9));
     }
 }

@@ -189,3 +189,17 @@ fn arguments_that_make_no_sense() {
     let error = shell.fails(2, &format!("{GEN} --extern_path common=common"));
     assert!(error.contains("start the Rust path with ::"), "{error}");
 }
+
+#[test]
+fn files_of_others_are_never_overwritten() {
+    let shell = Shell::new();
+    shell.write("out/mod.rs", "// mine\n");
+    for check in ["", " --check"] {
+        let arguments = format!("gen --proto_path=. greet.proto --rust_out=out{check}");
+        shell.fails(1, &arguments);
+    }
+    let told = shell.fails(1, "gen --proto_path=. greet.proto --rust_out=out");
+    assert!(told.contains("mod.rs is in the way: it was not generated"), "{told}");
+    assert_eq!(shell.read("out/mod.rs"), "// mine\n");
+    assert!(!shell.dir.path().join("out/greet.rs").exists(), "nothing was written");
+}

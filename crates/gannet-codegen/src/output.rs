@@ -18,9 +18,20 @@ use crate::generate::GeneratedFile;
 ///
 /// # Errors
 ///
-/// When the folder cannot be read or written.
+/// When the folder cannot be read or written, and, before anything is written, when a file that is
+/// in the way was not generated.
 pub fn write(dir: &Path, files: &[GeneratedFile]) -> Result<(), Error> {
-    for difference in check(dir, files)? {
+    let differences = check(dir, files)?;
+    for difference in &differences {
+        let path = dir.join(&difference.path);
+        if difference.kind == DifferenceKind::Changed && !is_generated(&path) {
+            return Err(Error::other(format!(
+                "{} is in the way: it was not generated; move it, or choose another folder",
+                path.display()
+            )));
+        }
+    }
+    for difference in differences {
         let path = dir.join(&difference.path);
         if difference.kind == DifferenceKind::Stale {
             fs::remove_file(&path).map_err(|error| io_error("delete", &path, &error))?;

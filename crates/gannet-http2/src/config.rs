@@ -65,6 +65,12 @@ pub struct Config {
     /// REFUSED_STREAM (default 256 MiB; server only): replies that a peer asks for and does not
     /// read.
     pub send_queued_bytes_max: usize,
+    /// Bytes of queued DATA from which on a client must keep reading (default 64 MiB; server only):
+    /// at least 64 KiB in each `send_stall_timeout`, or the connection ends with ENHANCE_YOUR_CALM.
+    /// Below this an application may pause its reading for as long as it likes.
+    pub send_stall_bytes_min: usize,
+    /// See `send_stall_bytes_min` (default 60 s).
+    pub send_stall_timeout: Duration,
     /// Queued bytes below which a stream that was above it is reported by `poll_drained` (default
     /// 16 KiB).
     pub send_low_water_bytes: usize,
@@ -94,6 +100,8 @@ impl Default for Config {
             empty_data_frames_max: 64,
             send_buffer_bytes_max: 256 << 10,
             send_queued_bytes_max: 256 << 20,
+            send_stall_bytes_min: 64 << 20,
+            send_stall_timeout: Duration::from_secs(60),
             send_low_water_bytes: 16 << 10,
         }
     }

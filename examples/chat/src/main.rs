@@ -5,6 +5,7 @@
 
 #![allow(clippy::print_stdout, reason = "a program that talks to its user")]
 
+use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
@@ -77,8 +78,17 @@ impl Room for Lounge {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let args = Args::parse();
+async fn main() -> ExitCode {
+    match run(Args::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("chat: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
     match args.command {
         Some(Command::Serve) => serve(Listener::tcp(args.addr)?).await,
         Some(Command::Join { name }) => join(&args.addr, name).await,

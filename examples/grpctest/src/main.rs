@@ -78,6 +78,9 @@ async fn main() -> ExitCode {
 }
 
 async fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
+    if args.once && args.command.is_some() {
+        return Err("--once goes without `server` and `client`: it does both, once".into());
+    }
     match args.command {
         Some(Command::Client { message }) => {
             let target = args.addr.unwrap_or_else(|| CALL.to_owned());

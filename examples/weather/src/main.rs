@@ -5,6 +5,7 @@
 
 #![allow(clippy::print_stdout, reason = "a program that talks to its user")]
 
+use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
@@ -70,8 +71,17 @@ impl Station for Roof {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let args = Args::parse();
+async fn main() -> ExitCode {
+    match run(Args::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("weather: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
     let listener = Listener::tcp(args.addr)?;
     let target = listener.local_addr().map(|addr| addr.to_string()).unwrap_or_default();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();

@@ -161,6 +161,7 @@ impl<R: Role> Connection<R> {
     /// The second GOAWAY of a graceful shutdown (RFC 9113 section 6.8): from here on it is known
     /// which streams will be answered.
     pub(super) fn finish_drain(&mut self) {
+        self.timers.drain = None;
         if self.shutdown == Shutdown::Announced {
             let last_stream_id = self.highest_peer_id;
             self.shutdown = Shutdown::Final { last_stream_id };

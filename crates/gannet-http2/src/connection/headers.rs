@@ -45,7 +45,7 @@ impl<R: Role> Connection<R> {
         }
         self.block_bytes.clear();
         self.block = Some(block);
-        self.timers.header_block = Some(now + self.config.header_timeout);
+        self.timers.header_block = now.checked_add(self.config.header_timeout);
         self.append_to_block(fragment)?;
         Ok(Step::Again)
     }

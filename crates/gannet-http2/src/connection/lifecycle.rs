@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::reader::Emit;
 use super::{Connection, Role, Shutdown};
+use crate::flow::StallWatch;
 use crate::frame::{write_goaway, write_rst_stream};
 use crate::stream::{Closed, RecvHalf, SendHalf};
 use crate::{ConnectionError, Reason, StreamKey};
@@ -84,6 +85,18 @@ impl<R: Role> Connection<R> {
         Some(held)
     }
 
+    /// Resets forgotten streams whose time to flush is over, and drops those that have flushed.
+    pub(super) fn reset_lingering(&mut self, now: Instant) {
+        let mut lingering = std::mem::take(&mut self.lingering);
+        lingering.retain(|(until, key)| {
+            if *until <= now && self.reset_stream(*key, Reason::CANCEL).is_some() {
+                self.streams.remove(*key);
+            }
+            self.streams.get(*key).is_some()
+        });
+        self.lingering = lingering;
+    }
+
     /// Our half ended. A server whose client has not ended tells it to stop (RFC 9113 section 8.1).
     pub(super) fn sending_ended(&mut self, key: StreamKey) {
         let Some(stream) = self.streams.get_mut(key) else { return };
@@ -150,6 +163,8 @@ impl<R: Role> Connection<R> {
             self.schedule.clear();
             self.events.clear();
             self.timers = super::Timers::default();
+            self.stall = StallWatch::default();
+            self.lingering.clear();
             self.close_all_streams();
             write_goaway(self.ready.tail(), last_stream_id, error.reason, error.detail.as_bytes());
         }

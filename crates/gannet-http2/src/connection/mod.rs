@@ -34,7 +34,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::flow::{Bdp, RecvFlow, ResetBudget, StrikeCounter};
+use crate::flow::{Bdp, RecvFlow, ResetBudget, StallWatch, StrikeCounter};
 use crate::frame::{self, setting_id};
 use crate::hpack::{CachedField, Decoder, Encoder, FieldBlock, FieldClassifier};
 use crate::stream::{RecentlyClosed, Store};
@@ -105,6 +105,9 @@ pub struct Connection<R: Role> {
     replies_queued: u32,
     /// Streams with queued DATA and an open window, served in turn.
     schedule: VecDeque<StreamKey>,
+    stall: StallWatch,
+    /// Forgotten streams that flush their end, and until when they may.
+    lingering: Vec<(Instant, StreamKey)>,
     /// DATA that waits in the streams' queues.
     queued_bytes: usize,
     drained: Vec<StreamKey>,
@@ -151,6 +154,8 @@ struct Timers {
     handshake: Option<Instant>,
     settings_ack: Option<Instant>,
     header_block: Option<Instant>,
+    /// The peer's acknowledgement of the PING of a graceful shutdown.
+    drain: Option<Instant>,
 }
 
 impl<R: Role> Connection<R> {
@@ -201,14 +206,18 @@ impl<R: Role> Connection<R> {
             ready: SendBuf::new(),
             replies_queued: 0,
             schedule: VecDeque::new(),
+            stall: StallWatch::default(),
+            lingering: Vec::new(),
             queued_bytes: 0,
             drained: Vec::new(),
             shutdown: Shutdown::Open,
             goaway_received: false,
             timers: Timers {
-                handshake: Some(now + config.handshake_timeout),
-                settings_ack: Some(now + config.settings_ack_timeout.max(config.handshake_timeout)),
+                handshake: now.checked_add(config.handshake_timeout),
+                settings_ack: now
+                    .checked_add(config.settings_ack_timeout.max(config.handshake_timeout)),
                 header_block: None,
+                drain: None,
             },
             settings_unacked: 1,
             peer_limits_streams: false,
@@ -257,7 +266,10 @@ impl<R: Role> Connection<R> {
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let timers = &self.timers;
-        [timers.handshake, timers.settings_ack, timers.header_block].into_iter().flatten().min()
+        let all = [timers.handshake, timers.settings_ack, timers.header_block, timers.drain];
+        let stall = self.stall.deadline();
+        let lingering = self.lingering.iter().map(|(until, _)| *until);
+        all.into_iter().flatten().chain(stall).chain(lingering).min()
     }
 
     /// Acts on timers that have expired by `now`.
@@ -266,6 +278,10 @@ impl<R: Role> Connection<R> {
     /// A peer that is too slow with its preface, an acknowledgement or a header block.
     pub fn handle_timeout(&mut self, now: Instant) -> Result<(), ConnectionError> {
         let expired = |timer: Option<Instant>| timer.is_some_and(|at| at <= now);
+        if expired(self.timers.drain) {
+            self.finish_drain();
+        }
+        self.reset_lingering(now);
         let error = if expired(self.timers.handshake) {
             ConnectionError::protocol("the peer did not send its preface and SETTINGS in time")
         } else if expired(self.timers.settings_ack) {
@@ -273,6 +289,8 @@ impl<R: Role> Connection<R> {
                 Reason::SETTINGS_TIMEOUT,
                 "the peer did not acknowledge SETTINGS in time",
             )
+        } else if expired(self.stall.deadline()) {
+            ConnectionError::calm("much is queued, and the peer does not read")
         } else if expired(self.timers.header_block) {
             ConnectionError::calm("a header block was not completed in time")
         } else {

@@ -21,7 +21,7 @@ const SCHEDULE_SLACK: usize = 32;
 impl<R: Role> Connection<R> {
     /// Moves what is to be sent into `out`, until nothing is left, the windows are used up, or
     /// `out` holds `send_buffer_bytes_max`. One call and one vectored write per wake are enough.
-    pub fn poll_transmit(&mut self, _now: Instant, out: &mut SendBuf) {
+    pub fn poll_transmit(&mut self, now: Instant, out: &mut SendBuf) {
         if out.len() >= self.config.send_buffer_bytes_max {
             return;
         }
@@ -40,6 +40,13 @@ impl<R: Role> Connection<R> {
         while self.send_window > 0 && out.len() < self.config.send_buffer_bytes_max {
             let Some(key) = self.schedule.pop_front() else { break };
             self.take_turn(key, out);
+        }
+        if R::IS_SERVER {
+            let much = self.queued_bytes >= self.config.send_stall_bytes_min;
+            self.stall.look(now, much, self.config.send_stall_timeout);
+        }
+        if !self.lingering.is_empty() {
+            self.lingering.retain(|(_, key)| self.streams.get(*key).is_some());
         }
     }
 
@@ -110,6 +117,7 @@ impl<R: Role> Connection<R> {
                 }
             }
             self.queued_bytes -= length;
+            self.stall.sent(length);
             let sent = i64::try_from(length).expect("at most one turn");
             stream.send_window -= sent;
             self.send_window -= sent;

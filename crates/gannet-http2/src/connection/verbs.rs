@@ -1,7 +1,7 @@
 //! What the layer above asks for. Each verb acts on the engine's queues only; `poll_transmit`
 //! sends.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -16,6 +16,9 @@ use crate::{OpenError, Reason, StaleKey, StreamKey};
 
 /// While streams wait their turn, DATA overtakes them only from a connection window of this size.
 const CONTENDED_BYTES: i64 = 64 << 10;
+
+/// How long a graceful shutdown waits for the peer to see it, before it takes no more streams.
+const DRAIN_ACK_MAX: Duration = Duration::from_secs(2);
 
 impl Connection<Client> {
     /// Opens a stream with a request head.
@@ -222,6 +225,15 @@ impl<R: Role> Connection<R> {
         self.streams.remove(key);
     }
 
+    /// As [`forget`](Self::forget), and an answer that has not left by `until` is reset with
+    /// CANCEL: a call's deadline covers its answer too.
+    pub fn forget_until(&mut self, key: StreamKey, until: Instant) {
+        self.forget(key);
+        if self.streams.get(key).is_some() {
+            self.lingering.push((until, key));
+        }
+    }
+
     /// Gives received body bytes back to the peer as credit. A stale key gives back the
     /// connection's.
     pub fn release(&mut self, key: StreamKey, bytes: usize) {
@@ -246,10 +258,17 @@ impl<R: Role> Connection<R> {
     /// Starts a graceful shutdown: GOAWAY(2^31 - 1), PING, and on its acknowledgement GOAWAY with
     /// the last stream (RFC 9113 section 6.8). Open streams go on; `is_finished` tells when none is
     /// left.
-    pub fn drain(&mut self, _now: Instant) {
+    ///
+    /// A peer that has not even greeted, or does not acknowledge within two seconds, gets the last
+    /// GOAWAY without that.
+    pub fn drain(&mut self, now: Instant) {
         if self.shutdown != Shutdown::Open {
             return;
         }
+        if !self.is_established() {
+            return self.goaway(Reason::NO_ERROR, b"");
+        }
+        self.timers.drain = now.checked_add(DRAIN_ACK_MAX);
         self.shutdown = Shutdown::Announced;
         write_goaway(&mut self.control, STREAM_ID_MAX, Reason::NO_ERROR, b"");
         write_ping(&mut self.control, false, DRAIN_PING);

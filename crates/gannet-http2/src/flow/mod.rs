@@ -5,7 +5,9 @@
 mod bdp;
 mod budget;
 mod recv;
+mod stall;
 
 pub(crate) use bdp::Bdp;
 pub(crate) use budget::{ResetBudget, StrikeCounter};
 pub(crate) use recv::RecvFlow;
+pub(crate) use stall::StallWatch;

@@ -388,6 +388,35 @@ fn unread_answers_are_bounded_in_bytes() {
     assert_eq!(script.end.engine.open_streams(), 1, "whoever reads is served again");
 }
 
+/// Much that is queued must be read, little need not.
+#[test]
+fn a_peer_that_leaves_much_unread_loses_its_connection() {
+    for (bodies, reads, dies) in
+        [(12, 0, true), (12, 1000, true), (12, 70_000, false), (8, 0, false)]
+    {
+        let config = Config { send_stall_bytes_min: 1_000_000, ..Config::default() };
+        let mut script = Script::server(config);
+        script.send(&settings(&[(setting_id::INITIAL_WINDOW_SIZE, 0)]));
+        for i in 0..bodies {
+            let key = script.request(1 + 2 * i, true);
+            let body = bytes::Bytes::from_static(&[0; 100_000]);
+            script.end.engine.send_headers(key, false, response).expect("open");
+            script.end.engine.send_data_shared(key, body, true).expect("open");
+            script.end.engine.forget(key);
+        }
+        script.transmit();
+        for _ in 0..2 {
+            script.pass(Duration::from_secs(50));
+            if reads > 0 && script.error.is_none() {
+                script.send(&[window_update(1, reads), window_update(0, reads)].concat());
+                script.transmit();
+            }
+        }
+        assert_eq!(script.error.is_some(), dies, "{bodies} bodies, {reads} bytes read");
+        assert!(!dies || script.error.is_some_and(|error| error.reason == CALM));
+    }
+}
+
 /// Many small answers to a peer that does not read: the server stops reading its requests.
 #[test]
 fn a_server_whose_answers_are_not_read_stops_reading() {

@@ -1,11 +1,15 @@
 //! RFC 9113 section 6.8: GOAWAY in both directions; and that a stale key never reaches another
 //! call.
 
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
 use super::duo::{Duo, request, response, trailers};
 use super::owned::Owned;
-use super::script::{RESPONSE, Script, data, goaway, ping};
-use crate::frame::{Kind, flags};
-use crate::{Config, OpenError, Reason, Role, StreamKey};
+use super::script::{Frame, RESPONSE, Script, data, goaway, ping, settings, window_update};
+use crate::frame::{Kind, flags, setting_id};
+use crate::hpack::NoClassifier;
+use crate::{Config, Connection, OpenError, Reason, Role, Server, StreamKey};
 
 const LAST_POSSIBLE: u32 = (1 << 31) - 1;
 
@@ -221,4 +225,49 @@ fn credit_by_a_stale_key_is_the_connections() {
     assert!(replies.iter().all(|f| f.stream == 0 && f.kind == Kind::WINDOW_UPDATE), "{replies:?}");
     assert_eq!(replies.len(), 1);
     assert_eq!(script.end.engine.probe_stream(new).expect("open").released, 0);
+}
+
+#[test]
+fn a_drain_does_not_wait_for_a_peer_that_never_greeted() {
+    let mut server =
+        Connection::<Server>::new(Config::default(), Arc::new(NoClassifier), Instant::now());
+    assert!(!server.is_finished());
+    server.drain(Instant::now());
+    assert!(server.is_finished());
+}
+
+#[test]
+fn a_drain_waits_two_seconds_for_an_acknowledgement() {
+    let mut script = Script::server(Config::default());
+    let now = script.now;
+    script.end.engine.drain(now);
+    script.transmit();
+    assert!(!script.end.engine.is_finished(), "the peer may have opened a stream meanwhile");
+    assert_eq!(script.end.engine.poll_timeout(), Some(now + Duration::from_secs(2)));
+    script.pass(Duration::from_secs(2));
+    assert!(script.end.engine.is_finished());
+    assert_eq!(script.error, None);
+}
+
+/// The deadline of a call covers its answer, as long as that has not left.
+#[test]
+fn an_answer_that_cannot_leave_is_reset_at_its_deadline() {
+    for flows in [false, true] {
+        let mut script = Script::server(Config::default());
+        script.send(&settings(&[(setting_id::INITIAL_WINDOW_SIZE, 0)]));
+        let key = script.request(1, true);
+        script.take_replies();
+        let engine = &mut script.end.engine;
+        engine.respond_unary(key, response, &[7; 1000], trailers).expect("open");
+        engine.forget_until(key, script.now + Duration::from_secs(1));
+        script.transmit();
+        if flows {
+            script.send(&window_update(1, 1000));
+        }
+        script.pass(Duration::from_secs(1));
+        let reset = Frame::rst_stream(1, Reason::CANCEL);
+        assert_eq!(script.take_replies().contains(&reset), !flows);
+        assert_eq!(script.end.engine.open_streams(), 0);
+        assert_eq!(script.end.engine.poll_timeout(), None);
+    }
 }

@@ -147,7 +147,11 @@ impl ServerSide {
             let credit = feed.credit(&slot.shared);
             turn.conn.release(slot.key, credit);
         }
-        turn.conn.forget(slot.key);
+        let deadline = slot.call.as_ref().filter(|_| slot.has_deadline).and_then(Call::deadline);
+        match deadline {
+            Some(deadline) => turn.conn.forget_until(slot.key, deadline),
+            None => turn.conn.forget(slot.key),
+        }
         self.free(at, turn.now);
     }
 }

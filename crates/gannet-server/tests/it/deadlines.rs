@@ -92,3 +92,18 @@ async fn a_deadline_that_is_kept_costs_nothing_later() {
     raw.message(key, b"m", true);
     assert_eq!(raw.finished(key).await.reset, Some(Reason::CANCEL));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_covers_an_answer_that_nobody_reads() {
+    let mut raw = connect(Server::new().add(Test::new())).await;
+    raw.hold_credit = true;
+    let start = Instant::now();
+    let key = raw.open("Echo", &[("grpc-timeout", "3S")]);
+    // More than the client's window of 1 MiB: the handler has returned long before it has left.
+    raw.message(key, &[7; 3 << 20], true);
+    let reply = raw.finished(key).await;
+    assert_eq!(reply.reset, Some(Reason::CANCEL));
+    assert!(reply.data.len() >= 1 << 20, "it had begun to leave");
+    assert!((3_000..3_010).contains(&start.elapsed().as_millis()));
+    assert_eq!(raw.unary("Echo", b"").await.ok(), b"");
+}

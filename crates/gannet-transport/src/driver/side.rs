@@ -69,8 +69,8 @@ pub struct Turn<'a, R: Role> {
     pub now: Instant,
     /// Commands taken from the queue so far, over the connection's life.
     pub popped: u64,
-    /// In `settle`: commands that wait in the queue. What a handler sent before it returned has been
-    /// seen once `popped` has risen by as many.
+    /// In `settle`: commands that wait in the queue. What a handler sent before it returned has
+    /// been seen once `popped` has risen by as many.
     pub waiting: usize,
 }
 
