@@ -6,7 +6,23 @@
 //! remembered.
 
 use super::message::Verdict;
-use crate::hpack::FieldBlock;
+use crate::hpack::{Decoder, FieldBlock};
+
+/// Tells one state of a decoder's table from every other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TableState {
+    version: u64,
+    /// A field that is larger than the table empties it and leaves the version as it was.
+    bytes: u32,
+}
+
+impl TableState {
+    /// `None` while the next block must change the table.
+    #[inline]
+    pub(super) fn of(decoder: &Decoder) -> Option<TableState> {
+        Some(TableState { version: decoder.version()?, bytes: decoder.table_bytes() })
+    }
+}
 
 /// The last few different blocks.
 #[derive(Debug, Default)]
@@ -18,8 +34,8 @@ pub(super) struct Memo {
 
 #[derive(Debug)]
 struct Entry {
-    /// The decoder's version before and after.
-    version: u64,
+    /// The decoder's before and after.
+    state: TableState,
     block: Vec<u8>,
     fields: FieldBlock,
     verdict: Verdict,
@@ -34,21 +50,21 @@ impl Memo {
     #[inline]
     pub(super) fn recall(
         &self,
-        version: Option<u64>,
+        state: Option<TableState>,
         block: &[u8],
         fields: &mut FieldBlock,
     ) -> Option<Verdict> {
-        let version = version?;
-        let known = |entry: &&Entry| entry.version == version && entry.block == block;
+        let state = state?;
+        let known = |entry: &&Entry| entry.state == state && entry.block == block;
         let entry = self.entries.iter().find(known)?;
         fields.copy_from(&entry.fields);
         Some(entry.verdict)
     }
 
-    /// Remembers a block that left the decoder at the version it had before.
+    /// Remembers a block that left the decoder's table as it was.
     pub(super) fn remember(
         &mut self,
-        version: u64,
+        state: TableState,
         block: &[u8],
         fields: &FieldBlock,
         verdict: Verdict,
@@ -61,12 +77,12 @@ impl Memo {
         }
         if self.entries.len() < Self::ENTRIES_MAX {
             let (block, fields) = (block.to_vec(), fields.clone());
-            self.entries.push(Entry { version, block, fields, verdict });
+            self.entries.push(Entry { state, block, fields, verdict });
             return;
         }
         let entry = &mut self.entries[self.next];
         self.next = (self.next + 1) % Self::ENTRIES_MAX;
-        entry.version = version;
+        entry.state = state;
         entry.block.clear();
         entry.block.extend_from_slice(block);
         entry.fields.copy_from(fields);
@@ -77,7 +93,9 @@ impl Memo {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hpack::{Decoder, Encoder, FieldKind, FieldTag, Indexing, Limits, NoClassifier};
+    use crate::hpack::{Encoder, FieldKind, FieldTag, Indexing, Limits, NoClassifier};
+
+    const STATE: TableState = TableState { version: 1, bytes: 0 };
 
     fn decode(decoder: &mut Decoder, block: &[u8]) -> FieldBlock {
         let mut fields = FieldBlock::default();
@@ -97,19 +115,19 @@ mod tests {
         };
         decode(&mut decoder, &block(b"a", b"1"));
         let repeated = block(b"a", b"1");
-        let version = decoder.version().unwrap();
+        let state = TableState::of(&decoder).unwrap();
         let fields = decode(&mut decoder, &repeated);
-        assert_eq!(decoder.version(), Some(version), "an indexed field changes nothing");
+        assert_eq!(TableState::of(&decoder), Some(state), "an indexed field changes nothing");
         let mut memo = Memo::default();
-        memo.remember(version, &repeated, &fields, Verdict::Trailers);
+        memo.remember(state, &repeated, &fields, Verdict::Trailers);
 
         let mut recalled = FieldBlock::default();
-        let verdict = memo.recall(decoder.version(), &repeated, &mut recalled);
+        let verdict = memo.recall(TableState::of(&decoder), &repeated, &mut recalled);
         assert_eq!(verdict, Some(Verdict::Trailers));
         assert_eq!(recalled.field(0), fields.field(0));
 
         decode(&mut decoder, &block(b"b", b"2"));
-        assert_eq!(memo.recall(decoder.version(), &repeated, &mut recalled), None);
+        assert_eq!(memo.recall(TableState::of(&decoder), &repeated, &mut recalled), None);
         assert_eq!(decode(&mut decoder, &repeated).field(0).unwrap().name, b"b");
     }
 
@@ -119,20 +137,20 @@ mod tests {
         let mut fields = FieldBlock::default();
         fields.push(FieldKind::Regular, FieldTag::NONE, b"a", b"1");
         for block in 0..10u8 {
-            memo.remember(1, &[block], &fields, Verdict::Trailers);
+            memo.remember(STATE, &[block], &fields, Verdict::Trailers);
         }
         let mut out = FieldBlock::default();
-        let known = (0..10u8).filter(|b| memo.recall(Some(1), &[*b], &mut out).is_some());
+        let known = (0..10u8).filter(|b| memo.recall(Some(STATE), &[*b], &mut out).is_some());
         assert_eq!(known.collect::<Vec<_>>(), [6, 7, 8, 9]);
-        memo.remember(1, &[0; 65], &fields, Verdict::Trailers);
-        assert_eq!(memo.recall(Some(1), &[0; 65], &mut out), None);
+        memo.remember(STATE, &[0; 65], &fields, Verdict::Trailers);
+        assert_eq!(memo.recall(Some(STATE), &[0; 65], &mut out), None);
         let mut encoder = Encoder::new(0);
         let mut secret = Vec::new();
         encoder.begin_block(&mut secret);
         encoder.field(&mut secret, b"authorization", b"x", Indexing::Never);
         let mut decoder = Decoder::new(4096, Limits::default());
         let fields = decode(&mut decoder, &secret);
-        memo.remember(1, &secret, &fields, Verdict::Trailers);
-        assert_eq!(memo.recall(Some(1), &secret, &mut out), None);
+        memo.remember(STATE, &secret, &fields, Verdict::Trailers);
+        assert_eq!(memo.recall(Some(STATE), &secret, &mut out), None);
     }
 }

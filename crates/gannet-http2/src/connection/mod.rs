@@ -315,6 +315,24 @@ impl<R: Role> Connection<R> {
         self.goaway_received || self.shutdown != Shutdown::Open
     }
 
+    /// Gives storage back that only traffic needs: for a connection that has been idle for a while,
+    /// as the next call must allocate again. Does nothing while there are streams or output is due.
+    pub fn release_storage(&mut self) {
+        if self.streams.len() > 0 || !self.ready.is_empty() || !self.control.is_empty() {
+            return;
+        }
+        self.streams.release();
+        self.ready.release();
+        self.control = Vec::new();
+        self.memo = Memo::default();
+        self.fields = FieldBlock::default();
+        // Nothing but keys of streams that are gone.
+        self.events = VecDeque::new();
+        self.schedule = VecDeque::new();
+        self.credit_due = Vec::new();
+        self.drained = Vec::new();
+    }
+
     fn write_preface(&mut self) {
         let config = &self.config;
         let mut settings = vec![

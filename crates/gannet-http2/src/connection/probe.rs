@@ -13,6 +13,8 @@ pub(crate) struct Probe {
     pub(crate) unread: i64,
     pub(crate) control_bytes: usize,
     pub(crate) ready_bytes: usize,
+    /// Allocated for `control_bytes`.
+    pub(crate) control_storage_bytes: usize,
     pub(crate) replies_queued: u32,
     pub(crate) scheduled: usize,
     pub(crate) block_bytes: usize,
@@ -32,6 +34,7 @@ impl<R: Role> Connection<R> {
             unread: self.recv_flow.unread(),
             control_bytes: self.control.len(),
             ready_bytes: self.ready.len(),
+            control_storage_bytes: self.control.capacity(),
             replies_queued: self.replies_queued,
             scheduled: self.schedule.len(),
             block_bytes: self.block_bytes.capacity(),

@@ -13,6 +13,8 @@ use crate::{SendBuf, StreamKey};
 const TURN_BYTES_MAX: usize = 16 << 10;
 /// Queued payloads below this many bytes are copied, so that many small ones share one slice.
 const COPY_BYTES_MAX: usize = 4 << 10;
+/// Storage for control frames above this many bytes is given back once they are sent.
+const CONTROL_RETAINED_BYTES_MAX: usize = 4 << 10;
 /// Stale keys that may lie in the schedule before they are swept out.
 const SCHEDULE_SLACK: usize = 32;
 
@@ -29,6 +31,9 @@ impl<R: Role> Connection<R> {
         if !self.control.is_empty() {
             out.tail().extend_from_slice(&self.control);
             self.control.clear();
+            if self.control.capacity() > CONTROL_RETAINED_BYTES_MAX {
+                self.control = Vec::new();
+            }
         }
         out.append(&mut self.ready);
         self.replies_queued = 0;

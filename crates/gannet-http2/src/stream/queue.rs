@@ -23,6 +23,9 @@ pub(crate) enum End {
 }
 
 impl SendQueue {
+    /// Storage for more chunks than this is not kept for the slot's next stream.
+    const RETAINED_CHUNKS_MAX: usize = 16;
+
     /// Queues a payload; an empty one is nothing.
     pub(crate) fn push(&mut self, payload: Bytes) {
         if !payload.is_empty() {
@@ -54,10 +57,33 @@ impl SendQueue {
         Some(taken)
     }
 
-    /// Drops everything, keeping the storage for the slot's next stream.
+    /// Drops everything, keeping what storage the slot's next stream will usually need.
     pub(crate) fn clear(&mut self) {
         self.chunks.clear();
+        if self.chunks.capacity() > Self::RETAINED_CHUNKS_MAX {
+            self.chunks = VecDeque::new();
+        }
         self.bytes = 0;
         self.end = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_keeps_no_more_storage_than_a_usual_stream_needs() {
+        let mut queue = SendQueue::default();
+        for _ in 0..10_000 {
+            queue.push(Bytes::from_static(b"tiny"));
+        }
+        while queue.take(1000).is_some() {}
+        queue.clear();
+        assert!(queue.chunks.capacity() <= SendQueue::RETAINED_CHUNKS_MAX);
+        queue.push(Bytes::from_static(b"one"));
+        let capacity = queue.chunks.capacity();
+        queue.clear();
+        assert_eq!(queue.chunks.capacity(), capacity, "kept for the next stream");
     }
 }

@@ -7,6 +7,8 @@ use super::{RecvHalf, SendHalf, Stream, StreamKey};
 #[derive(Debug, Default)]
 pub(crate) struct Store {
     slots: Vec<Slot>,
+    /// Generation of new slots: above all that the keys of released ones have.
+    first_generation: u32,
     free: Vec<u32>,
     by_id: IdIndex,
     /// The stream looked up last: HEADERS is mostly followed by DATA of the same stream.
@@ -34,7 +36,8 @@ impl Store {
             None => {
                 let index = u32::try_from(self.slots.len()).expect("below the stream limits");
                 let stream = Stream::new(id, recv, send);
-                self.slots.push(Slot { generation: 0, live: true, stream });
+                let generation = self.first_generation;
+                self.slots.push(Slot { generation, live: true, stream });
                 index
             }
         };
@@ -89,6 +92,19 @@ impl Store {
         (slot.live && slot.generation == key.generation).then_some(&mut slot.stream)
     }
 
+    /// Gives all storage back, if there is no stream. Keys that were given out stay stale.
+    pub(crate) fn release(&mut self) {
+        if self.len() > 0 {
+            return;
+        }
+        let used = self.slots.iter().map(|slot| slot.generation).max();
+        self.first_generation = used.unwrap_or(self.first_generation);
+        self.slots = Vec::new();
+        self.free = Vec::new();
+        self.by_id = IdIndex::default();
+        self.last = None;
+    }
+
     /// How many streams there are.
     pub(crate) fn len(&self) -> usize {
         self.by_id.len()
@@ -120,6 +136,31 @@ mod tests {
 
     fn open(store: &mut Store, id: u32) -> StreamKey {
         store.insert(id, RecvHalf::Body, SendHalf::Head).0
+    }
+
+    #[test]
+    fn keys_stay_stale_when_the_storage_is_released() {
+        let mut store = Store::default();
+        let insert = |store: &mut Store, id| store.insert(id, RecvHalf::Body, SendHalf::Head).0;
+        let mut stale = Vec::new();
+        for round in 0..5 {
+            for id in 0..4 {
+                let key = insert(&mut store, 1 + 8 * round + 2 * id);
+                store.release();
+                assert!(store.get(key).is_some(), "a live stream stays");
+                stale.push(key);
+                if id % 2 == 0 {
+                    store.remove(key);
+                }
+            }
+            for key in &stale {
+                store.remove(*key);
+            }
+            store.release();
+            assert_eq!(store.slots(), (0, 0));
+        }
+        let key = insert(&mut store, 99);
+        assert!(stale.iter().all(|old| *old != key && store.get(*old).is_none()));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! | `shutdown` | GOAWAY in both directions, draining, keys that went stale |
 //! | `verbs` | what the layer above may ask for, in awkward moments |
 //! | `sim` | everything at once, at random, from a seed |
-//! | `attacks` | what hostile peers do, and honest traffic of the same shape |
+//! | `attacks`, `floods` | what hostile peers do, and honest traffic of the same shape |
 //! | `rules` | what a correct peer never sends |
 //! | `fair` | what an honest but awkward peer does must not cost it the connection |
 //!
@@ -15,6 +15,7 @@
 mod attacks;
 mod duo;
 mod fair;
+mod floods;
 mod owned;
 mod rules;
 mod script;

@@ -169,6 +169,36 @@ fn stale_keys_reach_nobody() {
     assert_eq!(script.end.body(new), (b"still here".to_vec(), true));
 }
 
+/// An idle connection gives its storage back and goes on as if nothing had been.
+#[test]
+fn a_connection_that_released_its_storage_goes_on() {
+    let mut duo = Duo::new(Config::default(), Config::default());
+    let mut stale = Vec::new();
+    for _ in 0..3 {
+        for _ in 0..20 {
+            let (call, served) = duo.open(true);
+            duo.client.engine.release_storage();
+            duo.server.engine.release_storage();
+            duo.server.engine.respond_unary(served, response, b"x", trailers).expect("open");
+            duo.server.engine.release_storage();
+            duo.pump();
+            assert_eq!(duo.client.body(call), (b"x".to_vec(), true));
+            duo.client.engine.forget(call);
+            stale.push((call, served));
+        }
+        duo.client.engine.release_storage();
+        duo.server.engine.release_storage();
+        duo.client.engine.check_invariants();
+        duo.server.engine.check_invariants();
+    }
+    let (call, served) = duo.open(true);
+    for (old_call, old_served) in stale {
+        assert!(old_call != call && old_served != served);
+        assert_eq!(duo.client.engine.queued_bytes(old_call), None);
+        assert_eq!(duo.server.engine.queued_bytes(old_served), None);
+    }
+}
+
 /// Credit of a call that is gone goes to the connection, and to no other stream.
 #[test]
 fn credit_by_a_stale_key_is_the_connections() {

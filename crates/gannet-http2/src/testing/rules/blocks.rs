@@ -196,3 +196,25 @@ fn the_peers_encoder_must_follow_our_table() {
     let key = script.request(1, true);
     answer(&mut script, key, 1);
 }
+
+/// A field larger than the table empties it (RFC 7541 section 4.4), for remembered blocks too.
+#[test]
+fn a_field_too_large_for_the_table_empties_it() {
+    let mut script = Script::server(Config::default());
+    let mut first = script.block(REQUEST);
+    first.extend_from_slice(b"\x40\x06custom\x03yes");
+    script.send(&frame(Kind::HEADERS, LAST, 1, &first));
+    let mut again = script.block(REQUEST);
+    again.push(0xbe);
+    for id in [3, 5] {
+        script.send(&frame(Kind::HEADERS, LAST, id, &again));
+    }
+    assert_eq!(script.take_events().len(), 3);
+    let mut large = script.block(REQUEST);
+    large.extend_from_slice(b"\x40\x01x\x7f\x89\x26"); // 5,000 bytes
+    large.extend_from_slice(&[b'v'; 5000]);
+    script.send(&frame(Kind::HEADERS, LAST, 7, &large));
+    script.expect_silence();
+    script.send(&frame(Kind::HEADERS, LAST, 9, &again));
+    script.expect_failure(COMPRESSION);
+}

@@ -57,7 +57,7 @@ fn run_seeds(test: &'static str, run: impl Fn(u64) -> Tally) -> Tally {
     tally
 }
 
-const SEEDS_DEFAULT: u64 = 300;
+const SEEDS_DEFAULT: u64 = 200;
 
 /// Tells how to see a failure again.
 struct Reporter {
@@ -178,6 +178,8 @@ impl Pair {
         }
         timeout(&mut self.client);
         timeout(&mut self.server);
+        self.client.engine.release_storage();
+        self.server.engine.release_storage();
     }
 
     fn check_invariants(&self) {
@@ -323,6 +325,7 @@ fn config(rng: &mut Rng, honest: bool) -> Config {
         control_frames_max: rng.pick(&[16, 64]),
         send_buffer_bytes_max: rng.pick(&[1, 100, 16_384, 256 << 10]),
         send_low_water_bytes: rng.pick(&[0, 1, 100, 16_384]),
+        send_queued_bytes_max: rng.pick(&[1, 10_000, 256 << 20]),
         ..Config::default()
     };
     if honest {
