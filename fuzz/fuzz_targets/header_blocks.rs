@@ -1,5 +1,5 @@
-//! Header blocks into a server, new ones and the same again: whatever the engine remembers of them, it
-//! must find what a decoder without memory finds.
+//! Header blocks into a server, new ones and the same again: whatever the engine remembers of them,
+//! it must find what a decoder without memory finds.
 #![no_main]
 
 use std::sync::Arc;
