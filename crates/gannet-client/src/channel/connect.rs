@@ -10,7 +10,8 @@ use gannet_http2::{Client, Connection};
 use gannet_transport::Driver;
 use tokio::sync::oneshot;
 
-use super::dial::{ConnectError, dial};
+use super::dial::{Way, resolve};
+use super::race::Race;
 use super::{Config, Shared};
 use crate::link::{Classifier, ClientSide, Constants, Link};
 
@@ -53,33 +54,43 @@ impl Connecting {
         }
     }
 
-    /// Ready when the server's SETTINGS have come.
-    async fn attempt(
-        &self,
-        started: Instant,
-        give_up_at: Instant,
-    ) -> Result<Arc<Link>, ConnectError> {
-        match tokio::time::timeout_at(give_up_at.into(), self.establish()).await {
-            Ok(connected) => connected,
-            Err(_) => Err(ConnectError::TimedOut(give_up_at.saturating_duration_since(started))),
+    /// Ready when a server's SETTINGS have come.
+    async fn attempt(&self, started: Instant, give_up_at: Instant) -> Result<Arc<Link>, Status> {
+        let after = give_up_at.saturating_duration_since(started);
+        let ways = match tokio::time::timeout_at(give_up_at.into(), resolve(&self.config)).await {
+            Ok(ways) => ways?,
+            Err(_) => {
+                let told = format!("not resolved within {:.1} s", after.as_secs_f64());
+                return Err(Status::unavailable(told));
+            }
+        };
+        let mut race = Race::new();
+        for way in ways {
+            race.enter(way.to_string(), self.establish(way));
+        }
+        match tokio::time::timeout_at(give_up_at.into(), race.run()).await {
+            Ok(Some(link)) => Ok(link),
+            Ok(None) => Err(race.failure(None)),
+            Err(_) => Err(race.failure(Some(after))),
         }
     }
 
-    async fn establish(&self) -> Result<Arc<Link>, ConnectError> {
-        let (stream, address) = dial(&self.config).await?;
+    /// Only SETTINGS prove that a way leads to a server.
+    async fn establish(&self, way: Way) -> Result<Arc<Link>, Status> {
+        let stream = way.connect(&self.config).await?;
         let http2 = self.config.http2.clone();
         let mut conn = Connection::<Client>::new(http2, Arc::new(Classifier), now());
         let constants = Constants::new(&mut conn, &self.config.authority, &self.config.user_agent);
-        let unproven = Unproven::new(Link::new(address));
+        let unproven = Unproven::new(Link::new(way.to_string()));
         let (tell, told) = oneshot::channel();
         let link = &unproven.link;
         let side = ClientSide::new(self.channel.clone(), Arc::clone(link), constants, tell);
         tokio::spawn(Driver::new(stream, conn, side, Arc::clone(link.queue())));
         match told.await {
             Ok(Ok(())) => Ok(unproven.proven()),
-            Ok(Err(status)) => Err(ConnectError::Lost(status)),
+            Ok(Err(status)) => Err(status),
             // The driver tells even when it is dropped; this is for what it does not know.
-            Err(_) => Err(ConnectError::Lost(Status::unavailable("the runtime went away"))),
+            Err(_) => Err(Status::unavailable(format!("{way}: the runtime went away"))),
         }
     }
 }

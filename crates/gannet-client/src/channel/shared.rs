@@ -15,7 +15,6 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use super::connect::Connecting;
-use super::dial::ConnectError;
 use super::{ChannelState, Config};
 use crate::blocking::Background;
 use crate::link::{Link, LinkCommand};
@@ -184,10 +183,16 @@ impl Shared {
     }
 
     /// An attempt failed: when to start the next.
-    pub(super) fn attempt_failed(&self, now: Instant, error: ConnectError) -> Instant {
+    pub(super) fn attempt_failed(&self, now: Instant, error: Status) -> Instant {
         let mut cold = self.cold();
         if !matches!(cold.phase, Phase::Shutdown) {
-            let status = error.into_status(self.config.shown_target());
+            let target = self.config.shown_target();
+            let told = match error.message() {
+                told if told.starts_with(target) => format!("cannot connect to {told}"),
+                told => format!("cannot connect to {target}: {told}"),
+            };
+            // It keeps its cause, and is none itself: its text is told already.
+            let status = error.with_message(told);
             self.set_phase(&mut cold, Phase::TransientFailure(status));
         }
         cold.backoff.failed(now)
