@@ -14,6 +14,7 @@ use super::dial::{Way, resolve};
 use super::race::Race;
 use super::{Config, Shared};
 use crate::link::{Classifier, ClientSide, Constants, Link};
+use crate::policy::Attempt;
 
 /// One run of attempts, from idle to ready.
 #[derive(Debug)]
@@ -37,7 +38,7 @@ impl Connecting {
         loop {
             let started = now();
             let attempt = self.channel.upgrade().and_then(|channel| channel.attempt(started));
-            let Some(give_up_at) = attempt else { return };
+            let Some(Attempt { give_up_at }) = attempt else { return };
             let connected = self.attempt(started, give_up_at).await;
             let Some(channel) = self.channel.upgrade() else { return };
             match connected {
@@ -48,30 +49,35 @@ impl Connecting {
                 Err(error) => {
                     let retry_at = channel.attempt_failed(now(), error);
                     drop(channel);
-                    tokio::time::sleep_until(retry_at.into()).await;
+                    match retry_at {
+                        Some(at) => tokio::time::sleep_until(at.into()).await,
+                        // The channel ends this task when it goes.
+                        None => std::future::pending().await,
+                    }
                 }
             }
         }
     }
 
     /// Ready when a server's SETTINGS have come.
-    async fn attempt(&self, started: Instant, give_up_at: Instant) -> Result<Arc<Link>, Status> {
-        let after = give_up_at.saturating_duration_since(started);
-        let ways = match tokio::time::timeout_at(give_up_at.into(), resolve(&self.config)).await {
-            Ok(ways) => ways?,
-            Err(_) => {
-                let told = format!("not resolved within {:.1} s", after.as_secs_f64());
-                return Err(Status::unavailable(told));
-            }
+    async fn attempt(
+        &self,
+        started: Instant,
+        give_up_at: Option<Instant>,
+    ) -> Result<Arc<Link>, Status> {
+        let after = || give_up_at.map(|at| at.saturating_duration_since(started));
+        let Some(ways) = until(give_up_at, resolve(&self.config)).await else {
+            let after = after().unwrap_or_default().as_secs_f64();
+            return Err(Status::unavailable(format!("not resolved within {after:.1} s")));
         };
         let mut race = Race::new();
-        for way in ways {
+        for way in ways? {
             race.enter(way.to_string(), self.establish(way));
         }
-        match tokio::time::timeout_at(give_up_at.into(), race.run()).await {
-            Ok(Some(link)) => Ok(link),
-            Ok(None) => Err(race.failure(None)),
-            Err(_) => Err(race.failure(Some(after))),
+        match until(give_up_at, race.run()).await {
+            Some(Some(link)) => Ok(link),
+            Some(None) => Err(race.failure(None)),
+            None => Err(race.failure(after())),
         }
     }
 
@@ -127,6 +133,14 @@ impl Drop for Unproven {
         if !self.is_proven {
             self.link.abort();
         }
+    }
+}
+
+/// What `work` comes to, unless the moment comes first.
+async fn until<T>(moment: Option<Instant>, work: impl Future<Output = T>) -> Option<T> {
+    match moment {
+        Some(at) => tokio::time::timeout_at(at.into(), work).await.ok(),
+        None => Some(work.await),
     }
 }
 

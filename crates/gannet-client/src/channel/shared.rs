@@ -18,7 +18,7 @@ use super::connect::Connecting;
 use super::{ChannelState, Config};
 use crate::blocking::Background;
 use crate::link::{Link, LinkCommand};
-use crate::policy::Backoff;
+use crate::policy::{Attempt, Backoff};
 
 /// See the module.
 pub(crate) struct Shared {
@@ -171,19 +171,19 @@ impl Shared {
         }
     }
 
-    /// An attempt to connect starts: when to give it up. `None` where none is wanted any more.
-    pub(super) fn attempt(&self, now: Instant) -> Option<Instant> {
+    /// An attempt to connect starts. `None` where none is wanted any more.
+    pub(super) fn attempt(&self, now: Instant) -> Option<Attempt> {
         let mut cold = self.cold();
         match cold.phase {
             Phase::Connecting | Phase::TransientFailure(_) => {
-                Some(cold.backoff.attempt(now, fastrand::f64()).give_up_at)
+                Some(cold.backoff.attempt(now, fastrand::f64()))
             }
             Phase::Idle | Phase::Ready(_) | Phase::Shutdown => None,
         }
     }
 
-    /// An attempt failed: when to start the next.
-    pub(super) fn attempt_failed(&self, now: Instant, error: Status) -> Instant {
+    /// An attempt failed: when to start the next, or never.
+    pub(super) fn attempt_failed(&self, now: Instant, error: Status) -> Option<Instant> {
         let mut cold = self.cold();
         if !matches!(cold.phase, Phase::Shutdown) {
             let target = self.config.shown_target();

@@ -9,6 +9,7 @@ mod cancel;
 mod connection;
 mod deadlines;
 mod faults;
+mod forever;
 mod goaway;
 mod peer;
 mod server;
