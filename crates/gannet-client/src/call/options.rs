@@ -7,7 +7,7 @@ use gannet_core::{Metadata, MethodCodec, MethodDescriptor, Status};
 
 use super::request::{Body, Request};
 use crate::Channel;
-use crate::policy::moment;
+use crate::policy::{moment, timed};
 
 /// A call that is being put together.
 pub(crate) struct Options<'a, Req, Resp> {
@@ -110,7 +110,7 @@ impl<'a, Req, Resp> Options<'a, Req, Resp> {
         };
         Ok(Request {
             method: self.method,
-            deadline,
+            deadline: deadline.and_then(timed),
             metadata: self.metadata,
             body,
             receive_bytes_max: self.receive_bytes_max,

@@ -68,7 +68,7 @@ impl Channel {
     ///
     /// | target | leads to |
     /// | --- | --- |
-    /// | `host:port`, `dns:///host:port`, `http://host:port` | the host's addresses, raced (gRFC A61) |
+    /// | `host:port`, `dns:///host:port`, `http://host:port` | its addresses, raced (A61) |
     /// | `ipv4:1.2.3.4:5`, `ipv6:[::1]:5` | that address, or those, with commas between |
     /// | `unix:/path`, `unix:///path` | a Unix socket |
     pub fn builder(target: impl Into<String>) -> ChannelBuilder {

@@ -208,7 +208,8 @@ impl Call {
         let retries = reset.unprocessed && !self.is_committed && self.request.refusals == 0;
         let whole = !matches!(self.request.body, Body::Stream);
         match &self.receiving {
-            // The messages of a stream are gone: only whole requests can be made again.
+            // The messages of a stream are gone: only whole requests can be made again, and only
+            // here, as the caller's halves belong to this connection.
             Receiving::Stream(_) if retries && whole && may_reopen => {
                 self.request.refusals += 1;
                 self.phase = Phase::Refused(stream);

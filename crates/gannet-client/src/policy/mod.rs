@@ -7,4 +7,4 @@ mod backoff;
 mod moment;
 
 pub use backoff::{Attempt, Backoff, BackoffConfig};
-pub(crate) use moment::moment;
+pub(crate) use moment::{moment, timed};

@@ -75,3 +75,20 @@ async fn call_timeouts() {
         server.await.unwrap();
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn call_deadlines() {
+    // The very last moment.
+    let mut at = std::time::Instant::now();
+    let seconds = (0..63).rev().map(|bit| Duration::from_secs(1 << bit));
+    for step in seconds.chain((0..30).rev().map(|bit| Duration::from_nanos(1 << bit))) {
+        at = at.checked_add(step).unwrap_or(at);
+    }
+    assert_eq!(at.checked_add(Duration::from_nanos(1)), None);
+    let (channel, mut peers) = Peers::new();
+    let server = tokio::spawn(async move { peers.accept().await.echo().await });
+    // Both while it waits for the connection and on it.
+    let reply = unary(&channel, b"x").deadline(at).wait_for_ready(true).await;
+    assert_eq!(reply.unwrap(), b"x");
+    server.await.unwrap();
+}
