@@ -7,6 +7,7 @@ use gannet_core::{Metadata, MethodCodec, MethodDescriptor, Status};
 
 use super::request::{Body, Request};
 use crate::Channel;
+use crate::policy::{moment, timed};
 
 /// A call that is being put together.
 pub(crate) struct Options<'a, Req, Resp> {
@@ -103,15 +104,13 @@ impl<'a, Req, Resp> Options<'a, Req, Resp> {
         let deadline = match self.timeout {
             None => self.deadline,
             // A timeout that no clock can express is none.
-            Some(timeout) => tokio::time::Instant::now()
-                .into_std()
-                .checked_add(timeout)
+            Some(timeout) => moment(tokio::time::Instant::now().into_std(), timeout)
                 .map(|at| self.deadline.map_or(at, |deadline| deadline.min(at)))
                 .or(self.deadline),
         };
         Ok(Request {
             method: self.method,
-            deadline,
+            deadline: deadline.and_then(timed),
             metadata: self.metadata,
             body,
             receive_bytes_max: self.receive_bytes_max,

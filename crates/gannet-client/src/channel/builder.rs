@@ -82,6 +82,7 @@ impl ChannelBuilder {
     }
 
     /// How long one attempt to connect may take, up to the server's SETTINGS (default 20 s).
+    /// One that no clock can express is none.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.backoff.connect_timeout = timeout;
         self

@@ -10,9 +10,11 @@ use gannet_http2::{Client, Connection};
 use gannet_transport::Driver;
 use tokio::sync::oneshot;
 
-use super::dial::{ConnectError, dial};
+use super::dial::{Way, resolve};
+use super::race::Race;
 use super::{Config, Shared};
 use crate::link::{Classifier, ClientSide, Constants, Link};
+use crate::policy::Attempt;
 
 /// One run of attempts, from idle to ready.
 #[derive(Debug)]
@@ -36,7 +38,7 @@ impl Connecting {
         loop {
             let started = now();
             let attempt = self.channel.upgrade().and_then(|channel| channel.attempt(started));
-            let Some(give_up_at) = attempt else { return };
+            let Some(Attempt { give_up_at }) = attempt else { return };
             let connected = self.attempt(started, give_up_at).await;
             let Some(channel) = self.channel.upgrade() else { return };
             match connected {
@@ -47,39 +49,54 @@ impl Connecting {
                 Err(error) => {
                     let retry_at = channel.attempt_failed(now(), error);
                     drop(channel);
-                    tokio::time::sleep_until(retry_at.into()).await;
+                    match retry_at {
+                        Some(at) => tokio::time::sleep_until(at.into()).await,
+                        // The channel ends this task when it goes.
+                        None => std::future::pending().await,
+                    }
                 }
             }
         }
     }
 
-    /// Ready when the server's SETTINGS have come.
+    /// Ready when a server's SETTINGS have come.
     async fn attempt(
         &self,
         started: Instant,
-        give_up_at: Instant,
-    ) -> Result<Arc<Link>, ConnectError> {
-        match tokio::time::timeout_at(give_up_at.into(), self.establish()).await {
-            Ok(connected) => connected,
-            Err(_) => Err(ConnectError::TimedOut(give_up_at.saturating_duration_since(started))),
+        give_up_at: Option<Instant>,
+    ) -> Result<Arc<Link>, Status> {
+        let after = || give_up_at.map(|at| at.saturating_duration_since(started));
+        let Some(ways) = until(give_up_at, resolve(&self.config)).await else {
+            let after = after().unwrap_or_default().as_secs_f64();
+            return Err(Status::unavailable(format!("not resolved within {after:.1} s")));
+        };
+        let mut race = Race::new();
+        for way in ways? {
+            race.enter(way.to_string(), self.establish(way));
+        }
+        match until(give_up_at, race.run()).await {
+            Some(Some(link)) => Ok(link),
+            Some(None) => Err(race.failure(None)),
+            None => Err(race.failure(after())),
         }
     }
 
-    async fn establish(&self) -> Result<Arc<Link>, ConnectError> {
-        let (stream, address) = dial(&self.config).await?;
+    /// Only SETTINGS prove that a way leads to a server.
+    async fn establish(&self, way: Way) -> Result<Arc<Link>, Status> {
+        let stream = way.connect(&self.config).await?;
         let http2 = self.config.http2.clone();
         let mut conn = Connection::<Client>::new(http2, Arc::new(Classifier), now());
         let constants = Constants::new(&mut conn, &self.config.authority, &self.config.user_agent);
-        let unproven = Unproven::new(Link::new(address));
+        let unproven = Unproven::new(Link::new(way.to_string()));
         let (tell, told) = oneshot::channel();
         let link = &unproven.link;
         let side = ClientSide::new(self.channel.clone(), Arc::clone(link), constants, tell);
         tokio::spawn(Driver::new(stream, conn, side, Arc::clone(link.queue())));
         match told.await {
             Ok(Ok(())) => Ok(unproven.proven()),
-            Ok(Err(status)) => Err(ConnectError::Lost(status)),
+            Ok(Err(status)) => Err(status),
             // The driver tells even when it is dropped; this is for what it does not know.
-            Err(_) => Err(ConnectError::Lost(Status::unavailable("the runtime went away"))),
+            Err(_) => Err(Status::unavailable(format!("{way}: the runtime went away"))),
         }
     }
 }
@@ -116,6 +133,14 @@ impl Drop for Unproven {
         if !self.is_proven {
             self.link.abort();
         }
+    }
+}
+
+/// What `work` comes to, unless the moment comes first.
+async fn until<T>(moment: Option<Instant>, work: impl Future<Output = T>) -> Option<T> {
+    match moment {
+        Some(at) => tokio::time::timeout_at(at.into(), work).await.ok(),
+        None => Some(work.await),
     }
 }
 

@@ -1,10 +1,12 @@
-//! One attempt to reach a target: resolve, then try each address in order.
+//! The ways to a target: its addresses in the order in which they are tried, and one's connection.
+//!
+//! Does not decide when each is tried: `race` does.
 
-use std::error::Error;
+use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::path::PathBuf;
 
 use gannet_core::Status;
 use gannet_transport::{Stream, connect_tcp};
@@ -12,107 +14,106 @@ use gannet_transport::{Stream, connect_tcp};
 use super::Config;
 use crate::target::Endpoint;
 
-/// Why there is no connection.
-#[derive(Debug)]
-pub(super) enum ConnectError {
-    /// The name could not be resolved.
-    Resolve { host: String, error: io::Error },
-    /// No address could be reached: each with its reason, at least one.
-    Reach(Vec<(String, io::Error)>),
-    /// The server's SETTINGS did not come in time.
-    TimedOut(Duration),
-    /// The connection was lost before the server's SETTINGS came.
-    Lost(Status),
+/// One way to the target.
+pub(super) enum Way {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+    /// The configured connector; with the target's text.
+    Connector(String),
 }
 
-impl ConnectError {
-    /// What calls are told.
-    pub(super) fn into_status(self, target: &str) -> Status {
-        Status::unavailable(format!("cannot connect to {target}: {self}")).with_source(self)
-    }
-}
-
-impl fmt::Display for ConnectError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ConnectError::Resolve { host, error } => write!(f, "cannot resolve {host:?}: {error}"),
-            ConnectError::Reach(failures) => {
-                for (index, (address, error)) in failures.iter().enumerate() {
-                    let separator = if index == 0 { "" } else { "; " };
-                    write!(f, "{separator}{address}: {error}")?;
-                }
-                Ok(())
-            }
-            ConnectError::TimedOut(after) => {
-                write!(f, "no answer within {:.1} s", after.as_secs_f64())
-            }
-            ConnectError::Lost(status) => f.write_str(status.message()),
-        }
-    }
-}
-
-impl Error for ConnectError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            ConnectError::Resolve { error, .. } => Some(error),
-            ConnectError::Reach(failures) => failures.last().map(|(_, error)| error as _),
-            ConnectError::TimedOut(_) => None,
-            ConnectError::Lost(status) => Some(status),
-        }
-    }
-}
-
-/// Connects to the target, and says to which address.
-pub(super) async fn dial(config: &Config) -> Result<(Stream, String), ConnectError> {
+/// Finds the ways to the target, at least one.
+///
+/// # Errors
+/// UNAVAILABLE where a name does not resolve.
+pub(super) async fn resolve(config: &Config) -> Result<Vec<Way>, Status> {
     let target = &config.target;
-    match &target.endpoint {
-        Endpoint::Addresses(addresses) => dial_any(addresses).await,
+    Ok(match &target.endpoint {
+        Endpoint::Addresses(addresses) => interleaved(addresses.iter().copied()),
         Endpoint::Name { host, port } => {
-            let failed = |error| ConnectError::Resolve { host: host.clone(), error };
+            let failed = |error: io::Error| {
+                Status::unavailable(format!("cannot resolve {host:?}: {error}")).with_source(error)
+            };
             let resolved = tokio::net::lookup_host((host.as_str(), *port)).await;
-            let addresses: Vec<SocketAddr> = resolved.map_err(failed)?.collect();
-            if addresses.is_empty() {
+            let ways = interleaved(resolved.map_err(failed)?);
+            if ways.is_empty() {
                 let none = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
                 return Err(failed(none));
             }
-            dial_any(&addresses).await
+            ways
         }
-        Endpoint::Unix(path) => dial_unix(path).await,
-        Endpoint::Connector => {
-            let connected = match &config.connector {
+        Endpoint::Unix(path) => vec![Way::Unix(path.clone())],
+        Endpoint::Connector => vec![Way::Connector(target.text.clone())],
+    })
+}
+
+/// Alternates between the families, the first address's first, each in its order (RFC 8305 section
+/// 4, as gRFC A61 asks).
+fn interleaved(addresses: impl Iterator<Item = SocketAddr>) -> Vec<Way> {
+    let mut addresses = addresses.peekable();
+    let Some(first) = addresses.peek().copied() else { return Vec::new() };
+    let (mut these, mut those): (VecDeque<SocketAddr>, VecDeque<SocketAddr>) =
+        addresses.partition(|address| address.is_ipv6() == first.is_ipv6());
+    let mut ways = Vec::with_capacity(these.len() + those.len());
+    while let Some(address) = these.pop_front() {
+        ways.push(Way::Tcp(address));
+        if !those.is_empty() {
+            std::mem::swap(&mut these, &mut those);
+        }
+    }
+    ways
+}
+
+impl Way {
+    /// Connects.
+    ///
+    /// # Errors
+    /// UNAVAILABLE, with the address in the message.
+    pub(super) async fn connect(&self, config: &Config) -> Result<Stream, Status> {
+        let connected = match self {
+            Way::Tcp(address) => connect_tcp(*address).await,
+            #[cfg(unix)]
+            Way::Unix(path) => gannet_transport::connect_unix(path).await,
+            #[cfg(not(unix))]
+            Way::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
+            Way::Connector(_) => match &config.connector {
                 Some(connector) => connector.connect().await,
                 None => Err(io::ErrorKind::Unsupported.into()),
-            };
-            match connected {
-                Ok((stream, _)) => Ok((stream, target.text.clone())),
-                Err(error) => Err(ConnectError::Reach(vec![(target.text.clone(), error)])),
-            }
+            },
+        };
+        match connected {
+            Ok((stream, _)) => Ok(stream),
+            Err(error) => Err(Status::from_io(self, error)),
         }
     }
 }
 
-async fn dial_any(addresses: &[SocketAddr]) -> Result<(Stream, String), ConnectError> {
-    let mut failures = Vec::new();
-    for address in addresses {
-        match connect_tcp(*address).await {
-            Ok((stream, _)) => return Ok((stream, address.to_string())),
-            Err(error) => failures.push((address.to_string(), error)),
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Way::Tcp(address) => address.fmt(f),
+            Way::Unix(path) => write!(f, "unix:{}", path.display()),
+            Way::Connector(text) => f.write_str(text),
         }
     }
-    Err(ConnectError::Reach(failures))
 }
 
-#[cfg(unix)]
-async fn dial_unix(path: &std::path::Path) -> Result<(Stream, String), ConnectError> {
-    let address = format!("unix:{}", path.display());
-    match gannet_transport::connect_unix(path).await {
-        Ok((stream, _)) => Ok((stream, address)),
-        Err(error) => Err(ConnectError::Reach(vec![(address, error)])),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn families_alternate_and_the_first_leads() {
+        let order = |addresses: &[&str]| -> Vec<String> {
+            let parsed = addresses.iter().map(|text| text.parse().unwrap());
+            interleaved(parsed).iter().map(Way::to_string).collect()
+        };
+        let (a, b, c) = ("[::1]:1", "[::1]:2", "[::1]:3");
+        let (x, y, z) = ("1.1.1.1:1", "1.1.1.1:2", "1.1.1.1:3");
+        assert_eq!(order(&[a, b, c, x, y, z]), [a, x, b, y, c, z]);
+        assert_eq!(order(&[x, a, b, c]), [x, a, b, c]);
+        assert_eq!(order(&[x, y, z, a]), [x, a, y, z]);
+        assert_eq!(order(&[x, y]), [x, y]);
+        assert!(order(&[]).is_empty());
     }
-}
-
-#[cfg(not(unix))]
-async fn dial_unix(path: &std::path::Path) -> Result<(Stream, String), ConnectError> {
-    let error = io::ErrorKind::Unsupported.into();
-    Err(ConnectError::Reach(vec![(format!("unix:{}", path.display()), error)]))
 }

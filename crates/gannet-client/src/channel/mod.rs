@@ -5,11 +5,13 @@
 //! | `builder` | how a channel is made |
 //! | `shared` | the state that clones share: the connection, or why there is none |
 //! | `connect` | the task that connects, and tries again |
-//! | `dial` | resolving and connecting, once |
+//! | `race` | when each of several addresses is tried |
+//! | `dial` | resolving, and connecting to one address |
 
 mod builder;
 mod connect;
 mod dial;
+mod race;
 mod shared;
 
 use std::fmt;
@@ -66,7 +68,7 @@ impl Channel {
     ///
     /// | target | leads to |
     /// | --- | --- |
-    /// | `host:port`, `dns:///host:port`, `http://host:port` | the host's addresses, in order |
+    /// | `host:port`, `dns:///host:port`, `http://host:port` | its addresses, raced (A61) |
     /// | `ipv4:1.2.3.4:5`, `ipv6:[::1]:5` | that address, or those, with commas between |
     /// | `unix:/path`, `unix:///path` | a Unix socket |
     pub fn builder(target: impl Into<String>) -> ChannelBuilder {

@@ -15,11 +15,10 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use super::connect::Connecting;
-use super::dial::ConnectError;
 use super::{ChannelState, Config};
 use crate::blocking::Background;
 use crate::link::{Link, LinkCommand};
-use crate::policy::Backoff;
+use crate::policy::{Attempt, Backoff};
 
 /// See the module.
 pub(crate) struct Shared {
@@ -172,22 +171,28 @@ impl Shared {
         }
     }
 
-    /// An attempt to connect starts: when to give it up. `None` where none is wanted any more.
-    pub(super) fn attempt(&self, now: Instant) -> Option<Instant> {
+    /// An attempt to connect starts. `None` where none is wanted any more.
+    pub(super) fn attempt(&self, now: Instant) -> Option<Attempt> {
         let mut cold = self.cold();
         match cold.phase {
             Phase::Connecting | Phase::TransientFailure(_) => {
-                Some(cold.backoff.attempt(now, fastrand::f64()).give_up_at)
+                Some(cold.backoff.attempt(now, fastrand::f64()))
             }
             Phase::Idle | Phase::Ready(_) | Phase::Shutdown => None,
         }
     }
 
-    /// An attempt failed: when to start the next.
-    pub(super) fn attempt_failed(&self, now: Instant, error: ConnectError) -> Instant {
+    /// An attempt failed: when to start the next, or never.
+    pub(super) fn attempt_failed(&self, now: Instant, error: Status) -> Option<Instant> {
         let mut cold = self.cold();
         if !matches!(cold.phase, Phase::Shutdown) {
-            let status = error.into_status(self.config.shown_target());
+            let target = self.config.shown_target();
+            let told = match error.message() {
+                told if told.starts_with(target) => format!("cannot connect to {told}"),
+                told => format!("cannot connect to {target}: {told}"),
+            };
+            // It keeps its cause, and is none itself: its text is told already.
+            let status = error.with_message(told);
             self.set_phase(&mut cold, Phase::TransientFailure(status));
         }
         cold.backoff.failed(now)

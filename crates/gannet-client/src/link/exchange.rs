@@ -10,6 +10,7 @@ use gannet_core::{Code, Message, MessageReader, Metadata, Origin, Status};
 use gannet_http2::hpack::FieldBlock;
 use gannet_http2::{Reason, StreamKey};
 
+use super::remote::Remote;
 use super::response::{self, ResponseHead};
 use crate::call::ResponseMetadata;
 use crate::call::notice::{Notice, Outcome};
@@ -202,12 +203,13 @@ impl Call {
 
     /// The stream was reset, or passed over by GOAWAY. `may_reopen`: this connection takes new
     /// streams.
-    pub(super) fn on_reset(&mut self, now: Instant, reset: Reset, may_reopen: bool) {
+    pub(super) fn on_reset(&mut self, now: Instant, reset: Reset, from: &Remote, may_reopen: bool) {
         let Phase::Open(stream) = self.phase else { return };
         let retries = reset.unprocessed && !self.is_committed && self.request.refusals == 0;
         let whole = !matches!(self.request.body, Body::Stream);
         match &self.receiving {
-            // The messages of a stream are gone: only whole requests can be made again.
+            // The messages of a stream are gone: only whole requests can be made again, and only
+            // here, as the caller's halves belong to this connection.
             Receiving::Stream(_) if retries && whole && may_reopen => {
                 self.request.refusals += 1;
                 self.phase = Phase::Refused(stream);
@@ -216,7 +218,7 @@ impl Call {
                 self.request.refusals += 1;
                 self.phase = Phase::Refused(stream);
             }
-            _ => self.end(now, Err(reset.status())),
+            _ => self.end(now, Err(reset.status(from))),
         }
     }
 
@@ -332,17 +334,18 @@ pub(super) struct Reset {
 
 impl Reset {
     #[cold]
-    fn status(self) -> Status {
+    fn status(self, from: &Remote) -> Status {
         let status = Status::from_reset(self.reason.0);
         if self.remote {
-            return status;
+            let told = from.tell(status.message());
+            return status.with_message(told);
         }
         let told = match self.reason {
             Reason::ENHANCE_YOUR_CALM => "the response exceeds a limit of this client",
             _ => "the server's response breaks HTTP/2",
         };
-        let reason = self.reason;
-        status.with_message(format!("{told} ({reason})")).with_origin(Origin::Local)
+        let told = from.tell(format_args!("{told} ({})", self.reason));
+        status.with_message(told).with_origin(Origin::Local)
     }
 }
 

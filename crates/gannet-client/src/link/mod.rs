@@ -9,11 +9,13 @@
 //! | `calls` | where the calls lie |
 //! | `exchange` | what one call makes of what the server sends |
 //! | `head` | the request's header fields |
+//! | `remote` | what calls are told about the other end |
 //! | `response` | what the response's header fields mean |
 
 mod calls;
 mod exchange;
 mod head;
+mod remote;
 mod response;
 mod side;
 

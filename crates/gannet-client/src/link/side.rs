@@ -2,7 +2,6 @@
 //! tells the channel what becomes of the connection.
 
 use std::collections::VecDeque;
-use std::fmt::Write as _;
 use std::io;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
@@ -15,6 +14,7 @@ use tokio::sync::oneshot;
 use super::calls::{CallKey, Calls};
 use super::exchange::{Call, Phase, Reset, deadline_exceeded};
 use super::head::{Constants, Head};
+use super::remote::Remote;
 use super::{Link, LinkCommand};
 use crate::call::request::{Body, Receiver, Request};
 use crate::channel::Shared;
@@ -43,8 +43,7 @@ pub(crate) struct ClientSide {
     due: Vec<CallKey>,
     /// Calls whose messages the engine has not all handed over.
     sending: Vec<CallKey>,
-    /// What the server said when it sent GOAWAY for a reason.
-    goaway: Option<String>,
+    remote: Remote,
 }
 
 impl ClientSide {
@@ -56,6 +55,7 @@ impl ClientSide {
     ) -> ClientSide {
         ClientSide {
             channel,
+            remote: Remote::new(Arc::clone(&link)),
             link,
             constants,
             established: Some(established),
@@ -66,7 +66,6 @@ impl ClientSide {
             deadlines: Deadlines::new(),
             due: Vec::new(),
             sending: Vec::new(),
-            goaway: None,
         }
     }
 
@@ -237,10 +236,7 @@ impl ClientSide {
     fn hand_back(&mut self, key: CallKey) {
         self.waiting_live = self.waiting_live.saturating_sub(1);
         if let Some(call) = self.remove(key) {
-            call.hand_back(|| {
-                let address = self.link.address();
-                Status::unavailable(format!("{address}: the server shuts down"))
-            });
+            call.hand_back(|| Status::unavailable(self.remote.tell("the server shuts down")));
         }
     }
 
@@ -261,25 +257,14 @@ impl ClientSide {
     }
 
     fn on_goaway(&mut self, reason: Reason, debug: &[u8]) {
-        if reason != Reason::NO_ERROR {
-            let mut told = format!("the server sent GOAWAY {reason}");
-            if !debug.is_empty() {
-                // Writing to a string cannot fail.
-                let _ = write!(told, " \"{}\"", debug.escape_ascii());
-            }
-            self.goaway = Some(told);
-        }
+        self.remote.on_goaway(reason, debug);
         self.retire();
     }
 
     /// What the calls of a connection that ended are told.
     #[cold]
     fn lost(&self, reason: &CloseReason) -> Status {
-        let mut told = format!("{}: {reason}", self.link.address());
-        if let Some(goaway) = &self.goaway {
-            let _ = write!(told, "; {goaway}");
-        }
-        let status = Status::unavailable(told);
+        let status = Status::unavailable(self.remote.tell(reason));
         match reason {
             CloseReason::Io(error) => {
                 status.with_source(io::Error::new(error.kind(), error.to_string()))
@@ -377,7 +362,8 @@ impl Side for ClientSide {
             Event::Reset { key, reason, remote, unprocessed } => {
                 let may_reopen = !self.link.is_retired();
                 let reset = Reset { reason, remote, unprocessed };
-                self.on_stream(key, |call| call.on_reset(now, reset, may_reopen));
+                let from = self.remote.clone();
+                self.on_stream(key, |call| call.on_reset(now, reset, &from, may_reopen));
             }
             Event::Settings => {
                 if let Some(established) = self.established.take() {

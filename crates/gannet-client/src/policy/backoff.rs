@@ -6,6 +6,8 @@
 
 use std::time::{Duration, Instant};
 
+use super::moment;
+
 /// The parameters of [`Backoff`].
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -43,15 +45,15 @@ pub struct Backoff {
     config: BackoffConfig,
     /// The time that the last attempt stands for; `None` before the first.
     current: Option<Duration>,
-    /// The earliest start of the next attempt.
-    retry_at: Option<Instant>,
+    /// The earliest start of the next attempt, once there was one; `None` in it is never.
+    retry_at: Option<Option<Instant>>,
 }
 
 /// What the owner of a [`Backoff`] is told when it starts an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attempt {
-    /// When to give the attempt up.
-    pub give_up_at: Instant,
+    /// When to give the attempt up. `None`: never, as no clock can express the time.
+    pub give_up_at: Option<Instant>,
 }
 
 impl Backoff {
@@ -78,14 +80,16 @@ impl Backoff {
                 duration(next * (1.0 + spread))
             }
         };
-        let retry_at = now + wait;
+        let retry_at = moment(now, wait);
+        let timeout_at = moment(now, config.connect_timeout);
         self.retry_at = Some(retry_at);
-        Attempt { give_up_at: retry_at.max(now + config.connect_timeout) }
+        Attempt { give_up_at: retry_at.zip(timeout_at).map(|(retry, timeout)| retry.max(timeout)) }
     }
 
-    /// The attempt failed `now`. Returns when to start the next: now at the earliest.
-    pub fn failed(&mut self, now: Instant) -> Instant {
-        self.retry_at.map_or(now, |at| at.max(now))
+    /// The attempt failed `now`. Returns when to start the next: now at the earliest. `None`:
+    /// never, as no clock can express the time.
+    pub fn failed(&mut self, now: Instant) -> Option<Instant> {
+        self.retry_at.map_or(Some(now), |at| at.map(|at| at.max(now)))
     }
 
     /// The peer's SETTINGS arrived: the next failure starts from the beginning.
@@ -110,7 +114,7 @@ mod tests {
         let mut waits = Vec::new();
         for _ in 0..count {
             backoff.attempt(now, random);
-            let retry_at = backoff.failed(now);
+            let retry_at = backoff.failed(now).unwrap();
             waits.push((retry_at - now).as_secs_f64());
             now = retry_at;
         }
@@ -160,17 +164,22 @@ mod tests {
         let mut backoff = Backoff::new(BackoffConfig::default());
         backoff.attempt(start, 0.5);
         let late = start + Duration::from_secs(20);
-        assert_eq!(backoff.failed(late), late, "an attempt of 20 s is longer than the wait of 1 s");
+        assert_eq!(
+            backoff.failed(late),
+            Some(late),
+            "an attempt of 20 s is longer than the wait of 1 s"
+        );
         backoff.attempt(late, 0.5);
         let soon = late + Duration::from_millis(600);
-        assert_eq!(backoff.failed(soon), late + Duration::from_millis(1_600));
+        assert_eq!(backoff.failed(soon), Some(late + Duration::from_millis(1_600)));
     }
 
     #[test]
     fn an_attempt_may_take_the_connect_timeout_or_until_the_next() {
         let start = Instant::now();
         let mut backoff = Backoff::new(BackoffConfig::default());
-        let timeout = |backoff: &mut Backoff| backoff.attempt(start, 0.5).give_up_at - start;
+        let timeout =
+            |backoff: &mut Backoff| backoff.attempt(start, 0.5).give_up_at.unwrap() - start;
         for _ in 0..7 {
             assert_eq!(timeout(&mut backoff), Duration::from_secs(20));
         }
@@ -193,5 +202,28 @@ mod tests {
         let waits = waits(&mut backoff, 2.0, 3);
         assert!(close(waits[0], 120.0));
         assert!(waits[1..].iter().all(|wait| close(*wait, 240.0)), "{waits:?}");
+    }
+
+    #[test]
+    fn what_no_clock_can_express_is_never() {
+        let start = Instant::now();
+        let config = BackoffConfig { connect_timeout: Duration::MAX, ..BackoffConfig::default() };
+        let mut backoff = Backoff::new(config);
+        assert_eq!(backoff.attempt(start, 0.5).give_up_at, None);
+        assert_eq!(backoff.failed(start), Some(start + Duration::from_secs(1)));
+
+        let config = BackoffConfig {
+            initial: Duration::MAX,
+            max: Duration::MAX,
+            multiplier: f64::INFINITY,
+            ..BackoffConfig::default()
+        };
+        let mut backoff = Backoff::new(config);
+        for _ in 0..3 {
+            backoff.attempt(start, 0.999);
+            // Where a float makes less of it, it is still beyond every life.
+            let retry_at = backoff.failed(start);
+            assert!(retry_at.is_none_or(|at| at - start > Duration::from_secs(1 << 40)));
+        }
     }
 }

@@ -4,5 +4,7 @@
 //! can be tested in virtual time.
 
 mod backoff;
+mod moment;
 
 pub use backoff::{Attempt, Backoff, BackoffConfig};
+pub(crate) use moment::{moment, timed};

@@ -271,6 +271,7 @@ async fn resets_by_the_server() {
     ];
     for (reason, want) in table {
         let (got, told) = code(async |peer, key| peer.conn.reset(key, reason)).await;
+        assert!(told.starts_with("in-process: "), "{told}");
         assert_eq!(got, want, "{reason}");
         let name = reason.name().unwrap_or("0x99");
         assert!(told.contains(name), "{told}");

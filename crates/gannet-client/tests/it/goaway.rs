@@ -185,6 +185,49 @@ async fn the_reason_of_a_goaway_is_told_with_the_loss() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_reason_of_a_goaway_is_told_with_resets() {
+    let (channel, mut peers) = Peers::new();
+    let server = tokio::spawn(async move {
+        let mut peer = peers.accept().await;
+        let (first, _) = peer.request().await;
+        peer.request().await;
+        peer.raw(&goaway(1, Reason::ENHANCE_YOUR_CALM, b"too_many_\"pings\n")).await;
+        // A graceful end that follows does not hide it.
+        peer.raw(&goaway(1, Reason::NO_ERROR, b"")).await;
+        peer.conn.reset(first, Reason::INTERNAL_ERROR);
+        peer.conn.forget(first);
+        peer.flush().await;
+        peer
+    });
+    let (_tx, mut first) = chat(&channel).await.unwrap();
+    let (_tx, mut second) = chat(&channel).await.unwrap();
+    let want = "GOAWAY ENHANCE_YOUR_CALM \"too_many_\\\"pings\\n\"";
+    for status in [first.next().await.unwrap_err(), second.next().await.unwrap_err()] {
+        assert!(status.message().starts_with("in-process: "), "{status}");
+        assert!(status.message().contains(want), "{status}");
+    }
+    server.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_goaway_says_is_bounded() {
+    let (channel, mut peers) = Peers::new();
+    let server = tokio::spawn(async move {
+        let mut peer = peers.accept().await;
+        peer.request().await;
+        peer.raw(&goaway(0, Reason::ENHANCE_YOUR_CALM, &[0xff; 8_000])).await;
+        peer
+    });
+    let (_tx, mut rx) = chat(&channel).await.unwrap();
+    let status = rx.next().await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable);
+    assert!(status.message().contains("\\xff\\xff"), "{status}");
+    assert!(status.message().ends_with("...\""), "{status}");
+    assert!(status.message().len() < 2_000, "{}", status.message().len());
+    server.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_failed_call_with_messages_keeps_them() {
     // Lost connections come after what was received before.
     let (channel, mut peers) = Peers::new();

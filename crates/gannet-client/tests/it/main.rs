@@ -2,12 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
 
+mod addresses;
 mod blocking;
 mod calls;
 mod cancel;
 mod connection;
 mod deadlines;
 mod faults;
+mod forever;
 mod goaway;
 mod peer;
 mod server;
