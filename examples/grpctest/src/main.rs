@@ -32,7 +32,7 @@ const GRACE: Duration = Duration::from_secs(10);
 struct Args {
     #[command(subcommand)]
     command: Option<Command>,
-    /// Address to listen on ([::]:50051) or to call (localhost:50051)
+    /// Address to listen on (`[::]:50051`) or to call (`localhost:50051`)
     #[arg(long, global = true)]
     addr: Option<String>,
     /// Exit after the first reply instead of serving on

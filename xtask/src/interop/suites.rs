@@ -16,7 +16,7 @@ use crate::exec::Result;
 pub(super) enum Suite {
     /// github.com/summerwind/h2spec: RFC 7540 and 7541.
     H2spec,
-    /// crates.io/crates/httpwg: RFC 9113.
+    /// The crate httpwg: RFC 9113.
     Httpwg,
 }
 
