@@ -1,7 +1,8 @@
 //! gannet-http2 against the `h2` crate: the same exchanges with each of the two as client and the
 //! other as server, over an in-memory pipe. The tests are in `tests/`; here is what both share.
 
-use std::time::Instant;
+use std::future::poll_fn;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use gannet_http2::{Config, Connection, RecvBuf, Role, SendBuf};
@@ -68,8 +69,45 @@ impl Rng {
     }
 }
 
+/// Runs one connection for each seed: `ask` on the one end of a pipe and `serve` on the other, with
+/// what each of them announces.
+pub async fn compare<A, S>(
+    first_seed: u64,
+    ask: impl Fn(DuplexStream, Announce, Vec<Exchange>) -> A,
+    serve: impl Fn(DuplexStream, Announce) -> S,
+) where
+    A: Future<Output = ()>,
+    S: Future<Output = ()> + Send + 'static,
+{
+    for seed in seeds(first_seed) {
+        let mut rng = Rng(seed);
+        let (servers, clients) = (Announce::random(&mut rng), Announce::random(&mut rng));
+        let exchanges = exchanges(&mut rng, 12, servers.window.min(clients.window));
+        let (near, far) = tokio::io::duplex(PIPE_BYTES);
+        let server = tokio::spawn(serve(far, servers));
+        let asked = tokio::time::timeout(Duration::from_secs(60), ask(near, clients, exchanges));
+        asked.await.unwrap_or_else(|_| panic!("seed {seed} stalls: {servers:?} {clients:?}"));
+        let served = tokio::time::timeout(Duration::from_secs(10), server);
+        served.await.expect("the server ends").expect("no panic");
+    }
+}
+
+/// Sends through h2 as its flow control allows; gives up where the stream has ended.
+pub async fn send_all(
+    stream: &mut h2::SendStream<Bytes>,
+    mut data: Bytes,
+) -> Result<(), h2::Error> {
+    while !data.is_empty() {
+        stream.reserve_capacity(data.len());
+        let Some(room) = poll_fn(|cx| stream.poll_capacity(cx)).await else { break };
+        let part = data.split_to(room?.min(data.len()));
+        stream.send_data(part, false)?;
+    }
+    Ok(())
+}
+
 /// The seeds of one test, 60 connections unless GANNET_DIFF_SEEDS says otherwise.
-pub fn seeds(first: u64) -> std::ops::Range<u64> {
+fn seeds(first: u64) -> std::ops::Range<u64> {
     let count = std::env::var("GANNET_DIFF_SEEDS").ok().and_then(|text| text.parse().ok());
     first..first + count.unwrap_or(60)
 }
@@ -107,7 +145,7 @@ impl Announce {
     }
 }
 
-pub fn exchanges(rng: &mut Rng, count: usize, window: u32) -> Vec<Exchange> {
+fn exchanges(rng: &mut Rng, count: usize, window: u32) -> Vec<Exchange> {
     let body_max = (window as usize * 50).min(300_000);
     (0..count)
         .map(|id| {
@@ -169,4 +207,4 @@ impl<R: Role> Driver<R> {
 }
 
 /// Never full: the windows of all exchanges together are smaller.
-pub const PIPE_BYTES: usize = 64 << 20;
+const PIPE_BYTES: usize = 64 << 20;

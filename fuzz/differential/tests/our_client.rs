@@ -1,12 +1,11 @@
 //! Our client asks, h2's server answers.
 
 use std::collections::HashMap;
-use std::future::poll_fn;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
-use differential::{Announce, Driver, Exchange, PIPE_BYTES, Plan, Rng, exchanges, seeds};
+use differential::{Announce, Driver, Exchange, Plan, compare, send_all};
 use gannet_http2::hpack::{FieldBlock, NoClassifier};
 use gannet_http2::{Client, Connection, Event, FieldWriter, Reason, StreamKey};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -14,18 +13,7 @@ use tokio::io::DuplexStream;
 
 #[tokio::test]
 async fn gannet_asks_and_h2_answers() {
-    for seed in seeds(1000) {
-        let mut rng = Rng(seed);
-        let (theirs, ours) = (Announce::random(&mut rng), Announce::random(&mut rng));
-        let window = theirs.window.min(ours.window);
-        let exchanges = exchanges(&mut rng, 12, window);
-        let (near, far) = tokio::io::duplex(PIPE_BYTES);
-        let server = tokio::spawn(serve(far, theirs));
-        let asked = tokio::time::timeout(Duration::from_secs(60), ask(near, ours, exchanges));
-        asked.await.unwrap_or_else(|_| panic!("seed {seed} stalls: {theirs:?} {ours:?}"));
-        let served = tokio::time::timeout(Duration::from_secs(10), server);
-        served.await.expect("the server ends").expect("no panic");
-    }
+    compare(1000, ask, serve).await;
 }
 
 /// A call of ours.
@@ -256,14 +244,4 @@ async fn next_chunk(body: &mut h2::RecvStream) -> Result<Option<Bytes>, h2::Erro
     let Some(chunk) = body.data().await.transpose()? else { return Ok(None) };
     body.flow_control().release_capacity(chunk.len())?;
     Ok(Some(chunk))
-}
-
-async fn send_all(stream: &mut h2::SendStream<Bytes>, mut data: Bytes) -> Result<(), h2::Error> {
-    while !data.is_empty() {
-        stream.reserve_capacity(data.len());
-        let Some(room) = poll_fn(|cx| stream.poll_capacity(cx)).await else { break };
-        let part = data.split_to(room?.min(data.len()));
-        stream.send_data(part, false)?;
-    }
-    Ok(())
 }

@@ -1,12 +1,11 @@
 //! h2's client asks, our server answers.
 
 use std::collections::HashMap;
-use std::future::poll_fn;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
-use differential::{Announce, Driver, Exchange, PIPE_BYTES, Plan, Rng, exchanges, seeds};
+use differential::{Announce, Driver, Exchange, Plan, compare, send_all};
 use gannet_http2::hpack::NoClassifier;
 use gannet_http2::{Connection, Event, FieldWriter, Reason, Server, StreamKey};
 use h2::client::SendRequest;
@@ -15,18 +14,7 @@ use tokio::io::DuplexStream;
 
 #[tokio::test]
 async fn h2_asks_and_gannet_answers() {
-    for seed in seeds(0) {
-        let mut rng = Rng(seed);
-        let (theirs, ours) = (Announce::random(&mut rng), Announce::random(&mut rng));
-        let window = theirs.window.min(ours.window);
-        let exchanges = exchanges(&mut rng, 12, window);
-        let (near, far) = tokio::io::duplex(PIPE_BYTES);
-        let server = tokio::spawn(serve(far, ours));
-        let asked = tokio::time::timeout(Duration::from_secs(60), ask(near, theirs, exchanges));
-        asked.await.unwrap_or_else(|_| panic!("seed {seed} stalls: {theirs:?} {ours:?}"));
-        let served = tokio::time::timeout(Duration::from_secs(10), server);
-        served.await.expect("the server ends").expect("no panic");
-    }
+    compare(0, ask, serve).await;
 }
 
 async fn ask(io: DuplexStream, settings: Announce, exchanges: Vec<Exchange>) {
@@ -132,16 +120,6 @@ fn check_metadata(got: &HeaderMap, exchange: &Exchange) {
     for (name, value) in &exchange.metadata {
         assert_eq!(got[name.as_str()].as_bytes(), value.as_bytes(), "{exchange:?}");
     }
-}
-
-async fn send_all(stream: &mut h2::SendStream<Bytes>, mut data: Bytes) -> Result<(), h2::Error> {
-    while !data.is_empty() {
-        stream.reserve_capacity(data.len());
-        let Some(room) = poll_fn(|cx| stream.poll_capacity(cx)).await else { break };
-        let part = data.split_to(room?.min(data.len()));
-        stream.send_data(part, false)?;
-    }
-    Ok(())
 }
 
 /// A call at our server.

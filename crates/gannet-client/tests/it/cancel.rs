@@ -5,8 +5,18 @@ use std::time::Duration;
 
 use gannet_core::Code;
 use gannet_http2::Reason;
+use tokio::task::JoinHandle;
 
-use crate::peer::{Got, HEAD, OK, Peers, chat, download, framed, unary, upload};
+use crate::peer::{Got, OK, Peers, chat, download, unary, upload};
+
+/// Accepts a call, and tells how the client resets it.
+fn reset_of_the_next(mut peers: Peers) -> JoinHandle<Reason> {
+    tokio::spawn(async move {
+        let mut peer = peers.accept().await;
+        let (key, _) = peer.request().await;
+        peer.reset_of(key).await
+    })
+}
 
 #[tokio::test(start_paused = true)]
 async fn a_unary_future() {
@@ -24,8 +34,7 @@ async fn a_unary_future() {
     drop(call);
     assert_eq!(peer.reset_of(key).await, Reason::CANCEL);
     // The connection goes on.
-    let (reply, _) = tokio::join!(unary(&channel, b"x").into_future(), peer.echo());
-    assert_eq!(reply.unwrap(), b"x");
+    peer.round_trip(&channel, b"x").await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -35,23 +44,14 @@ async fn a_unary_future_that_waits_for_the_connection() {
         let call = unary(&channel, b"gone").into_future();
         assert!(tokio::time::timeout(Duration::from_millis(1), call).await.is_err());
     }
-    let mut peer = peers.accept().await;
-    let (reply, _) = tokio::join!(unary(&channel, b"x").into_future(), async {
-        let (key, _, message) = peer.unary().await;
-        assert_eq!(message, b"x", "the dropped call was never sent");
-        peer.respond(key, &[b"x"], OK).await;
-    });
-    reply.unwrap();
+    // It was never sent.
+    peers.accept().await.round_trip(&channel, b"x").await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_unfinished_outbound() {
-    let (channel, mut peers) = Peers::new();
-    let server = tokio::spawn(async move {
-        let mut peer = peers.accept().await;
-        let (key, _) = peer.request().await;
-        peer.reset_of(key).await
-    });
+    let (channel, peers) = Peers::new();
+    let server = reset_of_the_next(peers);
     let (tx, mut rx) = chat(&channel).await.unwrap();
     drop(tx);
     assert_eq!(rx.next().await.unwrap_err().code(), Code::Cancelled);
@@ -60,12 +60,8 @@ async fn an_unfinished_outbound() {
 
 #[tokio::test(start_paused = true)]
 async fn an_unfinished_outbound_of_a_client_stream() {
-    let (channel, mut peers) = Peers::new();
-    let server = tokio::spawn(async move {
-        let mut peer = peers.accept().await;
-        let (key, _) = peer.request().await;
-        peer.reset_of(key).await
-    });
+    let (channel, peers) = Peers::new();
+    let server = reset_of_the_next(peers);
     let (tx, reply) = upload(&channel).await.unwrap();
     drop(tx);
     assert_eq!(reply.await.unwrap_err().code(), Code::Cancelled);
@@ -78,10 +74,7 @@ async fn an_inbound_before_its_end() {
     let server = tokio::spawn(async move {
         let mut peer = peers.accept().await;
         let (key, ..) = peer.unary().await;
-        peer.headers(key, HEAD, false);
-        peer.data(key, &framed(b"1"), false);
-        peer.data(key, &framed(b"2"), false);
-        peer.flush().await;
+        peer.begin(key, &[b"1", b"2"]).await;
         let first = peer.reset_of(key).await;
         let (key, _) = peer.request().await;
         (first, peer.reset_of(key).await)
@@ -97,12 +90,8 @@ async fn an_inbound_before_its_end() {
 
 #[tokio::test(start_paused = true)]
 async fn a_reply() {
-    let (channel, mut peers) = Peers::new();
-    let server = tokio::spawn(async move {
-        let mut peer = peers.accept().await;
-        let (key, _) = peer.request().await;
-        peer.reset_of(key).await
-    });
+    let (channel, peers) = Peers::new();
+    let server = reset_of_the_next(peers);
     let (_tx, reply) = upload(&channel).await.unwrap();
     drop(reply);
     assert_eq!(server.await.unwrap(), Reason::CANCEL);

@@ -1,7 +1,7 @@
 //! The connection: made lazily, named in errors, lost, and made again with backoff.
 
 use std::error::Error;
-use std::future::{Future, IntoFuture};
+use std::future::IntoFuture;
 use std::io;
 use std::time::Duration;
 
@@ -9,9 +9,10 @@ use gannet_client::{Channel, ChannelState};
 use gannet_core::{Code, Status};
 use gannet_http2::{Config, Reason};
 use gannet_transport::{Listener, pipe};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::peer::{Got, OK, Peer, Peers, chat, dead_port, download, unary, upload};
+use crate::peer::{Fields, Got, OK, Peer, Peers, chat, dead_port, download, field, unary};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -25,6 +26,17 @@ fn cause<T: Error + 'static>(status: &Status) -> Option<&T> {
         error = this.source();
     }
     None
+}
+
+/// Accepts one connection and answers its first call.
+fn echo_once(listener: Listener) -> JoinHandle<Fields> {
+    let mut acceptor = listener.into_acceptor().unwrap();
+    tokio::spawn(async move {
+        let (stream, _) = acceptor.accept().await.unwrap().unwrap();
+        let mut peer = Peer::new(stream, Config::default());
+        peer.flush().await;
+        peer.echo().await
+    })
 }
 
 #[test]
@@ -74,34 +86,22 @@ async fn refused_connections_name_target_address_and_cause() {
 #[tokio::test]
 async fn localhost_tries_every_address() {
     // Only one family listens, whichever the name resolves to first.
-    let std = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = std.local_addr().unwrap().port();
-    let mut acceptor = Listener::try_from(std).unwrap().into_acceptor().unwrap();
-    let server = tokio::spawn(async move {
-        let (stream, _) = acceptor.accept().await.unwrap().unwrap();
-        let mut peer = Peer::new(stream, Config::default());
-        peer.flush().await;
-        peer.echo().await
-    });
+    let listener = Listener::tcp("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = echo_once(listener);
     let channel = Channel::new(format!("localhost:{port}")).unwrap();
     assert_eq!(unary(&channel, b"x").await.unwrap(), b"x");
     let fields = server.await.unwrap();
-    let authority = crate::peer::field(&fields, ":authority").unwrap().to_owned();
+    let authority = field(&fields, ":authority").unwrap().to_owned();
     assert_eq!(authority, format!("localhost:{port}"));
 }
 
 #[tokio::test]
 async fn several_addresses_are_tried_in_order() {
     let dead = dead_port();
-    let std = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = std.local_addr().unwrap().port();
-    let mut acceptor = Listener::try_from(std).unwrap().into_acceptor().unwrap();
-    let server = tokio::spawn(async move {
-        let (stream, _) = acceptor.accept().await.unwrap().unwrap();
-        let mut peer = Peer::new(stream, Config::default());
-        peer.flush().await;
-        peer.echo().await
-    });
+    let listener = Listener::tcp("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = echo_once(listener);
     let target = format!("ipv4:127.0.0.1:{dead},127.0.0.1:{port}");
     let channel = Channel::new(target).unwrap();
     unary(&channel, b"").await.unwrap();
@@ -128,17 +128,11 @@ async fn unix_sockets() {
     assert_eq!(status.code(), Code::Unavailable);
     assert!(status.message().contains("a.sock"), "{status}");
 
-    let mut acceptor = Listener::unix(&path).unwrap().into_acceptor().unwrap();
-    let server = tokio::spawn(async move {
-        let (stream, _) = acceptor.accept().await.unwrap().unwrap();
-        let mut peer = Peer::new(stream, Config::default());
-        peer.flush().await;
-        peer.echo().await
-    });
+    let server = echo_once(Listener::unix(&path).unwrap());
     let channel = Channel::new(&target).unwrap();
     unary(&channel, b"").await.unwrap();
     let fields = server.await.unwrap();
-    assert_eq!(crate::peer::field(&fields, ":authority"), Some("localhost"));
+    assert_eq!(field(&fields, ":authority"), Some("localhost"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -415,92 +409,4 @@ async fn a_closed_channel_takes_no_calls() {
         channel.close();
     });
     assert_eq!(waiting.unwrap_err().code(), Code::Unavailable);
-}
-
-#[test]
-fn a_channel_outlives_the_runtime_of_its_connection() {
-    let runtime = || {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .start_paused(true)
-            .build()
-            .unwrap()
-    };
-    let (channel, mut peers) = Peers::new();
-    let first = runtime();
-    let mut peers = first.block_on(async {
-        let server = async {
-            peers.accept().await.echo().await;
-            peers
-        };
-        let (reply, peers) = tokio::join!(unary(&channel, b"1").into_future(), server);
-        reply.unwrap();
-        peers
-    });
-    drop(first);
-    assert_eq!(channel.state(), ChannelState::Idle);
-    runtime().block_on(async {
-        let server = async { peers.accept().await.echo().await };
-        let (reply, _) = tokio::join!(unary(&channel, b"2").into_future(), server);
-        assert_eq!(reply.unwrap(), b"2");
-    });
-}
-
-#[test]
-fn a_runtime_that_goes_away_while_connecting_strands_nobody() {
-    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let (channel, mut peers) = Peers::new();
-    let first = runtime();
-    first.block_on(async {
-        let call = unary(&channel, b"").into_future();
-        assert!(tokio::time::timeout(Duration::from_millis(10), call).await.is_err());
-    });
-    assert_eq!(channel.state(), ChannelState::Connecting);
-    drop(first);
-    assert_eq!(channel.state(), ChannelState::Idle);
-    runtime().block_on(async {
-        let server = async {
-            drop(peers.silent().await);
-            peers.accept().await.echo().await
-        };
-        let (reply, _) = tokio::join!(unary(&channel, b"2").into_future(), server);
-        assert_eq!(reply.unwrap(), b"2");
-    });
-}
-
-#[test]
-fn on_a_runtime_without_timers_a_call_says_so() {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let (channel, _peers) = {
-        let _timers = runtime.enter();
-        Peers::new()
-    };
-    let status = runtime.block_on(unary(&channel, b"").into_future()).unwrap_err();
-    assert_eq!(status.code(), Code::Internal);
-    assert!(status.message().contains("enable_all"), "{status}");
-}
-
-#[test]
-fn channels_and_calls_may_cross_threads() {
-    fn crosses<T: Send>(_: &T) {}
-    fn is_shared<T: Send + Sync + Clone>(_: &T) {}
-    let (channel, _peers) = Peers::new();
-    is_shared(&channel);
-    crosses(&unary(&channel, b"").into_future());
-    crosses(&unary(&channel, b"").with_metadata().into_future());
-    crosses(&upload(&channel).into_future());
-    crosses(&download(&channel, b"").into_future());
-    crosses(&chat(&channel).into_future());
-}
-
-#[test]
-fn without_a_runtime_a_call_says_so() {
-    let (channel, _peers) = Peers::new();
-    let mut call = Box::pin(unary(&channel, b"").into_future());
-    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
-    let std::task::Poll::Ready(Err(status)) = call.as_mut().poll(&mut cx) else {
-        panic!("there is nothing to wait for");
-    };
-    assert_eq!(status.code(), Code::Internal);
-    assert!(status.message().contains("tokio runtime"), "{status}");
 }

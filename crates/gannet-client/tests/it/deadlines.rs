@@ -8,7 +8,7 @@ use gannet_core::{Code, Origin};
 use gannet_http2::Reason;
 use tokio::time::Instant;
 
-use crate::peer::{Got, HEAD, OK, Peers, chat, download, field, framed, unary, upload};
+use crate::peer::{Got, HEAD, OK, Peers, chat, download, field, spawn_unary, unary, upload};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -70,12 +70,8 @@ async fn a_deadline_that_has_passed_sends_nothing() {
         chat(&channel).deadline(past).await.map(|_| ()).unwrap_err().code(),
         Code::DeadlineExceeded
     );
-    let (reply, _) = tokio::join!(unary(&channel, b"x").into_future(), async {
-        let (key, _, message) = peer.unary().await;
-        assert_eq!(message, b"x", "the late calls were never sent");
-        peer.respond(key, &[b"x"], OK).await;
-    });
-    reply.unwrap();
+    // The late calls were never sent.
+    peer.round_trip(&channel, b"x").await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -94,9 +90,7 @@ async fn streams_end_at_their_deadline() {
     let server = tokio::spawn(async move {
         let mut peer = peers.accept().await;
         let (key, ..) = peer.unary().await;
-        peer.headers(key, HEAD, false);
-        peer.data(key, &framed(b"1"), false);
-        peer.flush().await;
+        peer.begin(key, &[b"1"]).await;
         let first = peer.reset_of(key).await;
         let (key, _) = peer.request().await;
         (first, peer.reset_of(key).await)
@@ -184,10 +178,7 @@ async fn in_the_queue_for_a_stream() {
         peer.respond(key, &[b"third"], OK).await;
         peer
     });
-    let first = tokio::spawn({
-        let channel = channel.clone();
-        async move { unary(&channel, b"first").await }
-    });
+    let first = spawn_unary(&channel, b"first");
     saw.notified().await;
     let second = unary(&channel, b"second").timeout(SECOND).into_future();
     let stream = download(&channel, b"stream").timeout(SECOND).into_future();

@@ -8,7 +8,7 @@ use gannet_client::ChannelState;
 use gannet_core::Code;
 use gannet_http2::Reason;
 
-use crate::peer::{Got, HEAD, OK, Peers, chat, download, framed, unary};
+use crate::peer::{Got, OK, Peers, chat, download, framed, spawn_unary, unary};
 
 /// A GOAWAY frame, past the engine's own ideas.
 fn goaway(last_stream_id: u32, reason: Reason, debug: &[u8]) -> Vec<u8> {
@@ -111,10 +111,7 @@ async fn calls_that_wait_for_a_stream_move_to_the_new_connection() {
         old.respond(first, &[b"one"], OK).await;
         (old, new)
     });
-    let one = tokio::spawn({
-        let channel = channel.clone();
-        async move { unary(&channel, b"one").await }
-    });
+    let one = spawn_unary(&channel, b"one");
     saw.notified().await;
     let two = unary(&channel, b"two").into_future();
     let three = async {
@@ -135,25 +132,21 @@ async fn a_refused_call_is_made_again_once() {
         let mut peer = peers.accept().await;
         let (key, _, message) = peer.unary().await;
         assert_eq!(message, b"stubborn");
-        peer.conn.reset(key, Reason::REFUSED_STREAM);
-        peer.conn.forget(key);
+        peer.reset(key, Reason::REFUSED_STREAM);
         assert_eq!(peer.echo().await.len(), 7);
         for _ in 0..2 {
             let (key, ..) = peer.unary().await;
-            peer.conn.reset(key, Reason::REFUSED_STREAM);
-            peer.conn.forget(key);
+            peer.reset(key, Reason::REFUSED_STREAM);
         }
         // The stream's request is known whole, so it is made again too.
         let (key, ..) = peer.unary().await;
-        peer.conn.reset(key, Reason::REFUSED_STREAM);
-        peer.conn.forget(key);
+        peer.reset(key, Reason::REFUSED_STREAM);
         let (key, _, message) = peer.unary().await;
         assert_eq!(message, b"give");
         peer.respond(key, &[b"given"], OK).await;
         // What was sent on this one is gone.
         let (key, _) = peer.request().await;
-        peer.conn.reset(key, Reason::REFUSED_STREAM);
-        peer.conn.forget(key);
+        peer.reset(key, Reason::REFUSED_STREAM);
         peer.flush().await;
         peer
     });
@@ -194,8 +187,7 @@ async fn the_reason_of_a_goaway_is_told_with_resets() {
         peer.raw(&goaway(1, Reason::ENHANCE_YOUR_CALM, b"too_many_\"pings\n")).await;
         // A graceful end that follows does not hide it.
         peer.raw(&goaway(1, Reason::NO_ERROR, b"")).await;
-        peer.conn.reset(first, Reason::INTERNAL_ERROR);
-        peer.conn.forget(first);
+        peer.reset(first, Reason::INTERNAL_ERROR);
         peer.flush().await;
         peer
     });
@@ -234,9 +226,7 @@ async fn a_failed_call_with_messages_keeps_them() {
     let server = tokio::spawn(async move {
         let mut peer = peers.accept().await;
         let (key, ..) = peer.unary().await;
-        peer.headers(key, HEAD, false);
-        peer.data(key, &framed(b"1"), false);
-        peer.flush().await;
+        peer.begin(key, &[b"1"]).await;
     });
     let mut rx = download(&channel, b"").await.unwrap();
     server.await.unwrap();

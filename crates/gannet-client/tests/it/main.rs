@@ -12,5 +12,6 @@ mod faults;
 mod forever;
 mod goaway;
 mod peer;
+mod runtimes;
 mod server;
 mod streams;

@@ -1,6 +1,7 @@
 //! A scripted server: says exactly what a test tells it to, and keeps all that comes.
 
 use std::collections::VecDeque;
+use std::future::IntoFuture;
 use std::io::IoSlice;
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use gannet_http2::hpack::{FieldBlock, NoClassifier};
 use gannet_http2::{Config, Connection, Event, Reason, RecvBuf, SendBuf, Server, StreamKey};
 use gannet_transport::{Acceptor, Listener, Stream, pipe};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 pub(crate) static UNARY: MethodDescriptor =
@@ -30,6 +32,15 @@ pub(crate) fn unary<'a>(
     message: &[u8],
 ) -> gannet_client::Unary<'a, Bytes, Bytes> {
     channel.unary::<gannet_core::codec::Raw, _, _>(&UNARY, message.to_vec())
+}
+
+/// The same in a task of its own.
+pub(crate) fn spawn_unary(
+    channel: &Channel,
+    message: &'static [u8],
+) -> JoinHandle<gannet_core::Result<Bytes>> {
+    let channel = channel.clone();
+    tokio::spawn(async move { unary(&channel, message).await })
 }
 
 pub(crate) fn download<'a>(
@@ -285,6 +296,21 @@ impl Peer {
         self.conn.send_trailers(key, |w| write(w, fields)).unwrap();
     }
 
+    /// Answers with these messages, and does not end the stream.
+    pub(crate) async fn begin(&mut self, key: StreamKey, messages: &[&[u8]]) {
+        self.headers(key, HEAD, false);
+        for message in messages {
+            self.data(key, &framed(message), false);
+        }
+        self.flush().await;
+    }
+
+    /// Resets the stream and forgets it.
+    pub(crate) fn reset(&mut self, key: StreamKey, reason: Reason) {
+        self.conn.reset(key, reason);
+        self.conn.forget(key);
+    }
+
     /// Answers with these messages and trailers, and forgets the stream.
     pub(crate) async fn respond(
         &mut self,
@@ -292,10 +318,7 @@ impl Peer {
         messages: &[&[u8]],
         trailers: &[(&str, &str)],
     ) {
-        self.headers(key, HEAD, false);
-        for message in messages {
-            self.data(key, &framed(message), false);
-        }
+        self.begin(key, messages).await;
         self.trailers(key, trailers);
         self.conn.forget(key);
         self.flush().await;
@@ -306,6 +329,16 @@ impl Peer {
         let (key, fields, message) = self.unary().await;
         self.respond(key, &[&message], OK).await;
         fields
+    }
+
+    /// Makes a unary call, which is to be the next thing that comes, and answers it.
+    pub(crate) async fn round_trip(&mut self, channel: &Channel, message: &[u8]) {
+        let (reply, ()) = tokio::join!(unary(channel, message).into_future(), async {
+            let (key, _, came) = self.unary().await;
+            assert_eq!(came, message, "something else came first");
+            self.respond(key, &[&came], OK).await;
+        });
+        assert_eq!(reply.unwrap(), message);
     }
 
     /// Answers unary calls with their own messages until the client closes.

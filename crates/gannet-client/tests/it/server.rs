@@ -12,7 +12,7 @@ use gannet_server::{Call, Server, Service, Start, Started};
 use gannet_transport::{Inbound, Listener, Outbound, PipeConnector, pipe};
 use tokio::sync::oneshot;
 
-use crate::peer::{Bytes, chat, download, unary, upload};
+use crate::peer::{Bytes, chat, download, spawn_unary, unary, upload};
 
 static TEST: ServiceDescriptor = ServiceDescriptor::new(
     "test.Test",
@@ -254,10 +254,7 @@ async fn a_server_that_shuts_down_finishes_its_calls() {
     let served = tokio::spawn(serving.into_future());
     let channel = Channel::builder_with_connector(connector).build().unwrap();
     assert_eq!(unary(&channel, b"first").await.unwrap(), b"first");
-    let slow = tokio::spawn({
-        let channel = channel.clone();
-        async move { unary(&channel, b"slow").await }
-    });
+    let slow = spawn_unary(&channel, b"slow");
     tokio::time::sleep(Duration::from_millis(100)).await;
     signal.send(()).unwrap();
     assert_eq!(slow.await.unwrap().unwrap(), b"slow");

@@ -9,7 +9,7 @@ use super::script::{
     Frame, REQUEST, RESPONSE, Script, data, frame, rst_stream, settings, window_update,
 };
 use crate::frame::{Kind, flags, setting_id};
-use crate::{Config, Reason, Server};
+use crate::{Config, Connection, Reason, Server, StreamKey};
 
 const CALM: Reason = Reason::ENHANCE_YOUR_CALM;
 const WINDOW_MAX: u32 = (1 << 31) - 1;
@@ -34,6 +34,30 @@ fn repeat(attack: impl Fn(&mut Script<Server>, u32)) -> (u32, Script<Server>) {
         }
     }
     panic!("never stopped");
+}
+
+/// Makes this many requests, and gives those that are let through to `answer`.
+fn requests(
+    script: &mut Script<Server>,
+    count: u32,
+    answer: impl Fn(&mut Connection<Server>, StreamKey),
+) {
+    for i in 0..count {
+        let bytes = script.request_bytes(1 + 2 * i, true);
+        script.feed(&bytes);
+        for event in script.take_events() {
+            if let Owned::Headers { key, .. } = event {
+                answer(&mut script.end.engine, key);
+            }
+        }
+    }
+}
+
+/// All of an answer, as a handler gives it that has returned.
+fn answer_at_once(engine: &mut Connection<Server>, key: StreamKey, body: &'static [u8]) {
+    engine.send_headers(key, false, response).expect("open");
+    engine.send_data_shared(key, bytes::Bytes::from_static(body), true).expect("open");
+    engine.forget(key);
 }
 
 /// CVE-2023-44487.
@@ -327,20 +351,14 @@ fn slow_read() {
     script.transmit();
     script.replies.clear();
     script.end.events.clear();
-    for i in 0..300 {
-        let bytes = script.request_bytes(1 + 2 * i, true);
-        script.feed(&bytes);
-        for event in script.take_events() {
-            if let Owned::Headers { key, .. } = event {
-                let body = bytes::Bytes::from_static(&[0; 1000]);
-                script.end.engine.send_headers(key, false, response).expect("open");
-                script.end.engine.send_data_shared(key, body, false).expect("open");
-                script.end.engine.send_trailers(key, trailers).expect("open");
-                assert_eq!(script.end.engine.queued_bytes(key), Some(1000));
-                script.end.engine.forget(key);
-            }
-        }
-    }
+    requests(&mut script, 300, |engine, key| {
+        let body = bytes::Bytes::from_static(&[0; 1000]);
+        engine.send_headers(key, false, response).expect("open");
+        engine.send_data_shared(key, body, false).expect("open");
+        engine.send_trailers(key, trailers).expect("open");
+        assert_eq!(engine.queued_bytes(key), Some(1000));
+        engine.forget(key);
+    });
     assert_eq!(script.error, None);
     assert_eq!(script.end.engine.open_streams(), 256, "the others were refused");
     script.transmit();
@@ -365,18 +383,7 @@ fn unread_answers_are_bounded_in_bytes() {
     script.send(&settings(&[(setting_id::INITIAL_WINDOW_SIZE, 0)]));
     script.transmit();
     script.end.events.clear();
-    for i in 0..20 {
-        let bytes = script.request_bytes(1 + 2 * i, true);
-        script.feed(&bytes);
-        for event in script.take_events() {
-            if let Owned::Headers { key, .. } = event {
-                let body = bytes::Bytes::from_static(&[0; 1000]);
-                script.end.engine.send_headers(key, false, response).expect("open");
-                script.end.engine.send_data_shared(key, body, true).expect("open");
-                script.end.engine.forget(key);
-            }
-        }
-    }
+    requests(&mut script, 20, |engine, key| answer_at_once(engine, key, &[0; 1000]));
     assert_eq!(script.end.engine.open_streams(), 10, "the others were refused");
     script.transmit();
     let refused = Frame::rst_stream(21, Reason::REFUSED_STREAM);
@@ -399,10 +406,7 @@ fn a_peer_that_leaves_much_unread_loses_its_connection() {
         script.send(&settings(&[(setting_id::INITIAL_WINDOW_SIZE, 0)]));
         for i in 0..bodies {
             let key = script.request(1 + 2 * i, true);
-            let body = bytes::Bytes::from_static(&[0; 100_000]);
-            script.end.engine.send_headers(key, false, response).expect("open");
-            script.end.engine.send_data_shared(key, body, true).expect("open");
-            script.end.engine.forget(key);
+            answer_at_once(&mut script.end.engine, key, &[0; 100_000]);
         }
         script.transmit();
         for _ in 0..2 {

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use gannet_http2::Reason;
 use gannet_server::{ServeError, Server};
-use gannet_transport::{Listener, TcpOptions, connect_tcp, connect_unix, pipe};
+use gannet_transport::{Listener, PipeConnector, TcpOptions, connect_tcp, connect_unix, pipe};
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::client::{Raw, serve_with};
@@ -14,14 +15,21 @@ use crate::service::Test;
 
 const GRACE: Duration = Duration::from_secs(30);
 
+/// A server on a pipe: what shuts it down, what connects to it, and its outcome.
+fn serve_until_told(
+    test: Test,
+) -> (oneshot::Sender<()>, PipeConnector, JoinHandle<Result<(), ServeError>>) {
+    let (signal, signalled) = oneshot::channel::<()>();
+    let (connector, listener) = pipe();
+    let serving = Server::new().add(test).serve(listener).shutdown_on(signalled, GRACE);
+    (signal, connector, tokio::spawn(serving.into_future()))
+}
+
 #[tokio::test(start_paused = true)]
 async fn shutdown_lets_calls_finish_and_takes_no_new_ones() {
     let test = Test::new();
     let world = test.world.clone();
-    let (signal, signalled) = oneshot::channel::<()>();
-    let (connector, listener) = pipe();
-    let serving = Server::new().add(test).serve(listener).shutdown_on(signalled, GRACE);
-    let served = tokio::spawn(serving.into_future());
+    let (signal, connector, served) = serve_until_told(test);
     let mut raw = Raw::new(connector.connect().await.unwrap().0);
     let mut idle = Raw::new(connector.connect().await.unwrap().0);
     let key = raw.call("Wait", b"m");
@@ -46,10 +54,7 @@ async fn shutdown_lets_calls_finish_and_takes_no_new_ones() {
 async fn what_outlives_the_grace_period_is_cut_off() {
     let test = Test::new();
     let world = test.world.clone();
-    let (signal, signalled) = oneshot::channel::<()>();
-    let (connector, listener) = pipe();
-    let serving = Server::new().add(test).serve(listener).shutdown_on(signalled, GRACE);
-    let served = tokio::spawn(serving.into_future());
+    let (signal, connector, served) = serve_until_told(test);
     let mut raw = Raw::new(connector.connect().await.unwrap().0);
     raw.call("Wait", b"m");
     raw.flush().await;

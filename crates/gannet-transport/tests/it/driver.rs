@@ -261,16 +261,21 @@ async fn deadlines_of_the_side_come_in_time_and_again() {
     assert_eq!(world.deadlines.load(Ordering::SeqCst), 10);
 }
 
-#[tokio::test(start_paused = true)]
-async fn what_is_no_http2_is_told_so_and_closed() {
+/// The client's end of a connection on which nothing was said, and the server's driver.
+async fn echo_server() -> (Stream, JoinHandle<CloseReason>) {
     let (connector, listener) = pipe();
     let mut acceptor = gannet_transport::Listener::from(listener).into_acceptor().unwrap();
-    let (mut client, _) = connector.connect().await.unwrap();
+    let (client, _) = connector.connect().await.unwrap();
     let (stream, _) = acceptor.accept().await.unwrap().unwrap();
     let now = tokio::time::Instant::now().into_std();
     let conn = Connection::new(Config::default(), Arc::new(NoClassifier), now);
     let driver = Driver::new(stream, conn, Echo::default(), Arc::new(Queue::new()));
-    let server = tokio::spawn(driver);
+    (client, tokio::spawn(driver))
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_http2_is_told_so_and_closed() {
+    let (mut client, server) = echo_server().await;
     client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
     let mut bytes = Vec::new();
     tokio::io::AsyncReadExt::read_to_end(&mut client, &mut bytes).await.unwrap();
@@ -281,14 +286,7 @@ async fn what_is_no_http2_is_told_so_and_closed() {
 
 /// Sends PINGs and reads no answer until the server takes no more; returns both ends.
 async fn stuffed() -> (Stream, JoinHandle<CloseReason>) {
-    let (connector, listener) = pipe();
-    let mut acceptor = gannet_transport::Listener::from(listener).into_acceptor().unwrap();
-    let (mut client, _) = connector.connect().await.unwrap();
-    let (stream, _) = acceptor.accept().await.unwrap().unwrap();
-    let now = tokio::time::Instant::now().into_std();
-    let conn = Connection::new(Config::default(), Arc::new(NoClassifier), now);
-    let driver = Driver::new(stream, conn, Echo::default(), Arc::new(Queue::new()));
-    let server = tokio::spawn(driver);
+    let (mut client, server) = echo_server().await;
     let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\0\x04\x01\0\0\0\0";
     client.write_all(preface).await.unwrap();
     let pings = b"\0\0\x08\x06\0\0\0\0\0pingping".repeat(100);

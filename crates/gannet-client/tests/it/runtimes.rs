@@ -1,0 +1,97 @@
+//! The runtime under a channel: it goes away, lacks something, or is not there.
+
+use std::future::{Future, IntoFuture};
+use std::time::Duration;
+
+use gannet_client::ChannelState;
+use gannet_core::Code;
+
+use crate::peer::{Peers, chat, download, unary, upload};
+
+#[test]
+fn a_channel_outlives_the_runtime_of_its_connection() {
+    let runtime = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .unwrap()
+    };
+    let (channel, mut peers) = Peers::new();
+    let first = runtime();
+    let mut peers = first.block_on(async {
+        let server = async {
+            peers.accept().await.echo().await;
+            peers
+        };
+        let (reply, peers) = tokio::join!(unary(&channel, b"1").into_future(), server);
+        reply.unwrap();
+        peers
+    });
+    drop(first);
+    assert_eq!(channel.state(), ChannelState::Idle);
+    runtime().block_on(async {
+        let server = async { peers.accept().await.echo().await };
+        let (reply, _) = tokio::join!(unary(&channel, b"2").into_future(), server);
+        assert_eq!(reply.unwrap(), b"2");
+    });
+}
+
+#[test]
+fn a_runtime_that_goes_away_while_connecting_strands_nobody() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (channel, mut peers) = Peers::new();
+    let first = runtime();
+    first.block_on(async {
+        let call = unary(&channel, b"").into_future();
+        assert!(tokio::time::timeout(Duration::from_millis(10), call).await.is_err());
+    });
+    assert_eq!(channel.state(), ChannelState::Connecting);
+    drop(first);
+    assert_eq!(channel.state(), ChannelState::Idle);
+    runtime().block_on(async {
+        let server = async {
+            drop(peers.silent().await);
+            peers.accept().await.echo().await
+        };
+        let (reply, _) = tokio::join!(unary(&channel, b"2").into_future(), server);
+        assert_eq!(reply.unwrap(), b"2");
+    });
+}
+
+#[test]
+fn on_a_runtime_without_timers_a_call_says_so() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let (channel, _peers) = {
+        let _timers = runtime.enter();
+        Peers::new()
+    };
+    let status = runtime.block_on(unary(&channel, b"").into_future()).unwrap_err();
+    assert_eq!(status.code(), Code::Internal);
+    assert!(status.message().contains("enable_all"), "{status}");
+}
+
+#[test]
+fn channels_and_calls_may_cross_threads() {
+    fn crosses<T: Send>(_: &T) {}
+    fn is_shared<T: Send + Sync + Clone>(_: &T) {}
+    let (channel, _peers) = Peers::new();
+    is_shared(&channel);
+    crosses(&unary(&channel, b"").into_future());
+    crosses(&unary(&channel, b"").with_metadata().into_future());
+    crosses(&upload(&channel).into_future());
+    crosses(&download(&channel, b"").into_future());
+    crosses(&chat(&channel).into_future());
+}
+
+#[test]
+fn without_a_runtime_a_call_says_so() {
+    let (channel, _peers) = Peers::new();
+    let mut call = Box::pin(unary(&channel, b"").into_future());
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    let std::task::Poll::Ready(Err(status)) = call.as_mut().poll(&mut cx) else {
+        panic!("there is nothing to wait for");
+    };
+    assert_eq!(status.code(), Code::Internal);
+    assert!(status.message().contains("tokio runtime"), "{status}");
+}
