@@ -147,28 +147,35 @@ async fn a_slot_counts_until_its_future_is_gone() {
     assert_eq!(raw.unary("Echo", b"room again").await.ok(), b"room again");
 }
 
-#[tokio::test]
-async fn a_blocked_handler_of_a_reset_call_still_counts() {
-    let test = Test::new();
-    let world = test.world.clone();
-    let mut http2 = Config::default();
-    http2.concurrent_streams_max = 1;
-    let server =
-        Server::new().add(test).http2(http2).dispatch("/test.Test/Where", Dispatch::Blocking);
-    let mut raw = connect(server).await;
-    raw.unary("Echo", b"settings are here").await.ok();
-    let key = raw.call("Where", &[200]);
-    raw.flush().await;
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    // The thread still sleeps, while the raw client believes that there is room.
-    raw.reset(key);
-    raw.flush().await;
-    let refused = raw.call("Echo", b"m");
-    let reply = raw.finished(refused).await;
-    assert_eq!(reply.reset, Some(Reason::REFUSED_STREAM));
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    assert_eq!(raw.unary("Echo", b"room again").await.ok(), b"room again");
-    drop(world);
+#[test]
+fn a_blocked_handler_of_a_reset_call_still_counts() {
+    // One thread to block on, so that what the test blocks on comes after the handler.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(1)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let test = Test::new();
+        let world = test.world.clone();
+        let mut http2 = Config::default();
+        http2.concurrent_streams_max = 1;
+        let server = Server::new().add(test).http2(http2);
+        let mut raw = connect(server.dispatch("/test.Test/Hold", Dispatch::Blocking)).await;
+        raw.unary("Echo", b"settings are here").await.ok();
+        let key = raw.call("Hold", b"m");
+        raw.flush().await;
+        world.happens(|world| world.started() == 1).await;
+        // The thread is still held, while the raw client believes that there is room.
+        raw.reset(key);
+        raw.flush().await;
+        let refused = raw.call("Echo", b"m");
+        let reply = raw.finished(refused).await;
+        assert_eq!(reply.reset, Some(Reason::REFUSED_STREAM));
+        world.gate.add_permits(1);
+        tokio::task::spawn_blocking(|| ()).await.unwrap();
+        assert_eq!(raw.unary("Echo", b"room again").await.ok(), b"room again");
+    });
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,7 +8,7 @@ use gannet_core::codec::Raw;
 use gannet_core::{Code, MethodDescriptor, MethodKind, Result, ServiceDescriptor, Status};
 use gannet_server::{Call, Service, Start, Started};
 use gannet_transport::{Inbound, Outbound};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
 pub(crate) static TEST: ServiceDescriptor = ServiceDescriptor::new(
     "test.Test",
@@ -25,6 +25,7 @@ pub(crate) static TEST: ServiceDescriptor = ServiceDescriptor::new(
         MethodDescriptor::new("/test.Test/Missing", MethodKind::Unary),
         MethodDescriptor::new("/test.Test/Block", MethodKind::Unary),
         MethodDescriptor::new("/test.Test/MetaStream", MethodKind::ServerStreaming),
+        MethodDescriptor::new("/test.Test/Hold", MethodKind::Unary),
     ],
 );
 
@@ -39,6 +40,8 @@ pub(crate) struct World {
     /// Messages that handlers have sent.
     pub(crate) sent: AtomicUsize,
     pub(crate) saw_cancel: AtomicUsize,
+    /// Notified when a handler starts or is gone.
+    moved: Notify,
 }
 
 #[derive(Clone, Debug)]
@@ -54,6 +57,7 @@ impl Test {
             gone: AtomicUsize::new(0),
             sent: AtomicUsize::new(0),
             saw_cancel: AtomicUsize::new(0),
+            moved: Notify::new(),
         };
         Test { world: Arc::new(world) }
     }
@@ -79,8 +83,25 @@ impl World {
         panic!("never happened: {self:?}");
     }
 
+    /// Waits until handlers, on whatever thread, have started or gone so that the condition holds.
+    pub(crate) async fn happens(&self, done: impl Fn(&World) -> bool) {
+        let wait = async {
+            loop {
+                let mut moved = std::pin::pin!(self.moved.notified());
+                moved.as_mut().enable();
+                if done(self) {
+                    return;
+                }
+                moved.await;
+            }
+        };
+        let happened = tokio::time::timeout(PATIENCE, wait).await;
+        happened.unwrap_or_else(|_| panic!("never happened: {self:?}"));
+    }
+
     fn enter(self: &Arc<Self>) -> Gone {
         self.started.fetch_add(1, Ordering::SeqCst);
+        self.moved.notify_waiters();
         Gone(Arc::clone(self))
     }
 
@@ -89,11 +110,15 @@ impl World {
     }
 }
 
+/// Long after anything that is to happen has happened, on however busy a machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 struct Gone(Arc<World>);
 
 impl Drop for Gone {
     fn drop(&mut self) {
         self.0.gone.fetch_add(1, Ordering::SeqCst);
+        self.0.moved.notify_waiters();
     }
 }
 
@@ -204,6 +229,14 @@ fn block(world: &Arc<World>, call: &Call) {
     world.saw_cancel.fetch_add(1, Ordering::SeqCst);
 }
 
+/// Blocks until the gate lets it pass, cancelled or not.
+fn hold(world: &Arc<World>) {
+    let _gone = world.enter();
+    while world.gate.try_acquire().map(SemaphorePermit::forget).is_err() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
 impl Service for Test {
     fn descriptor(&self) -> &'static ServiceDescriptor {
         &TEST
@@ -267,6 +300,10 @@ impl Service for Test {
                     (call, result)
                 },
             ),
+            12 => start.unary::<Raw, Bytes, Bytes, _, _>(move |call, message| async move {
+                hold(&world);
+                (call, Ok(message))
+            }),
             _ => start.unimplemented(),
         }
     }

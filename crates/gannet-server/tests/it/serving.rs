@@ -167,9 +167,7 @@ async fn threads_of_its_own_share_a_port() {
     assert_eq!(threads.len(), 3, "the kernel spreads connections: {threads:?}");
     let key = raws[0].call("Wait", b"m");
     raws[0].flush().await;
-    while world.started() == 0 {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    world.happens(|world| world.started() == 1).await;
     signal.send(()).unwrap();
     raws[0].until(|raw| raw.goaways.len() == 2).await;
     world.gate.add_permits(1);
