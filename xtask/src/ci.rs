@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::exec::{self, Result};
-use crate::{codegen, corpus, counts, interop, tidy};
+use crate::{codegen, corpus, counts, deny, interop, tidy};
 
 /// Flags of `cargo xtask ci`.
 #[derive(Debug, clap::Args)]
@@ -29,9 +29,11 @@ struct Step {
 const STEPS: &[Step] = &[
     Step { name: "fmt", run: fmt },
     Step { name: "tidy", run: tidy::run },
+    Step { name: "deny", run: deny::run },
     Step { name: "clippy", run: clippy },
     Step { name: "codegen", run: codegen::check },
     Step { name: "test", run: || test(&[]) },
+    Step { name: "differential", run: differential },
     Step { name: "corpus", run: corpus::run },
     Step { name: "doc", run: doc },
     Step { name: "examples", run: examples },
@@ -71,7 +73,20 @@ pub(crate) fn test(args: &[String]) -> Result {
 }
 
 fn fmt() -> Result {
-    exec::run(&mut exec::cargo(["fmt", "--all", "--check"]))
+    exec::run(&mut exec::cargo(["fmt", "--all", "--check"]))?;
+    exec::run(in_fuzz(&mut exec::cargo(["fmt", "--all", "--check"])))
+}
+
+/// Our engine against another implementation's. It is outside the workspace, so that its
+/// dependencies are.
+fn differential() -> Result {
+    let mut command = exec::cargo(["test", "--locked", "-p", "differential"]);
+    exec::run(in_fuzz(&mut command).arg("--target-dir").arg(exec::target().join("fuzz")))
+}
+
+/// Lets `command` work on the workspace of the fuzz targets.
+fn in_fuzz(command: &mut Command) -> &mut Command {
+    command.arg("--manifest-path").arg(exec::root().join("fuzz/Cargo.toml"))
 }
 
 fn clippy() -> Result {
@@ -107,7 +122,7 @@ fn summary(outcomes: &[(&str, Result, Duration)]) -> Result {
     println!("\n=== summary ===");
     for (name, result, time) in outcomes {
         let word = if result.is_ok() { "ok" } else { "FAILED" };
-        println!("{name:<10} {word:<7} {:>7.1} s", time.as_secs_f64());
+        println!("{name:<12} {word:<7} {:>7.1} s", time.as_secs_f64());
     }
     let failed: Vec<&str> =
         outcomes.iter().filter(|(_, result, _)| result.is_err()).map(|(name, ..)| *name).collect();

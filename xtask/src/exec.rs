@@ -18,6 +18,12 @@ pub(crate) fn root() -> PathBuf {
     manifest.parent().map_or(manifest.clone(), Path::to_path_buf)
 }
 
+/// Where cargo builds, and where tools are installed.
+pub(crate) fn target() -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or("target".into(), PathBuf::from);
+    root().join(target)
+}
+
 /// `cargo` of the toolchain that runs this program, in the workspace's root.
 pub(crate) fn cargo<I, S>(args: I) -> Command
 where
@@ -47,6 +53,31 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
         return Err(format!("`{shown}` failed: {}\n{stdout}{stderr}", out.status));
     }
     Ok(String::from_utf8_lossy(&out.stdout).into_owned())
+}
+
+/// Does `work` unless `marker` says that it was done for this `version`.
+pub(crate) fn once(marker: &Path, version: &str, work: impl FnOnce() -> Result) -> Result {
+    if std::fs::read_to_string(marker).is_ok_and(|done| done == version) {
+        return Ok(());
+    }
+    println!("installing {version}");
+    work()?;
+    std::fs::write(marker, version)
+        .map_err(|error| format!("cannot write {}: {error}", marker.display()))
+}
+
+/// Makes a virtual environment of Python's with these packages, unless it is there; returns the
+/// folder of its programs.
+pub(crate) fn python_packages(venv: &Path, packages: &[&str]) -> Result<PathBuf> {
+    let programs = venv.join("bin");
+    once(&venv.join(".installed"), &packages.join(" "), || {
+        let interpreter = find("python3").ok_or("python3 is needed on the search path")?;
+        run(Command::new(interpreter).args(["-m", "venv", "--clear"]).arg(venv))?;
+        let mut install = Command::new(programs.join("python"));
+        install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
+        run(install.args(packages))
+    })?;
+    Ok(programs)
 }
 
 /// Where `program` is on the search path.
@@ -96,5 +127,15 @@ mod tests {
         assert!(run(&mut Command::new("no-such-program-anywhere")).is_err());
         assert_eq!(find("no-such-program-anywhere"), None);
         assert!(find("sh").is_some());
+    }
+
+    #[test]
+    fn work_is_done_once_for_a_version() {
+        let folder = tempfile::tempdir().unwrap();
+        let marker = folder.path().join("marker");
+        assert!(once(&marker, "1", || Err("no".into())).is_err());
+        assert!(once(&marker, "1", || Ok(())).is_ok());
+        assert!(once(&marker, "1", || Err("again".into())).is_ok());
+        assert!(once(&marker, "2", || Err("new version".into())).is_err());
     }
 }

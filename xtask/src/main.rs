@@ -8,6 +8,7 @@ mod ci;
 mod codegen;
 mod corpus;
 mod counts;
+mod deny;
 mod exec;
 mod fuzz;
 mod interop;
@@ -35,6 +36,8 @@ enum Task {
     },
     /// Checks the house rules a machine can check.
     Tidy,
+    /// Checks licences, sources and known faults of the dependencies (installs cargo-deny).
+    Deny,
     /// Checks generated code that is checked in (`--check`), or rewrites it.
     Codegen(codegen::Args),
     /// Compiles code generated for protos of others: googleapis', grpc's own (needs python3 and
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
     let result = match Args::parse().task {
         Task::Test { args } => ci::test(&args),
         Task::Tidy => tidy::run(),
+        Task::Deny => deny::run(),
         Task::Codegen(args) => codegen::run(&args),
         Task::Corpus => corpus::run(),
         Task::Counts => counts::run(),

@@ -60,8 +60,7 @@ impl Tools {
 
 /// Prepares what `groups` need.
 pub(super) fn prepare(groups: &[Group]) -> Result<Tools> {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or("target".into(), PathBuf::from);
-    let target = exec::root().join(target);
+    let target = exec::target();
     let tools = Tools { home: target.join("interop"), gannet: target.join("release") };
     for folder in [tools.bin(), tools.python_stubs(), tools.scratch("")] {
         create(&folder)?;
@@ -140,14 +139,7 @@ fn gannet() -> Result {
 
 /// The virtual environment, and the stubs of the protos.
 fn python(tools: &Tools) -> Result {
-    once(&tools.home.join("venv/.installed"), &PYTHON_PACKAGES.join(" "), || {
-        let interpreter = exec::find("python3").ok_or("python3 is needed on the search path")?;
-        let venv = tools.home.join("venv");
-        exec::run(Command::new(interpreter).args(["-m", "venv", "--clear"]).arg(venv))?;
-        let mut install = Command::new(tools.python());
-        install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
-        exec::run(install.args(PYTHON_PACKAGES))
-    })?;
+    exec::python_packages(&tools.home.join("venv"), PYTHON_PACKAGES)?;
     let stubs = tools.python_stubs();
     let mut protoc = protoc(tools);
     protoc.arg(with_path("--python_out=", &stubs)).arg(with_path("--grpc_python_out=", &stubs));
@@ -192,30 +184,20 @@ fn go_command() -> Result<Command> {
 fn go_install(tools: &Tools, package: &str) -> Result {
     let path = package.split('@').next().unwrap_or(package);
     let name = path.rsplit('/').next().unwrap_or(path);
-    once(&tools.bin().join(format!(".{name}")), package, || {
+    exec::once(&tools.bin().join(format!(".{name}")), package, || {
         let mut install = go_command()?;
         exec::run(install.env("GOBIN", tools.bin()).args(["install", package]))
     })
 }
 
 fn httpwg(tools: &Tools) -> Result {
-    once(&tools.bin().join(".httpwg"), HTTPWG, || {
+    exec::once(&tools.bin().join(".httpwg"), HTTPWG, || {
         // Without its own lock file it does not build.
         let mut install = exec::cargo(["install", "--quiet", "--locked", "--force"]);
         install.arg("--root").arg(&tools.home).arg(HTTPWG);
         // A place of its own: our target folder and lints are not its business.
         exec::run(install.current_dir(std::env::temp_dir()).env_remove("CARGO_TARGET_DIR"))
     })
-}
-
-/// Does `work` unless `marker` says that it was done for this `version`.
-fn once(marker: &Path, version: &str, work: impl FnOnce() -> Result) -> Result {
-    if std::fs::read_to_string(marker).is_ok_and(|done| done == version) {
-        return Ok(());
-    }
-    println!("installing {version}");
-    work()?;
-    std::fs::write(marker, version).map_err(|error| cannot("write", marker, &error))
 }
 
 /// Copies a folder with all that is in it.
@@ -266,15 +248,5 @@ mod tests {
         assert_eq!(needs, Needs { python: true, ..Needs::default() });
         let needs = Needs::of(&plan::plan(false, true, Some("curl->")));
         assert_eq!(needs, Needs { gannet: true, http: true, ..Needs::default() });
-    }
-
-    #[test]
-    fn work_is_done_once_for_a_version() {
-        let folder = tempfile::tempdir().unwrap();
-        let marker = folder.path().join("marker");
-        assert!(once(&marker, "1", || Err("no".into())).is_err());
-        assert!(once(&marker, "1", || Ok(())).is_ok());
-        assert!(once(&marker, "1", || Err("again".into())).is_ok());
-        assert!(once(&marker, "2", || Err("new version".into())).is_err());
     }
 }
