@@ -191,7 +191,8 @@ impl fmt::Display for FrameError {
         match self {
             FrameError::TooLarge { message_bytes, message_bytes_max } => write!(
                 f,
-                "a message of {message_bytes} bytes is over the limit of {message_bytes_max} bytes"
+                "a message of {message_bytes} bytes is over the receiver's limit of \
+                 {message_bytes_max} bytes (max_receive_bytes)"
             ),
             FrameError::Flags(flags) => {
                 write!(f, "a message starts with the flag byte {flags:#04x}, neither 0 nor 1")

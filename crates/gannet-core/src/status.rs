@@ -122,6 +122,13 @@ impl Status {
         self.0.origin
     }
 
+    /// Replaces the code; [`Code::Ok`] becomes [`Code::Unknown`], as in [`Status::new`].
+    #[must_use]
+    pub fn with_code(mut self, code: Code) -> Status {
+        self.0.code = if code.is_ok() { Code::Unknown } else { code };
+        self
+    }
+
     /// Replaces the message.
     #[must_use]
     pub fn with_message(mut self, message: impl Into<Cow<'static, str>>) -> Status {
@@ -329,6 +336,8 @@ mod tests {
     #[test]
     fn is_never_ok() {
         assert_eq!(Status::new(Code::Ok, "m").code(), Code::Unknown);
+        assert_eq!(Status::aborted("m").with_code(Code::Ok).code(), Code::Unknown);
+        assert_eq!(Status::aborted("m").with_code(Code::Internal).code(), Code::Internal);
     }
 
     #[test]

@@ -94,7 +94,7 @@ impl Connecting {
         tokio::spawn(Driver::new(stream, conn, side, Arc::clone(link.queue())));
         match told.await {
             Ok(Ok(())) => Ok(unproven.proven()),
-            Ok(Err(status)) => Err(status),
+            Ok(Err(status)) => Err(hardly_a_server(status)),
             // The driver tells even when it is dropped; this is for what it does not know.
             Err(_) => Err(Status::unavailable(format!("{way}: the runtime went away"))),
         }
@@ -134,6 +134,13 @@ impl Drop for Unproven {
             self.link.abort();
         }
     }
+}
+
+/// Adds what it mostly means that a connection ends before the server's SETTINGS.
+#[cold]
+fn hardly_a_server(status: Status) -> Status {
+    let told = format!("{}; is it a server that speaks HTTP/2 without TLS?", status.message());
+    status.with_message(told)
 }
 
 /// What `work` comes to, unless the moment comes first.

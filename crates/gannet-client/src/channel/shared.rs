@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use arc_swap::ArcSwapOption;
-use gannet_core::Status;
+use gannet_core::{Code, Status};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
@@ -164,8 +164,9 @@ impl Shared {
         let told = format!("the deadline passed before {target} was connected");
         match &self.cold().phase {
             Phase::TransientFailure(status) => {
-                Status::deadline_exceeded(format!("{told}; last: {}", status.message()))
-                    .with_source(status.clone())
+                // It takes the failure's cause over, not the failure: its text is told already.
+                let told = format!("{told}; last: {}", status.message());
+                status.clone().with_code(Code::DeadlineExceeded).with_message(told)
             }
             _ => Status::deadline_exceeded(told),
         }

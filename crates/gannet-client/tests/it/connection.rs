@@ -9,6 +9,7 @@ use gannet_client::{Channel, ChannelState};
 use gannet_core::{Code, Status};
 use gannet_http2::{Config, Reason};
 use gannet_transport::{Listener, pipe};
+use tokio::io::AsyncWriteExt;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -81,6 +82,14 @@ async fn refused_connections_name_target_address_and_cause() {
     let status = chat(&channel).await.map(|_| ()).unwrap_err();
     assert_eq!(status.code(), Code::Unavailable);
     assert!(start.elapsed() < Duration::from_millis(500));
+    // A call that waits tells the failure too, once, and has its cause.
+    let late = unary(&channel, b"").wait_for_ready(true).timeout(Duration::from_millis(20));
+    let status = late.await.unwrap_err();
+    assert_eq!(status.code(), Code::DeadlineExceeded);
+    assert!(status.message().contains("refused"), "{status}");
+    let error = cause::<io::Error>(&status).expect("the cause is kept");
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    assert!(cause::<Status>(&status).is_none(), "{status:?}");
 }
 
 #[tokio::test]
@@ -106,6 +115,24 @@ async fn several_addresses_are_tried_in_order() {
     let channel = Channel::new(target).unwrap();
     unary(&channel, b"").await.unwrap();
     server.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_is_no_grpc_server() {
+    // One of HTTP/1.1, and one that hangs up, as a server that wants TLS does.
+    for answer in [&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], b""] {
+        let (channel, mut peers) = Peers::new();
+        let server = async {
+            let mut stream = peers.silent().await;
+            stream.write_all(answer).await.unwrap();
+        };
+        let (reply, ()) = tokio::join!(unary(&channel, b"").into_future(), server);
+        let status = reply.unwrap_err();
+        assert_eq!(status.code(), Code::Unavailable);
+        let hint = "is it a server that speaks HTTP/2 without TLS?";
+        assert!(status.message().contains("cannot connect to in-process"), "{status}");
+        assert!(status.message().contains(hint), "{status}");
+    }
 }
 
 #[tokio::test]

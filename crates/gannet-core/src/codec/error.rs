@@ -26,7 +26,7 @@ impl fmt::Display for EncodeError {
             EncodeError::TooLarge { message_bytes, message_bytes_max } => write!(
                 f,
                 "cannot send a message of {message_bytes} bytes: the limit is \
-                 {message_bytes_max} bytes"
+                 {message_bytes_max} bytes (max_send_bytes)"
             ),
             EncodeError::Codec(cause) => write!(f, "cannot encode the message: {cause}"),
         }

@@ -76,7 +76,8 @@ fn raw_is_the_payload() {
     assert_eq!(CODEC.response.decode(&payload).unwrap(), b"abc");
     let status = Status::from(refuse_both(CODEC.response, &b"abcd".to_vec(), 3));
     assert_eq!(status.code(), Code::ResourceExhausted);
-    assert_eq!(status.message(), "cannot send a message of 4 bytes: the limit is 3 bytes");
+    let told = "cannot send a message of 4 bytes: the limit is 3 bytes (max_send_bytes)";
+    assert_eq!(status.message(), told);
 }
 
 #[test]

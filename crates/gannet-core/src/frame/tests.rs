@@ -79,7 +79,8 @@ fn the_limit_holds_before_anything_is_allocated() {
     assert_eq!(reader.finish(), Err(too_large));
     let status = Status::from(too_large);
     assert_eq!(status.code(), Code::ResourceExhausted);
-    assert_eq!(status.message(), "a message of 5 bytes is over the limit of 4 bytes");
+    let told = "a message of 5 bytes is over the receiver's limit of 4 bytes (max_receive_bytes)";
+    assert_eq!(status.message(), told);
 }
 
 #[test]

@@ -120,8 +120,20 @@ async fn a_port_in_use_is_named() {
     let told = error.to_string();
     assert!(told.contains(&address) && told.contains("another process"), "{told}");
     assert!(matches!(error, ServeError::Listen(_)));
-    let error = Server::new().serve("not an address").await.unwrap_err();
-    assert!(error.to_string().contains("not an address"), "{error}");
+}
+
+#[tokio::test]
+async fn an_address_that_is_none_is_named_with_what_would_be_one() {
+    for address in ["not an address", "", "localhost", "127.0.0.1:99999", ":50051"] {
+        let error = Server::new().serve(address).await.unwrap_err();
+        let told = error.to_string();
+        assert!(told.contains(&format!("cannot listen on {address:?}: ")), "{told}");
+        assert!(told.contains("for instance \"[::]:50051\""), "{told}");
+    }
+    let error = Server::new().serve("unix:").await.unwrap_err();
+    assert_eq!(error.to_string(), "cannot listen on unix:");
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert_eq!(cause, "the path of the socket is missing");
 }
 
 #[tokio::test]

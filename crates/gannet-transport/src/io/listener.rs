@@ -50,9 +50,10 @@ impl Listener {
         address: impl ToSocketAddrs + fmt::Display,
         options: TcpOptions,
     ) -> Result<Listener, ListenError> {
-        let failed = |source| ListenError { address: address.to_string(), source };
+        let failed = |source| ListenError::new(address.to_string(), source);
+        let unread = |source| ListenError { is_unread: true, ..failed(source) };
         let mut last = io::Error::new(io::ErrorKind::InvalidInput, "the name has no address");
-        for candidate in address.to_socket_addrs().map_err(failed)? {
+        for candidate in address.to_socket_addrs().map_err(unread)? {
             match options.listen(candidate) {
                 Ok(listener) => return Ok(Listener { kind: Kind::Tcp { listener, options } }),
                 Err(error) => last = error,
@@ -68,10 +69,8 @@ impl Listener {
     #[cfg(unix)]
     pub fn unix(path: impl AsRef<Path>) -> Result<Listener, ListenError> {
         let path = path.as_ref();
-        let listener = super::unix::listen(path).map_err(|source| ListenError {
-            address: format!("unix:{}", path.display()),
-            source,
-        })?;
+        let failed = |source| ListenError::new(format!("unix:{}", path.display()), source);
+        let listener = super::unix::listen(path).map_err(failed)?;
         Ok(Listener { kind: Kind::Unix(listener) })
     }
 
@@ -89,7 +88,7 @@ impl Listener {
     /// # Errors
     /// Names the address.
     pub fn another(&self) -> Result<Option<Listener>, ListenError> {
-        let failed = |source| ListenError { address: self.to_string(), source };
+        let failed = |source| ListenError::new(self.to_string(), source);
         let kind = match &self.kind {
             Kind::Tcp { listener, options } if options.reuse_port => {
                 let address = listener.local_addr().map_err(failed)?;
@@ -116,7 +115,7 @@ impl Listener {
     /// Outside a tokio runtime with I/O enabled.
     pub fn into_acceptor(self) -> Result<Acceptor, ListenError> {
         let address = self.to_string();
-        let failed = |source| ListenError { address: address.clone(), source };
+        let failed = |source| ListenError::new(address.clone(), source);
         let kind = match self.kind {
             Kind::Tcp { listener, .. } => {
                 Accepting::Tcp(tokio::net::TcpListener::from_std(listener).map_err(failed)?)
@@ -230,13 +229,15 @@ impl Acceptor {
 #[derive(Debug)]
 pub struct ListenError {
     address: String,
+    /// The address is none, or a name that does not resolve.
+    is_unread: bool,
     source: io::Error,
 }
 
 impl ListenError {
     /// An error for `address`.
     pub fn new(address: impl Into<String>, source: io::Error) -> ListenError {
-        ListenError { address: address.into(), source }
+        ListenError { address: address.into(), is_unread: false, source }
     }
 
     /// The address as it was given.
@@ -252,11 +253,18 @@ impl ListenError {
 
 impl fmt::Display for ListenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot listen on {}", self.address)?;
+        match self.is_unread {
+            true => write!(f, "cannot listen on {:?}", self.address)?,
+            false => write!(f, "cannot listen on {}", self.address)?,
+        }
         match self.source.kind() {
             io::ErrorKind::AddrInUse => f.write_str(": another process or socket uses it"),
             io::ErrorKind::PermissionDenied => f.write_str(": permission denied"),
             io::ErrorKind::AddrNotAvailable => f.write_str(": this machine has no such address"),
+            _ if self.is_unread => f.write_str(
+                ": an address and a port are needed, for instance \"[::]:50051\" for all of IPv6 \
+                 and IPv4, or \"127.0.0.1:50051\"",
+            ),
             _ => Ok(()),
         }
     }

@@ -11,6 +11,11 @@ use super::{Peer, Stream};
 
 /// Binds and listens on `path`. A socket file that nobody listens on any more is replaced.
 pub(crate) fn listen(path: &Path) -> io::Result<UnixListener> {
+    if path.as_os_str().is_empty() {
+        // Linux would take a name of its own choice, which no client knows.
+        let problem = "the path of the socket is missing";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
+    }
     let listener = match UnixListener::bind(path) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_abandoned(path) => {
             std::fs::remove_file(path)?;
