@@ -25,6 +25,8 @@ const LISTEN: &str = "[::]:50051";
 const CALL: &str = "localhost:50051";
 /// How long calls may go on after Ctrl-C.
 const GRACE: Duration = Duration::from_secs(10);
+/// The exit code of a program that Ctrl-C ended, as shells have it: 128 and SIGINT's number.
+const INTERRUPTED: i32 = 130;
 
 /// The hello world of gRPC: serve it, call it, or both.
 #[derive(Parser)]
@@ -101,14 +103,22 @@ fn listen(addr: Option<String>) -> Result<Listener, Box<dyn std::error::Error>> 
 }
 
 async fn serve(listener: Listener) -> Result<(), Box<dyn std::error::Error>> {
-    let ctrl_c = async {
-        if tokio::signal::ctrl_c().await.is_ok() {
-            println!("draining");
-        }
-    };
     let server = Server::new().add(GrpctestServer::new(Hello));
-    server.serve(listener).shutdown_on(ctrl_c, GRACE).await?;
+    server.serve(listener).shutdown_on(ctrl_c(), GRACE).await?;
     Ok(())
+}
+
+/// Ready at the first Ctrl-C. A second one does not wait for the calls that are left.
+async fn ctrl_c() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        return;
+    }
+    println!("draining; Ctrl-C again ends at once");
+    tokio::spawn(async {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            std::process::exit(INTERRUPTED);
+        }
+    });
 }
 
 async fn call(target: &str, text: &str) -> Result<(), Box<dyn std::error::Error>> {
