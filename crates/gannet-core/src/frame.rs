@@ -75,7 +75,25 @@ impl MessageReader {
     ///
     /// [`FrameError::TooLarge`] before anything is allocated for the message, and
     /// [`FrameError::Flags`].
+    #[inline]
     pub fn next<'i>(&mut self, input: &mut &'i [u8]) -> Result<Option<Message<'i>>, FrameError> {
+        // Mostly a message lies whole in the input, and nothing needs to be kept.
+        if let State::Prefix { filled: 0, .. } = self.state
+            && let Some((prefix, rest)) = input.split_first_chunk()
+            && let Ok((compressed, length)) = parse_prefix(*prefix, self.message_bytes_max)
+            && let Some((payload, rest)) = rest.split_at_checked(length)
+        {
+            *input = rest;
+            return Ok(Some(Message { compressed, payload: Cow::Borrowed(payload) }));
+        }
+        self.next_in_pieces(input)
+    }
+
+    /// As `next`, for a message of which only a part may be there.
+    fn next_in_pieces<'i>(
+        &mut self,
+        input: &mut &'i [u8],
+    ) -> Result<Option<Message<'i>>, FrameError> {
         loop {
             match &mut self.state {
                 State::Prefix { bytes, filled } => {

@@ -81,7 +81,8 @@ impl<X> Queue<X> {
 
     /// Takes the oldest command. Only the driver calls this.
     pub(crate) fn pop(&self) -> Option<Command<X>> {
-        self.commands.pop()
+        // Looking is cheaper than trying, and mostly there is nothing.
+        if self.commands.is_empty() { None } else { self.commands.pop() }
     }
 
     /// How many commands wait.

@@ -1,5 +1,6 @@
 //! DATA: receive windows, padding, declared lengths (RFC 9113 sections 5.2, 6.1 and 8.1.1).
 
+use std::ops::Range;
 use std::time::Instant;
 
 use super::reader::{Emit, Reader, Step};
@@ -61,6 +62,14 @@ impl<R: Role> Connection<R> {
         self.bdp.receive(head.length);
         self.start_bdp_sample();
         let key = self.accept_data(now, head, payload, overhead)?;
+        if overhead == 0 && buf.len() >= payload as usize {
+            // The usual frame: whole, and without padding.
+            let Some(key) = key else {
+                buf.consume(payload as usize);
+                return Ok(Step::Again);
+            };
+            return Ok(self.pass_on(key, buf.consume(payload as usize), end_stream));
+        }
         self.reader = Reader::Data(DataInFlight {
             key,
             payload_left: payload,
@@ -98,26 +107,32 @@ impl<R: Role> Connection<R> {
             return Ok(Step::Wait);
         }
         let Some(key) = key else { return Ok(Step::Again) };
+        Ok(self.pass_on(key, at, end_stream))
+    }
+
+    /// Hands payload that was accepted to the layer above, if it still wants it.
+    fn pass_on(&mut self, key: StreamKey, at: Range<usize>, end_stream: bool) -> Step {
+        let take = at.len();
         let Some(stream) = self.streams.get_mut(key).filter(|s| s.recv == RecvHalf::Body) else {
-            return Ok(Step::Again); // reset meanwhile
+            return Step::Again; // reset meanwhile
         };
         if end_stream {
             stream.recv = RecvHalf::Ended;
         }
         if take == 0 && !end_stream {
-            return Ok(Step::Again);
+            return Step::Again;
         }
         if stream.held {
             self.recv_flow.deliver(take);
             if end_stream {
                 self.closed_if_done(key);
             }
-            return Ok(Step::Emit(Emit::Data { key, payload: at, end_stream }));
+            return Step::Emit(Emit::Data { key, payload: at, end_stream });
         }
         // Forgotten, with the answer still on its way: the peer may want to finish its body first.
         self.credit_stream(key, u32::try_from(take).unwrap_or(u32::MAX));
         self.closed_if_done(key);
-        Ok(Step::Again)
+        Step::Again
     }
 
     /// Decides whether the frame's stream wants it, and takes it from the stream's window.

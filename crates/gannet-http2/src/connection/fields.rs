@@ -1,7 +1,7 @@
 //! How the layer above hands over header lists: it writes them, field by field, straight into the
 //! encoder, or, where flow control holds the stream back, into a record that is encoded later.
 
-use crate::hpack::{CachedField, Encoder, Indexing};
+use crate::hpack::{CachedBlock, CachedField, Encoder, Indexing};
 
 /// Receives the fields of one header list, in order, pseudo-headers first.
 ///
@@ -29,6 +29,16 @@ impl<'a> FieldWriter<'a> {
         match &mut self.0 {
             Target::Encode { encoder, out } => encoder.cached(out, field),
             Target::Record(record) => record.ops.push(Op::Cached(field)),
+        }
+    }
+
+    /// Constants registered together with `register_block`: a byte or two each, and hardly any
+    /// time.
+    #[inline]
+    pub fn cached_block(&mut self, block: CachedBlock) {
+        match &mut self.0 {
+            Target::Encode { encoder, out } => encoder.cached_block(out, block),
+            Target::Record(record) => record.ops.push(Op::CachedBlock(block)),
         }
     }
 
@@ -88,6 +98,7 @@ pub(crate) struct RecordedFields {
 #[derive(Debug)]
 enum Op {
     Cached(CachedField),
+    CachedBlock(CachedBlock),
     Field { name_bytes: usize, value_bytes: usize, indexing: Indexing },
 }
 
@@ -97,6 +108,7 @@ impl RecordedFields {
         for op in &self.ops {
             match *op {
                 Op::Cached(field) => writer.cached(field),
+                Op::CachedBlock(block) => writer.cached_block(block),
                 Op::Field { name_bytes, value_bytes, indexing } => {
                     let (name, after) = rest.split_at(name_bytes);
                     let (value, after) = after.split_at(value_bytes);

@@ -88,11 +88,11 @@ impl<R: Role> Connection<R> {
         bytes: &[u8],
     ) -> Result<Step, ConnectionError> {
         self.verdict = self.decode_block(bytes)?;
+        if R::IS_SERVER && block.stream_id > self.highest_peer_id {
+            return self.on_new_stream(now, block);
+        }
         match self.streams.find_open(block.stream_id) {
             Some(key) => self.on_known_stream(now, key, block),
-            None if R::IS_SERVER && block.stream_id > self.highest_peer_id => {
-                self.on_new_stream(now, block)
-            }
             None => self.on_gone_stream(block),
         }
     }

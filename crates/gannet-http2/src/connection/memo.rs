@@ -30,6 +30,8 @@ pub(super) struct Memo {
     entries: Vec<Entry>,
     /// The entry to be replaced next.
     next: usize,
+    /// Names given to lists so far; see [`FieldBlock::stamp`].
+    stamps_given: u32,
 }
 
 #[derive(Debug)]
@@ -75,8 +77,10 @@ impl Memo {
         if !small || fields.iter().any(|field| field.sensitive) {
             return;
         }
+        let stamp = self.next_stamp();
         if self.entries.len() < Self::ENTRIES_MAX {
-            let (block, fields) = (block.to_vec(), fields.clone());
+            let (block, mut fields) = (block.to_vec(), fields.clone());
+            fields.set_stamp(stamp);
             self.entries.push(Entry { state, block, fields, verdict });
             return;
         }
@@ -86,7 +90,20 @@ impl Memo {
         entry.block.clear();
         entry.block.extend_from_slice(block);
         entry.fields.copy_from(fields);
+        entry.fields.set_stamp(stamp);
         entry.verdict = verdict;
+    }
+
+    /// Forgets all. Names that were given out stay given.
+    pub(super) fn release(&mut self) {
+        *self = Memo { stamps_given: self.stamps_given, ..Memo::default() };
+    }
+
+    /// A name for a list; 0, which is none, once all were given out.
+    fn next_stamp(&mut self) -> u32 {
+        let next = self.stamps_given.checked_add(1);
+        self.stamps_given = next.unwrap_or(u32::MAX);
+        next.unwrap_or(0)
     }
 }
 

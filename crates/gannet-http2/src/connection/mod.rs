@@ -36,7 +36,7 @@ use std::time::Instant;
 
 use crate::flow::{Bdp, RecvFlow, ResetBudget, StallWatch, StrikeCounter};
 use crate::frame::{self, setting_id};
-use crate::hpack::{CachedField, Decoder, Encoder, FieldBlock, FieldClassifier};
+use crate::hpack::{CachedBlock, CachedField, Decoder, Encoder, FieldBlock, FieldClassifier};
 use crate::stream::{RecentlyClosed, Store};
 use crate::{Config, ConnectionError, Reason, SendBuf, StreamKey};
 
@@ -238,6 +238,13 @@ impl<R: Role> Connection<R> {
         self.encoder.try_register(name, value)
     }
 
+    /// Registers fields that are always written together, for [`FieldWriter::cached_block`].
+    /// `None` for too many fields ([`BLOCK_FIELDS_MAX`](crate::hpack::BLOCK_FIELDS_MAX)) or blocks
+    /// ([`CACHED_BLOCKS_MAX`](crate::hpack::CACHED_BLOCKS_MAX)).
+    pub fn register_block(&mut self, fields: &[CachedField]) -> Option<CachedBlock> {
+        self.encoder.try_register_block(fields)
+    }
+
     /// What the peer announced so far.
     pub fn peer_settings(&self) -> PeerSettings {
         self.peer
@@ -266,10 +273,14 @@ impl<R: Role> Connection<R> {
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let timers = &self.timers;
-        let all = [timers.handshake, timers.settings_ack, timers.header_block, timers.drain];
-        let stall = self.stall.deadline();
-        let lingering = self.lingering.iter().map(|(until, _)| *until);
-        all.into_iter().flatten().chain(stall).chain(lingering).min()
+        let mut next = self.stall.deadline();
+        for timer in [timers.handshake, timers.settings_ack, timers.header_block, timers.drain] {
+            next = earlier(next, timer);
+        }
+        for (until, _) in &self.lingering {
+            next = earlier(next, Some(*until));
+        }
+        next
     }
 
     /// Acts on timers that have expired by `now`.
@@ -324,7 +335,7 @@ impl<R: Role> Connection<R> {
         self.streams.release();
         self.ready.release();
         self.control = Vec::new();
-        self.memo = Memo::default();
+        self.memo.release();
         self.fields = FieldBlock::default();
         // Nothing but keys of streams that are gone.
         self.events = VecDeque::new();
@@ -367,5 +378,13 @@ impl<R: Role> fmt::Debug for Connection<R> {
             .field("send_window", &self.send_window)
             .field("recv_window", &self.recv_flow.available())
             .finish_non_exhaustive()
+    }
+}
+
+#[inline]
+fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
     }
 }

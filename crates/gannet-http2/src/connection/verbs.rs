@@ -11,7 +11,7 @@ use crate::frame::{
     HEAD_BYTES, Kind, STREAM_ID_MAX, flags, patch_length, write_data_head, write_goaway,
     write_head, write_ping,
 };
-use crate::stream::{End, RecvHalf, SendHalf, Stream};
+use crate::stream::{Closed, End, RecvHalf, SendHalf, Stream};
 use crate::{OpenError, Reason, StaleKey, StreamKey};
 
 /// While streams wait their turn, DATA overtakes them only from a connection window of this size.
@@ -101,8 +101,9 @@ impl Connection<Server> {
         Ok(())
     }
 
-    /// Sends a whole response: head, one stretch of body, trailers; then forgets the stream. In the
-    /// common case all three frames go straight into the output buffer.
+    /// Sends a whole response: head, one stretch of body, trailers; then forgets the stream. Where
+    /// the windows admit the body and the request has ended, all three frames are written in one go
+    /// and that is all.
     ///
     /// # Errors
     /// The stream is gone, or its head was sent.
@@ -113,6 +114,24 @@ impl Connection<Server> {
         payload: &[u8],
         trailers: impl FnOnce(&mut FieldWriter<'_>),
     ) -> Result<(), StaleKey> {
+        let fits = self.admits(payload.len());
+        let stream = self.streams.get(key).ok_or(StaleKey)?;
+        let length = i64::try_from(payload.len()).unwrap_or(i64::MAX);
+        let at_once = fits && stream.send_window >= length && stream.recv == RecvHalf::Ended;
+        if at_once && stream.send == SendHalf::Head && !payload.is_empty() {
+            debug_assert!(stream.queue.is_empty(), "nothing is queued before the head");
+            let id = stream.id;
+            self.send_window -= length;
+            let frame_max = self.peer.frame_bytes_max as usize;
+            let out = self.ready.tail();
+            write_headers_to(out, &mut self.encoder, frame_max, id, false, head);
+            write_data_head(out, payload.len(), false, id);
+            out.extend_from_slice(payload);
+            write_headers_to(out, &mut self.encoder, frame_max, id, true, trailers);
+            self.closed.insert(id, Closed::ByPeer);
+            self.streams.remove(key);
+            return Ok(());
+        }
         self.send_headers(key, false, head)?;
         self.send_data(key, payload, false)?;
         self.send_trailers(key, trailers)?;
@@ -132,17 +151,12 @@ impl<R: Role> Connection<R> {
         payload: &[u8],
         end_stream: bool,
     ) -> Result<(), StaleKey> {
-        let frame_max = self.peer.frame_bytes_max as usize;
-        let output_open = self.ready.len() < self.config.send_buffer_bytes_max;
-        // What is sent at once overtakes the streams that wait their turn: leave them some window.
-        let contended = !self.schedule.is_empty() && self.send_window < CONTENDED_BYTES;
+        let fits = self.admits(payload.len());
         let stream = self.sendable(key)?;
         let length = i64::try_from(payload.len()).unwrap_or(i64::MAX);
-        let window = stream.send_window;
         let idle = stream.queue.is_empty();
-        let fits = length <= window.min(self.send_window) && payload.len() <= frame_max;
         // An end without payload needs no window.
-        if !idle || !(payload.is_empty() || fits && output_open && !contended) {
+        if !idle || !(payload.is_empty() || fits && length <= stream.send_window) {
             return self.queue_data(key, Bytes::copy_from_slice(payload), end_stream);
         }
         if payload.is_empty() && !end_stream {
@@ -241,6 +255,12 @@ impl<R: Role> Connection<R> {
         self.credit_stream(key, u32::try_from(bytes).unwrap_or(u32::MAX));
     }
 
+    /// Gives back body bytes of streams on which nothing follows, of whatever streams: their credit
+    /// concerns the connection only.
+    pub fn release_ended(&mut self, bytes: usize) {
+        self.recv_flow.release(bytes);
+    }
+
     /// Body bytes queued on the stream and not yet in the output buffer; `None` for a stale key.
     pub fn queued_bytes(&self, key: StreamKey) -> Option<usize> {
         self.streams.get(key).filter(|stream| stream.held).map(|stream| stream.queue.bytes())
@@ -314,6 +334,17 @@ impl<R: Role> Connection<R> {
         self.queued_bytes += bytes;
         self.schedule_stream(key);
         Ok(())
+    }
+
+    /// Whether so many body bytes may go out now, as far as the connection is concerned.
+    #[inline]
+    fn admits(&self, bytes: usize) -> bool {
+        let window = usize::try_from(self.send_window).unwrap_or(0);
+        // What is sent at once overtakes the streams that wait their turn: leave them some window.
+        let contended = !self.schedule.is_empty() && self.send_window < CONTENDED_BYTES;
+        bytes <= window.min(self.peer.frame_bytes_max as usize)
+            && self.ready.len() < self.config.send_buffer_bytes_max
+            && !contended
     }
 
     fn sendable(&mut self, key: StreamKey) -> Result<&mut Stream, StaleKey> {

@@ -21,6 +21,13 @@ pub(super) struct Entry<M> {
     pub(super) meta: M,
 }
 
+/// What a table holds: entries leave in the order in which they came, so two numbers tell.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub(super) struct Contents {
+    inserted: u64,
+    len: u32,
+}
+
 /// A FIFO of fields bounded by their size.
 #[derive(Clone)]
 pub(super) struct DynamicTable<M> {
@@ -70,6 +77,12 @@ impl<M: Copy + Default> DynamicTable<M> {
     #[inline]
     pub(super) fn inserted(&self) -> u64 {
         self.inserted
+    }
+
+    /// Tells what is in the table from everything that was or will be in it.
+    #[inline]
+    pub(super) fn contents(&self) -> Contents {
+        Contents { inserted: self.inserted, len: self.len }
     }
 
     /// The entry inserted `age` insertions before the newest.

@@ -20,6 +20,7 @@
 use core::fmt;
 use std::sync::Arc;
 
+use super::cached_block::{CACHED_BLOCKS_MAX, CachedBlock, Run};
 use super::dynamic_table::DynamicTable;
 use super::field::field_bytes;
 use super::static_table::{self, Found, STATIC_LEN};
@@ -31,7 +32,7 @@ pub const CACHED_FIELDS_MAX: usize = 64;
 /// A field registered with [`Encoder::register`]. It means nothing to another encoder, unless that
 /// is a clone.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct CachedField(u8);
+pub struct CachedField(pub(super) u8);
 
 /// What the peer is to remember of a field.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -63,6 +64,7 @@ pub struct Encoder {
     table_bytes_max: u32,
     size_change: Option<SizeChange>,
     cached: Vec<Cached>,
+    runs: Vec<Run>,
     lookup: Lookup,
 }
 
@@ -105,6 +107,7 @@ impl Encoder {
             table_bytes_max,
             size_change: None,
             cached: Vec::new(),
+            runs: Vec::new(),
             lookup: Lookup::default(),
         };
         encoder.set_peer_table_bytes_max(super::TABLE_BYTES_DEFAULT);
@@ -143,6 +146,23 @@ impl Encoder {
         u8::try_from(position).ok().map(CachedField)
     }
 
+    /// Registers fields that are always written one after the other; the same run again gives the
+    /// same handle. `None` for more than [`BLOCK_FIELDS_MAX`] fields, or when there are
+    /// [`CACHED_BLOCKS_MAX`] runs already.
+    ///
+    /// [`BLOCK_FIELDS_MAX`]: super::BLOCK_FIELDS_MAX
+    pub fn try_register_block(&mut self, fields: &[CachedField]) -> Option<CachedBlock> {
+        let known = self.runs.iter().position(|run| run.fields() == fields);
+        let position = known.unwrap_or(self.runs.len());
+        if position >= CACHED_BLOCKS_MAX {
+            return None;
+        }
+        if known.is_none() {
+            self.runs.push(Run::new(fields)?);
+        }
+        u8::try_from(position).ok().map(CachedBlock)
+    }
+
     /// The bytes in use in the dynamic table (RFC 7541, section 4.1).
     #[must_use]
     pub fn table_bytes(&self) -> u32 {
@@ -179,6 +199,32 @@ impl Encoder {
             write_index(STATIC_LEN + 1 + low_32_bits(age), out);
         } else {
             self.cached_literal(out, field);
+        }
+    }
+
+    /// Writes a registered run of fields: as [`Encoder::cached`] for each of them, and without
+    /// looking at any while the table is as it was the last time.
+    ///
+    /// # Panics
+    ///
+    /// As `cached`.
+    #[inline]
+    pub fn cached_block(&mut self, out: &mut Vec<u8>, block: CachedBlock) {
+        match self.runs[usize::from(block.0)].recall(self.table.contents()) {
+            Some(encoded) => out.extend_from_slice(encoded),
+            None => self.encode_run(out, usize::from(block.0)),
+        }
+    }
+
+    #[cold]
+    fn encode_run(&mut self, out: &mut Vec<u8>, at: usize) {
+        let (start, contents) = (out.len(), self.table.contents());
+        let run = self.runs[at].clone();
+        for field in run.fields() {
+            self.cached(out, *field);
+        }
+        if self.table.contents() == contents {
+            self.runs[at].remember(contents, &out[start..]);
         }
     }
 

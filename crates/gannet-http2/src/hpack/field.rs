@@ -198,6 +198,7 @@ pub struct FieldBlock {
     /// 64 bits hold more than any block can make of its indexes.
     list_bytes: u64,
     over_limit: bool,
+    stamp: u32,
 }
 
 #[derive(Clone, Copy)]
@@ -274,6 +275,21 @@ impl FieldBlock {
         }
         self.list_bytes = 0;
         self.over_limit = false;
+        self.stamp = 0;
+    }
+
+    /// Names the contents, if that is not 0: of the blocks that one connection yields, two with the
+    /// same stamp are the same list, so that what was made of one needs not be made of the other.
+    #[inline]
+    #[must_use]
+    pub fn stamp(&self) -> u32 {
+        self.stamp
+    }
+
+    /// Gives the list as it is a name that no other list has.
+    #[inline]
+    pub(crate) fn set_stamp(&mut self, stamp: u32) {
+        self.stamp = stamp;
     }
 
     /// Makes this block a copy of `other`, in its own memory.
@@ -284,6 +300,7 @@ impl FieldBlock {
         self.slots.extend_from_slice(&other.slots);
         self.list_bytes = other.list_bytes;
         self.over_limit = other.over_limit;
+        self.stamp = other.stamp;
     }
 
     /// Appends a field by hand. A tag with [`FieldTag::ELIDE`] drops the bytes. A list beyond 4 GiB
@@ -301,6 +318,7 @@ impl FieldBlock {
     /// same, a list that was over them stays so: neither number goes down.
     #[inline]
     pub(super) fn admit(&mut self, bytes: u32, list_bytes_max: u32, fields_max: u32) -> bool {
+        self.stamp = 0;
         self.list_bytes += u64::from(bytes);
         if self.list_bytes > u64::from(list_bytes_max) || self.slots.len() >= fields_max as usize {
             self.over_limit = true;

@@ -14,6 +14,7 @@
 //! of type COMPRESSION_ERROR (RFC 9113, section 4.3). Exceeding [`Limits`] is not an error: the
 //! block is decoded to its end, to keep the table in step, and marked as over the limit.
 
+mod cached_block;
 mod decoder;
 mod dynamic_table;
 mod encoder;
@@ -23,6 +24,7 @@ pub mod huffman;
 mod integer;
 mod static_table;
 
+pub use cached_block::{BLOCK_FIELDS_MAX, CACHED_BLOCKS_MAX, CachedBlock};
 pub use decoder::{Decoder, Limits};
 pub use encoder::{CACHED_FIELDS_MAX, CachedField, Encoder, Indexing};
 pub use error::HpackError;

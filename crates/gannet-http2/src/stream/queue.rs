@@ -43,6 +43,11 @@ impl SendQueue {
         self.chunks.is_empty() && self.end.is_none()
     }
 
+    /// Nothing is in it, and it has no storage.
+    pub(crate) fn is_unused(&self) -> bool {
+        self.is_empty() && self.chunks.capacity() == 0
+    }
+
     /// Takes up to `max` bytes from the front as one chunk.
     pub(crate) fn take(&mut self, max: usize) -> Option<Bytes> {
         let front = self.chunks.front_mut()?;

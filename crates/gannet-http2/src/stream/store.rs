@@ -58,7 +58,9 @@ impl Store {
         }
         slot.live = false;
         slot.generation = slot.generation.wrapping_add(1);
-        slot.stream.queue.clear();
+        if !slot.stream.queue.is_unused() {
+            slot.stream.queue.clear();
+        }
         self.by_id.remove(slot.stream.id);
         self.last = None;
         self.free.push(key.index);

@@ -348,9 +348,16 @@ where
     /// Writes what is in the send buffer. Pending: the rest waits for the socket.
     fn flush(&mut self, cx: &mut Context<'_>) -> io::Result<Poll<()>> {
         while !self.send.is_empty() {
-            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-            let n = self.send.slices(&mut slices);
-            match Pin::new(&mut self.io).poll_write_vectored(cx, &slices[..n]) {
+            let io = Pin::new(&mut self.io);
+            let written = match self.send.as_contiguous() {
+                Some(bytes) => io.poll_write(cx, bytes),
+                None => {
+                    let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+                    let n = self.send.slices(&mut slices);
+                    io.poll_write_vectored(cx, &slices[..n])
+                }
+            };
+            match written {
                 Poll::Pending => return Ok(Poll::Pending),
                 Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(Ok(n)) => self.send.advance(n),

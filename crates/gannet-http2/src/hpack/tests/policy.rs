@@ -170,3 +170,45 @@ fn a_field_that_cannot_fit_leaves_the_table_alone() {
     assert_eq!(one_cached(&mut encoder, status), hex("be"));
     assert!(!format!("{encoder:?}").contains("grpc-status"));
 }
+
+#[test]
+fn a_cached_block_is_what_its_fields_are_whatever_happens_to_the_table() {
+    let mut blocks = Encoder::new(4_096);
+    let mut fields = Encoder::new(4_096);
+    let constants: [(&[u8], &[u8]); 3] =
+        [(b":status", b"200"), (b"content-type", b"application/grpc"), (b"x-constant", b"value")];
+    let mut handles = Vec::new();
+    for (name, value) in constants {
+        handles.push(blocks.register(name, value));
+        assert_eq!(fields.register(name, value), handles[handles.len() - 1]);
+    }
+    let block = blocks.try_register_block(&handles).unwrap();
+    assert_eq!(blocks.try_register_block(&handles), Some(block), "the same again");
+    assert_eq!(blocks.try_register_block(&[handles[0]; 9]), None, "too many fields");
+    for round in 0..400_u32 {
+        match round % 50 {
+            // Others push the constants out, or the table shrinks and grows.
+            10..20 => {
+                let value = format!("{round}").repeat(100);
+                for encoder in [&mut blocks, &mut fields] {
+                    let out = &mut Vec::new();
+                    encoder.field(out, b"filler", value.as_bytes(), Indexing::Incremental);
+                }
+            }
+            30 | 40 => {
+                for encoder in [&mut blocks, &mut fields] {
+                    encoder.set_peer_table_bytes_max(if round % 50 == 30 { 0 } else { 4_096 });
+                }
+            }
+            _ => {}
+        }
+        let (mut one, mut other) = (Vec::new(), Vec::new());
+        blocks.begin_block(&mut one);
+        blocks.cached_block(&mut one, block);
+        fields.begin_block(&mut other);
+        for handle in &handles {
+            fields.cached(&mut other, *handle);
+        }
+        assert_eq!(one, other, "round {round}");
+    }
+}
