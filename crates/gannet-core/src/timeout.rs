@@ -63,6 +63,23 @@ pub fn encode(timeout: Duration) -> EncodedTimeout {
     EncodedTimeout::new(COUNT_MAX, b'H')
 }
 
+/// As [`encode`], but rounded up to a step that is at most a hundredth of the timeout: calls with
+/// the same timeout then have the same header, although each is made a little before it is sent,
+/// and header compression makes a byte of it. The peer gives up that much later at most.
+pub fn encode_coarse(timeout: Duration) -> EncodedTimeout {
+    // Where a step of 1 ms is too large, and where 8 digits of milliseconds are too few.
+    const MILLIS: std::ops::Range<u128> = 100..10_000_000;
+    let millis = timeout.as_millis();
+    if !MILLIS.contains(&millis) {
+        return encode(timeout);
+    }
+    let up = u64::from(!timeout.subsec_nanos().is_multiple_of(1_000_000));
+    let millis = u64::try_from(millis).expect("within the range above") + up;
+    let step = if millis < 10_000 { 1 } else { 100 };
+    let millis = millis.next_multiple_of(step);
+    EncodedTimeout::new(u32::try_from(millis).expect("within the range above"), b'm')
+}
+
 /// The value of a `grpc-timeout` header, at most 9 bytes, held inline.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct EncodedTimeout {
@@ -148,6 +165,32 @@ const COUNT_MAX: u32 = 99_999_999;
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn coarse_timeouts_are_never_short_and_at_most_a_hundredth_long() {
+        let table = [
+            (Duration::from_nanos(99_999_999), "99999999n"),
+            (Duration::from_nanos(100_000_001), "101m"),
+            (Duration::from_nanos(999_000_001), "1000m"),
+            (Duration::from_secs(1), "1000m"),
+            (Duration::from_nanos(9_999_999_999), "10000m"),
+            (Duration::from_millis(59_901), "60000m"),
+        ];
+        for (timeout, text) in &table {
+            assert_eq!(encode_coarse(*timeout).as_bytes(), text.as_bytes());
+        }
+        let mut nanos: u64 = 1;
+        while let Some(next) = nanos.checked_mul(3) {
+            for timeout in [nanos, nanos + 1, nanos * 2 - 1].map(Duration::from_nanos) {
+                let sent = parse(encode_coarse(timeout).as_bytes()).unwrap();
+                assert!(sent >= timeout && sent <= timeout + timeout / 99, "{timeout:?} {sent:?}");
+            }
+            nanos = next;
+            if nanos > 1 << 60 {
+                break;
+            }
+        }
+    }
 
     #[test]
     fn parses_the_grammar() {

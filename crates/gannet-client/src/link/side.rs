@@ -115,14 +115,14 @@ impl ClientSide {
             self.note_due(key);
             return true;
         }
-        let path = self.constants.path(turn.conn, call.request.method);
         let head = Head {
             method: call.request.method,
             deadline: call.request.deadline,
             now: turn.now,
             metadata: &call.request.metadata,
         };
-        let opened = turn.conn.open(false, |w| self.constants.write(w, &head, path));
+        let registered = self.constants.registered(turn.conn, &head);
+        let opened = turn.conn.open(false, |w| self.constants.write(w, &head, registered));
         let Ok(stream) = opened else {
             self.hand_back(key);
             return true;

@@ -41,7 +41,7 @@ async fn request_heads_are_as_the_protocol_demands() {
         (":scheme", "http"),
         (":path", "/test.Test/Unary"),
         (":authority", "svc.example:1"),
-        ("grpc-timeout", "1500000u"),
+        ("grpc-timeout", "1500m"),
         ("te", "trailers"),
         ("content-type", "application/grpc"),
         ("user-agent", user_agent),
