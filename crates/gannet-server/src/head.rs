@@ -65,10 +65,42 @@ impl FieldClassifier for Classifier {
 }
 
 /// A request head that can be answered by a method.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Head {
     pub(crate) method: u32,
     pub(crate) timeout: Option<Duration>,
+}
+
+/// What was made of the field blocks that the engine remembers: they have names.
+#[derive(Debug, Default)]
+pub(crate) struct KnownHeads {
+    /// By the low bits of the block's stamp.
+    heads: [Option<(u32, Head)>; KnownHeads::HEADS_MAX],
+}
+
+impl KnownHeads {
+    /// As many as the engine remembers blocks.
+    const HEADS_MAX: usize = 4;
+
+    /// As [`Head::read`], which is asked once for each block with a name.
+    #[inline]
+    pub(crate) fn read(
+        &mut self,
+        fields: &FieldBlock,
+        router: &Router,
+    ) -> Result<Head, Box<Refusal>> {
+        let stamp = fields.stamp();
+        if let Some((known, head)) = self.heads[stamp as usize % Self::HEADS_MAX]
+            && known == stamp
+        {
+            return Ok(head);
+        }
+        let head = Head::read(fields, router)?;
+        if stamp != 0 {
+            self.heads[stamp as usize % Self::HEADS_MAX] = Some((stamp, head));
+        }
+        Ok(head)
+    }
 }
 
 /// Why a request is answered without a method.

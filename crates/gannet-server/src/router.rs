@@ -17,14 +17,24 @@ pub enum Dispatch {
     Inline,
     /// In a task of its own on the runtime.
     Spawn,
+    /// On threads that the server keeps for handlers that compute, one for each core, so that the
+    /// threads that serve connections stay free for others. A method whose polls prove long goes
+    /// there by itself.
+    ///
+    /// The handler still lives in the runtime of its connection: what it spawns, its timers and its
+    /// sockets belong there.
+    Compute,
     /// On a thread of the runtime's blocking pool: for handlers that block.
     Blocking,
 }
 
-/// Mean poll time from which calls are spawned.
+/// Mean poll time from which calls leave the connection's task.
 const PROMOTE_ABOVE: Duration = Duration::from_micros(50);
-/// Mean poll time below which they run inline again.
-const DEMOTE_BELOW: Duration = Duration::from_micros(25);
+/// A poll that takes less is short.
+const SHORT_POLL: Duration = Duration::from_micros(25);
+/// Short polls in a row after which calls run inline again. Many, as a method that is slow now and
+/// then does more harm inline than quick calls of it cost elsewhere.
+const SHORT_POLLS_UNTIL_INLINE: u32 = 512;
 /// Weight of one poll in the mean, as a shift: 1/8.
 const MEAN_SHIFT: u32 = 3;
 
@@ -108,7 +118,7 @@ impl Method {
     pub(crate) fn dispatch(&self) -> Dispatch {
         match self.dispatch {
             Some(dispatch) => dispatch,
-            None if self.cost.is_high() => Dispatch::Spawn,
+            None if self.cost.is_high() => Dispatch::Compute,
             None => Dispatch::Inline,
         }
     }
@@ -124,8 +134,10 @@ impl fmt::Debug for Router {
 /// connections may overwrite each other, which does not matter.
 #[derive(Debug, Default)]
 pub(crate) struct Cost {
+    /// 0 until the first poll.
     mean_nanos: AtomicU32,
     high: AtomicBool,
+    short_in_row: AtomicU32,
 }
 
 impl Cost {
@@ -134,13 +146,27 @@ impl Cost {
         let took = u32::try_from(took.as_nanos()).unwrap_or(u32::MAX);
         let mean = self.mean_nanos.load(Ordering::Relaxed);
         let mean = mean - (mean >> MEAN_SHIFT) + (took >> MEAN_SHIFT);
-        self.mean_nanos.store(mean, Ordering::Relaxed);
-        let mean = Duration::from_nanos(u64::from(mean));
-        if mean > PROMOTE_ABOVE {
+        self.mean_nanos.store(mean.max(1), Ordering::Relaxed);
+        if Duration::from_nanos(u64::from(mean)) > PROMOTE_ABOVE {
+            self.short_in_row.store(0, Ordering::Relaxed);
             self.high.store(true, Ordering::Relaxed);
-        } else if mean < DEMOTE_BELOW && self.is_high() {
+        } else if self.is_high() {
+            self.record_while_high(Duration::from_nanos(u64::from(took)));
+        }
+    }
+
+    fn record_while_high(&self, took: Duration) {
+        let before = self.short_in_row.load(Ordering::Relaxed);
+        let short_in_row = if took < SHORT_POLL { before + 1 } else { 0 };
+        self.short_in_row.store(short_in_row, Ordering::Relaxed);
+        if short_in_row >= SHORT_POLLS_UNTIL_INLINE {
             self.high.store(false, Ordering::Relaxed);
         }
+    }
+
+    /// Whether a poll was ever timed.
+    pub(crate) fn is_known(&self) -> bool {
+        self.mean_nanos.load(Ordering::Relaxed) > 0
     }
 
     /// Whether polls take so long that the connection should not wait for them.
@@ -168,8 +194,25 @@ mod tests {
             cost.record(Duration::from_micros(10));
             polls += 1;
         }
-        assert!((10..100).contains(&polls), "demoted after {polls} short polls");
+        assert!((512..600).contains(&polls), "demoted after {polls} short polls");
         cost.record(Duration::MAX);
         assert!(cost.is_high());
+    }
+
+    #[test]
+    fn the_first_slow_poll_is_enough() {
+        let cost = Cost::default();
+        assert!(!cost.is_known());
+        cost.record(Duration::from_millis(1));
+        assert!(cost.is_known() && cost.is_high());
+    }
+
+    #[test]
+    fn a_method_that_is_slow_now_and_then_stays_away() {
+        let cost = Cost::default();
+        for n in 0..10_000 {
+            cost.record(Duration::from_micros(if n % 100 == 0 { 2_000 } else { 5 }));
+            assert!(cost.is_high(), "inline after {n} polls");
+        }
     }
 }

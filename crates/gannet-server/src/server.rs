@@ -8,7 +8,7 @@ use gannet_http2::Config;
 
 use crate::router::{Dispatch, Router};
 use crate::serving::Serving;
-use crate::side::Rules;
+use crate::side::{Compute, Rules};
 use crate::{Bind, Service};
 
 /// Connections a server holds at once by default.
@@ -62,7 +62,9 @@ impl Server {
     }
 
     /// Says where calls run: of one method (`"/pkg.Service/Method"`) or of a whole service
-    /// (`"pkg.Service"`). Without this, methods run inline until their polls prove long.
+    /// (`"pkg.Service"`). Without this, methods run inline until their polls prove long, and then
+    /// as [`Dispatch::Compute`]; who knows that of a method beforehand spares its first calls' peers
+    /// the wait by saying so.
     pub fn dispatch(mut self, name: impl Into<String>, dispatch: Dispatch) -> Server {
         self.dispatch.push((name.into(), dispatch));
         self
@@ -119,6 +121,7 @@ impl Server {
             router: Arc::new(Router::new(&self.services, &self.dispatch)),
             message_receive_bytes_max: self.message_receive_bytes_max,
             message_send_bytes_max: self.message_send_bytes_max,
+            compute: Compute::default(),
         })
     }
 }

@@ -1,4 +1,5 @@
-//! Handlers outside of the connection's task: in a task of their own, or on the blocking pool.
+//! Handlers outside of the connection's task: in a task of their own, on the threads for computing,
+//! or on the blocking pool.
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -95,11 +96,13 @@ impl ServerSide {
             rules: Arc::clone(&self.rules),
             method: slot.method,
         };
-        if dispatch == Dispatch::Blocking {
-            let runtime = tokio::runtime::Handle::current();
-            tokio::task::spawn_blocking(move || runtime.block_on(away));
-        } else {
-            tokio::spawn(away);
+        match dispatch {
+            Dispatch::Blocking => {
+                let runtime = tokio::runtime::Handle::current();
+                tokio::task::spawn_blocking(move || runtime.block_on(away));
+            }
+            Dispatch::Compute => self.rules.compute.spawn(away),
+            Dispatch::Inline | Dispatch::Spawn => drop(tokio::spawn(away)),
         }
     }
 

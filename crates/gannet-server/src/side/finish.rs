@@ -1,7 +1,7 @@
 //! Replies, credit, and streams that are forgotten.
 
 use bytes::Bytes;
-use gannet_core::{Code, Metadata, Status};
+use gannet_core::{Code, Metadata, MethodKind, Status};
 use gannet_http2::{FieldWriter, Server, StreamKey};
 use gannet_transport::{Turn, fields};
 
@@ -15,15 +15,25 @@ use crate::service::Outcome;
 const SHARED_BYTES_MIN: usize = 16 << 10;
 
 impl ServerSide {
-    /// Answers a call that can have nothing in the queue: one without streams. Others wait for
-    /// `settle`.
-    pub(super) fn answer_at_once(&mut self, turn: &mut Turn<'_, Server>, at: usize) {
-        let slot = &mut self.slots[at];
-        let Some(Ending::Returned(outcome)) = &slot.ending else { return };
-        let kind = outcome.call.method().kind;
-        if !kind.client_streams() && !kind.server_streams() && !slot.headers_sent {
-            self.finish(turn, at);
+    /// A handler that ran here has returned. A call without streams has nothing in the queue and
+    /// is answered at once; others wait for `settle`.
+    pub(super) fn returned(&mut self, turn: &mut Turn<'_, Server>, at: usize, outcome: Outcome) {
+        let is_unary = outcome.call.method().kind == MethodKind::Unary;
+        if !is_unary || self.slots[at].headers_sent {
+            return self.end(at, Ending::Returned(outcome));
         }
+        let code = self.answer(turn, at, outcome);
+        self.slots[at].shared.end(code);
+        self.forget(turn, at);
+    }
+
+    /// Sends what a handler returned, and takes the call back.
+    fn answer(&mut self, turn: &mut Turn<'_, Server>, at: usize, outcome: Outcome) -> Code {
+        let slot = &mut self.slots[at];
+        let Outcome { mut call, result } = outcome;
+        self.constants.answer(turn, slot.key, slot.headers_sent, &mut call, &result);
+        slot.call = Some(call);
+        result.as_ref().map_or_else(Status::sent_code, |()| Code::Ok)
     }
 
     /// Sees to every slot that was noted down.
@@ -31,6 +41,7 @@ impl ServerSide {
         for (key, bytes) in self.credits.drain(..) {
             turn.conn.release(key, bytes);
         }
+        turn.conn.release_ended(std::mem::take(&mut self.credit_of_ended));
         let mut left = std::mem::take(&mut self.unsettled);
         for at in left.drain(..) {
             let at = at as usize;
@@ -111,25 +122,18 @@ impl ServerSide {
         let slot = &mut self.slots[at];
         let Some(ending) = slot.ending.take() else { return };
         let (key, headers_sent) = (slot.key, slot.headers_sent);
-        let mut code = Code::Ok;
-        match ending {
-            Ending::Returned(Outcome { mut call, result }) => {
-                if let Err(status) = &result {
-                    code = status.sent_code();
-                }
-                self.constants.answer(turn, key, headers_sent, &mut call, &result);
-                self.slots[at].call = Some(call);
-            }
+        let code = match ending {
+            Ending::Returned(outcome) => self.answer(turn, at, outcome),
             Ending::Panicked => {
                 let refusal = Refusal::grpc(Status::unknown("the handler panicked"));
-                code = Code::Unknown;
                 self.constants.refuse(turn, key, headers_sent, &refusal);
+                Code::Unknown
             }
             Ending::Refused(refusal) => {
-                code = refusal.status.code();
                 self.constants.refuse(turn, key, headers_sent, &refusal);
+                refusal.status.code()
             }
-        }
+        };
         let slot = &mut self.slots[at];
         slot.shared.end(code);
         if slot.state == State::Away {
@@ -159,14 +163,7 @@ impl ServerSide {
 impl Constants {
     /// The head of a response.
     fn head(self, w: &mut FieldWriter<'_>, headers: &Metadata) {
-        match self.status_200 {
-            Some(field) => w.cached(field),
-            None => w.field(b":status", b"200"),
-        }
-        match self.content_type {
-            Some(field) => w.cached(field),
-            None => w.field(b"content-type", b"application/grpc"),
-        }
+        w.cached_block(self.head);
         if !headers.is_empty() {
             fields::write_metadata(w, headers);
         }
@@ -174,14 +171,14 @@ impl Constants {
 
     /// The outcome of a call.
     fn outcome(self, w: &mut FieldWriter<'_>, result: Result<(), &Status>, trailers: &Metadata) {
-        match (result, self.grpc_status_0) {
-            (Ok(()), Some(field)) => {
-                w.cached(field);
+        match result {
+            Ok(()) => {
+                w.cached_block(self.ok);
                 if !trailers.is_empty() {
                     fields::write_metadata(w, trailers);
                 }
             }
-            (result, _) => fields::write_outcome(w, result, trailers),
+            Err(_) => fields::write_outcome(w, result, trailers),
         }
     }
 

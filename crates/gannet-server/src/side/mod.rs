@@ -7,15 +7,19 @@
 //! | `run` | starting and polling handlers |
 //! | `finish` | replies, credit, streams that are forgotten |
 //! | `away` | handlers that run outside of the connection's task |
+//! | `compute` | the threads of those that compute for long |
+//! | `watch` | which polls of handlers are timed |
 //!
 //! A unary call in steady state touches: its slot, the handler's storage, the engine. No lock, no
 //! allocation, no channel.
 
 mod away;
+mod compute;
 mod finish;
 mod receive;
 mod run;
 mod slot;
+mod watch;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -23,16 +27,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gannet_core::{Code, Status};
-use gannet_http2::hpack::CachedField;
+use gannet_http2::hpack::{CachedBlock, CachedField};
 use gannet_http2::{Connection, Event, Reason, Server, StreamKey};
 use gannet_transport::{
     CallCommand, CallQueue, CallShared, CloseReason, Deadlines, Peer, Progress, Queue, Side, Turn,
 };
 
+use crate::head::KnownHeads;
 use crate::router::Router;
 use crate::service::{Handler, drop_quietly};
 pub(crate) use away::Finished;
+pub(crate) use compute::Compute;
 use slot::{Ending, Slot, State};
+use watch::Watch;
 
 /// Slots without calls are given back after this long.
 const IDLE_SLOTS_KEPT: Duration = Duration::from_secs(5);
@@ -45,6 +52,7 @@ pub(crate) struct Rules {
     pub(crate) router: Arc<Router>,
     pub(crate) message_receive_bytes_max: usize,
     pub(crate) message_send_bytes_max: usize,
+    pub(crate) compute: Compute,
 }
 
 /// The server's [`Side`].
@@ -54,6 +62,7 @@ pub(crate) struct ServerSide {
     queue: Arc<Queue<Finished>>,
     call_queue: Arc<dyn CallQueue>,
     constants: Constants,
+    heads: KnownHeads,
     /// By the index of the stream key.
     slots: Vec<Slot>,
     /// Slots that are not free.
@@ -64,23 +73,41 @@ pub(crate) struct ServerSide {
     unsettled: Vec<u32>,
     /// Slots with DATA in the engine.
     sending: Vec<u32>,
-    /// Credit of unary requests.
+    /// Credit of unary requests whose ends have not come.
     credits: Vec<(StreamKey, usize)>,
+    /// Credit of those that have ended: it concerns the connection only.
+    credit_of_ended: usize,
     deadlines: Deadlines<StreamKey>,
     /// Storage of finished handlers, by method.
     handlers: Vec<Vec<Handler>>,
     /// When to give unused slots back.
     trim_at: Option<Instant>,
-    /// Counts polls, to time a sample of them.
-    polls: u32,
+    /// Notices handlers that keep the connection waiting.
+    watch: Watch,
 }
 
 /// The header fields that are in every reply, registered so that they cost a byte each.
 #[derive(Clone, Copy, Debug)]
 struct Constants {
-    status_200: Option<CachedField>,
-    content_type: Option<CachedField>,
-    grpc_status_0: Option<CachedField>,
+    /// `:status: 200` and the content type.
+    head: CachedBlock,
+    /// `grpc-status: 0`.
+    ok: CachedBlock,
+}
+
+impl Constants {
+    fn new(conn: &mut Connection<Server>) -> Constants {
+        let mut register = |fields: &[(&[u8], &[u8])]| {
+            let fields: Option<Vec<CachedField>> =
+                fields.iter().map(|(name, value)| conn.register_field(name, value)).collect();
+            let block = fields.and_then(|fields| conn.register_block(&fields));
+            block.expect("a new connection has room for the constants")
+        };
+        Constants {
+            head: register(&[(b":status", b"200"), (b"content-type", b"application/grpc")]),
+            ok: register(&[(b"grpc-status", b"0")]),
+        }
+    }
 }
 
 impl ServerSide {
@@ -90,27 +117,24 @@ impl ServerSide {
         queue: Arc<Queue<Finished>>,
         conn: &mut Connection<Server>,
     ) -> ServerSide {
-        let constants = Constants {
-            status_200: conn.register_field(b":status", b"200"),
-            content_type: conn.register_field(b"content-type", b"application/grpc"),
-            grpc_status_0: conn.register_field(b"grpc-status", b"0"),
-        };
         ServerSide {
             rules,
             peer: Arc::new(peer),
             call_queue: Arc::clone(&queue) as Arc<dyn CallQueue>,
             queue,
-            constants,
+            constants: Constants::new(conn),
+            heads: KnownHeads::default(),
             slots: Vec::new(),
             live: 0,
             ready: VecDeque::new(),
             unsettled: Vec::new(),
             sending: Vec::new(),
             credits: Vec::new(),
+            credit_of_ended: 0,
             deadlines: Deadlines::new(),
             handlers: Vec::new(),
             trim_at: None,
-            polls: 0,
+            watch: Watch::default(),
         }
     }
 

@@ -35,7 +35,7 @@ impl ServerSide {
         self.slots[at].shared.set_place(place(at));
         self.live += 1;
         self.trim_at = None;
-        match Head::read(fields, &self.rules.router) {
+        match self.heads.read(fields, &self.rules.router) {
             Ok(head) => self.begin(now, at, &head, fields, end_stream),
             Err(refusal) => self.refuse(at, refusal, end_stream),
         }
@@ -116,7 +116,11 @@ impl ServerSide {
                 }
                 _ => {}
             }
-            self.credit(key, payload.len());
+            if end_stream {
+                self.credit_of_ended += payload.len();
+            } else {
+                self.credit(key, payload.len());
+            }
         }
         if end_stream {
             self.request_ended(at);
@@ -125,7 +129,7 @@ impl ServerSide {
 
     /// Body bytes of a request that is one message.
     fn gather(&mut self, at: usize, mut payload: &[u8]) {
-        loop {
+        while !payload.is_empty() {
             let slot = &mut self.slots[at];
             let message = match slot.reader.next(&mut payload) {
                 Ok(Some(message)) => message,

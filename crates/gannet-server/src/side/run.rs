@@ -2,24 +2,16 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use gannet_http2::Server;
 use gannet_transport::{Progress, Turn};
 
 use super::slot::{Ending, State};
+use super::watch::Round;
 use super::{HANDLERS_KEPT_MAX, ServerSide};
-use crate::router::Dispatch;
+use crate::router::{Dispatch, Method};
 use crate::service::{Handler, Input, Start, drop_quietly};
-
-/// Handlers polled in one round.
-const POLLS_PER_ROUND_MAX: usize = 256;
-/// Handler time of one round, looked at now and then.
-const HANDLER_TIME_PER_ROUND: Duration = Duration::from_micros(500);
-/// How many polls pass between two looks at the clock.
-const CLOCK_EVERY_POLLS: usize = 32;
-/// One poll in this many is timed.
-const TIMED_EVERY_POLLS: u32 = 8;
 
 impl ServerSide {
     /// Lets the service make the call's handler, in the slot.
@@ -65,49 +57,65 @@ impl ServerSide {
 
     /// Polls the handlers that are ready, within the budget of one round.
     pub(super) fn poll_ready(&mut self, turn: &mut Turn<'_, Server>) -> Progress {
-        let mut started = None;
-        for polls in 1..=POLLS_PER_ROUND_MAX {
-            let Some(at) = self.ready.pop_front() else { return Progress::Done };
-            let took = self.poll_handler(turn, at as usize);
-            if took > HANDLER_TIME_PER_ROUND {
+        let Some(first) = self.ready.front() else { return Progress::Done };
+        let is_known = self.method_at(*first as usize).is_none_or(|method| method.cost.is_known());
+        if !self.watch.begins_round(self.ready.len(), is_known) {
+            // A handler that is alone and known to be quick keeps nobody waiting.
+            if let Some(at) = self.ready.pop_front() {
+                self.poll_handler(turn, at as usize);
+            }
+            return self.progress();
+        }
+        let mut round = Round::begin(Instant::now());
+        while let Some(at) = self.ready.pop_front() {
+            let Some(method) = self.poll_handler(turn, at as usize) else { continue };
+            if !round.polled(&self.watch) && !self.ready.is_empty() {
+                continue;
+            }
+            let lap = round.lap(Instant::now());
+            self.watch.saw(lap);
+            if lap.polls == 1
+                && let Some(method) = self.rules.router.method(method)
+            {
+                method.cost.record(lap.took);
+            }
+            if round.is_over() || !tokio::task::coop::has_budget_remaining() {
                 break;
             }
-            if polls % CLOCK_EVERY_POLLS == 0 {
-                let started = *started.get_or_insert_with(Instant::now);
-                if started.elapsed() > HANDLER_TIME_PER_ROUND
-                    || !tokio::task::coop::has_budget_remaining()
-                {
-                    break;
-                }
-            }
         }
+        self.progress()
+    }
+
+    fn progress(&self) -> Progress {
         if self.ready.is_empty() { Progress::Done } else { Progress::More }
     }
 
-    /// Polls one handler; returns how long that took, if it was timed.
-    fn poll_handler(&mut self, turn: &mut Turn<'_, Server>, at: usize) -> Duration {
-        let Some(slot) = self.slots.get_mut(at) else { return Duration::ZERO };
+    fn method_at(&self, at: usize) -> Option<&Method> {
+        self.rules.router.method(self.slots.get(at)?.method)
+    }
+
+    /// Polls one handler, or sends it away where its method has been found to be slow since it
+    /// became ready. Returns the method that was polled.
+    fn poll_handler(&mut self, turn: &mut Turn<'_, Server>, at: usize) -> Option<u32> {
+        let slot = self.slots.get_mut(at)?;
         slot.in_ready = false;
         if slot.state != State::Inline {
-            return Duration::ZERO;
+            return None;
         }
-        let Some(handler) = &mut slot.handler else { return Duration::ZERO };
-        self.polls = self.polls.wrapping_add(1);
-        let timed = (self.polls % TIMED_EVERY_POLLS == 1).then(Instant::now);
-        let mut cx = Context::from_waker(&slot.waker);
-        let polled = catch_unwind(AssertUnwindSafe(|| handler.poll(&mut cx)));
-        let took = timed.map(|started| started.elapsed());
         let id = slot.method;
-        if let (Some(took), Some(method)) = (took, self.rules.router.method(id)) {
-            method.cost.record(took);
+        let dispatch = self.rules.router.method(id).map(Method::dispatch);
+        if let Some(dispatch) = dispatch.filter(|dispatch| *dispatch != Dispatch::Inline) {
+            self.send_away(at, dispatch);
+            return None;
         }
-        match polled {
+        let handler = slot.handler.as_mut()?;
+        let mut cx = Context::from_waker(&slot.waker);
+        match catch_unwind(AssertUnwindSafe(|| handler.poll(&mut cx))) {
             Ok(Poll::Pending) => {}
             Ok(Poll::Ready(outcome)) => {
                 let handler = slot.handler.take();
                 self.keep_handler(id, handler);
-                self.end(at, Ending::Returned(outcome));
-                self.answer_at_once(turn, at);
+                self.returned(turn, at, outcome);
             }
             Err(_) => {
                 let handler = slot.handler.take();
@@ -115,7 +123,7 @@ impl ServerSide {
                 self.end(at, Ending::Panicked);
             }
         }
-        took.unwrap_or_default()
+        Some(id)
     }
 
     /// Keeps the storage of a handler that has returned, which holds nothing any more.

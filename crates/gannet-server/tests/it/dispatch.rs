@@ -38,6 +38,31 @@ async fn heavy_methods_are_promoted_to_tasks_of_their_own() {
 }
 
 #[tokio::test]
+async fn promoted_calls_leave_the_thread_of_the_connection() {
+    let mut raw = connect(Server::new().add(Test::new())).await;
+    let (_, connection) = whereabouts(&mut raw, 5).await;
+    assert_eq!(connection, format!("{:?}", std::thread::current().id()));
+    for _ in 0..5 {
+        let (_, thread) = whereabouts(&mut raw, 5).await;
+        assert_ne!(thread, connection);
+    }
+}
+
+#[tokio::test]
+async fn calls_that_wait_while_their_method_proves_slow_leave_too() {
+    let mut raw = connect(Server::new().add(Test::new())).await;
+    let connection = format!("{:?}", std::thread::current().id());
+    let keys: Vec<_> = (0..20).map(|_| raw.call("Where", &[3])).collect();
+    raw.flush().await;
+    let mut here = 0;
+    for key in keys {
+        let told = String::from_utf8(raw.finished(key).await.ok()).unwrap();
+        here += usize::from(told.ends_with(&connection));
+    }
+    assert_eq!(here, 1, "the first, which showed what the others are like");
+}
+
+#[tokio::test]
 async fn overrides_hold_for_methods_and_services() {
     let server = Server::new()
         .add(Test::new())
@@ -60,7 +85,8 @@ async fn overrides_hold_for_methods_and_services() {
 
 #[tokio::test]
 async fn every_kind_works_everywhere() {
-    for dispatch in [Dispatch::Inline, Dispatch::Spawn, Dispatch::Blocking] {
+    let all = [Dispatch::Inline, Dispatch::Spawn, Dispatch::Compute, Dispatch::Blocking];
+    for dispatch in all {
         let mut raw = connect(Server::new().add(Test::new()).dispatch("test.Test", dispatch)).await;
         for n in 0..20_u8 {
             assert_eq!(raw.unary("Echo", &[n]).await.ok(), [n]);
@@ -89,7 +115,8 @@ async fn every_kind_works_everywhere() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_kind_works_on_several_threads() {
-    for dispatch in [None, Some(Dispatch::Spawn), Some(Dispatch::Blocking)] {
+    let some = [Dispatch::Spawn, Dispatch::Compute, Dispatch::Blocking].map(Some);
+    for dispatch in [None].into_iter().chain(some) {
         let mut server = Server::new().add(Test::new());
         if let Some(dispatch) = dispatch {
             server = server.dispatch("test.Test", dispatch);
@@ -158,7 +185,7 @@ async fn a_reset_drops_spawned_handlers() {
 /// kind that are reset at any moment, and slots that are used again at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn calls_that_are_reset_at_any_moment_leave_nothing_behind() {
-    for dispatch in [Dispatch::Inline, Dispatch::Spawn] {
+    for dispatch in [Dispatch::Inline, Dispatch::Spawn, Dispatch::Compute] {
         let test = Test::new();
         let world = test.world.clone();
         let mut http2 = Config::default();
