@@ -1,13 +1,23 @@
-//! The hello world for `cargo xtask counts`: one thread, handlers always inline, so that what is
-//! counted does not depend on how slow a counting tool makes them. Ends when its input does.
+//! The hello world for `cargo xtask counts`: handlers always inline, so that what is counted does
+//! not depend on how slow a counting tool makes them; one thread unless told otherwise. Ends when
+//! its input does.
 
 #![allow(clippy::print_stdout, reason = "the counting task reads its one line")]
 
 use std::time::Duration;
 
+use clap::Parser;
 use gannet::server::Dispatch;
 use gannet::{Call, Listener, Result, Server};
 use gannet_interop::proto::grpctest::{Grpctest, GrpctestServer, Message, MessageResponse};
+
+/// Greets.
+#[derive(Parser)]
+struct Args {
+    /// Workers of the multi-thread runtime; 0: the runtime of one thread.
+    #[arg(long, default_value_t = 0)]
+    workers: usize,
+}
 
 struct Hello;
 
@@ -29,7 +39,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         while std::io::stdin().read_line(&mut line).is_ok_and(|n| n > 0) {}
         let _ = stop.send(());
     });
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut runtime = match Args::parse().workers {
+        0 => tokio::runtime::Builder::new_current_thread(),
+        workers => {
+            let mut builder = tokio::runtime::Builder::new_multi_thread();
+            builder.worker_threads(workers);
+            builder
+        }
+    };
+    let runtime = runtime.enable_all().build()?;
     runtime.block_on(async {
         let listener = Listener::tcp("127.0.0.1:0")?;
         println!("listening on {}", listener.local_addr().ok_or("no address")?);
