@@ -63,8 +63,8 @@ impl Server {
 
     /// Says where calls run: of one method (`"/pkg.Service/Method"`) or of a whole service
     /// (`"pkg.Service"`). Without this, methods run inline until their polls prove long, and then
-    /// as [`Dispatch::Compute`]; who knows that of a method beforehand spares its first calls' peers
-    /// the wait by saying so.
+    /// as [`Dispatch::Compute`]; to say so beforehand spares the neighbours of the first such calls
+    /// the wait.
     pub fn dispatch(mut self, name: impl Into<String>, dispatch: Dispatch) -> Server {
         self.dispatch.push((name.into(), dispatch));
         self

@@ -1,10 +1,10 @@
 //! Which polls of handlers are timed, and when a round of them has lasted long enough.
 //!
 //! Reading the clock twice for each poll would cost as much as a small handler does. So it is read
-//! after every few polls: a *lap*. A lap that took long had a slow poll in it, and from then on each
-//! poll is a lap of its own, until many in a row were short; those tell which method it is. A poll
-//! that is alone in its round keeps nobody waiting, and is timed now and then, and when its method
-//! was never timed before.
+//! after every few polls: a *lap*. A lap that took long had a slow poll in it, and from then on
+//! each poll is a lap of its own, until many in a row were short; those tell which method it is. A
+//! poll that is alone in its round keeps nobody waiting, and is timed now and then, and when its
+//! method was never timed before.
 //!
 //! Reads no clock: time is an argument.
 
