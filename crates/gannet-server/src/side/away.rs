@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use gannet_transport::{CallShared, Command, Queue};
+use gannet_http2::Server;
+use gannet_transport::{CallShared, Command, Queue, Turn};
 
 use super::slot::{Ending, State};
 use super::{Rules, ServerSide};
@@ -107,7 +108,7 @@ impl ServerSide {
     }
 
     /// A handler that was away is done, or gone.
-    pub(super) fn handler_is_back(&mut self, finished: Finished) {
+    pub(super) fn handler_is_back(&mut self, turn: &mut Turn<'_, Server>, finished: Finished) {
         let Some(at) = self.place_of(&finished.shared) else { return };
         let slot = &mut self.slots[at];
         match slot.state {
@@ -116,15 +117,16 @@ impl ServerSide {
                 // A refusal that came meanwhile stays.
                 let ending = slot.ending.take().or(finished.ending);
                 slot.ending = Some(ending.unwrap_or(Ending::Panicked));
+                self.unsettle(at);
             }
             State::Abandoned => {
-                slot.state = State::Gone;
                 if let Some(Ending::Returned(Outcome { call, .. })) = finished.ending {
                     slot.call = Some(call);
                 }
+                // At once, as its place may be wanted by a request that is to be read.
+                self.forget(turn, at);
             }
-            _ => return,
+            _ => {}
         }
-        self.unsettle(at);
     }
 }

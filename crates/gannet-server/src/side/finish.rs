@@ -144,7 +144,7 @@ impl ServerSide {
     }
 
     /// Gives the stream back to the engine, and frees the slot.
-    fn forget(&mut self, turn: &mut Turn<'_, Server>, at: usize) {
+    pub(super) fn forget(&mut self, turn: &mut Turn<'_, Server>, at: usize) {
         let slot = &mut self.slots[at];
         if let Some(feed) = &mut slot.feed {
             feed.discard();

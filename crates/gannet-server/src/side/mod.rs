@@ -230,8 +230,8 @@ impl Side for ServerSide {
     type Role = Server;
     type Command = Finished;
 
-    fn command(&mut self, _turn: &mut Turn<'_, Server>, finished: Finished) {
-        self.handler_is_back(finished);
+    fn command(&mut self, turn: &mut Turn<'_, Server>, finished: Finished) {
+        self.handler_is_back(turn, finished);
     }
 
     fn call_command(
