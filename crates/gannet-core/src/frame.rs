@@ -68,6 +68,26 @@ impl MessageReader {
         MessageReader { message_bytes_max, state: START }
     }
 
+    /// Takes what messages lie whole and uncompressed at the front of `input`, one behind the other
+    /// with their prefixes; none while a message that began before is incomplete.
+    ///
+    /// Whatever stops it is for [`next`](Self::next): a message that is cut off, or in error.
+    pub fn take_whole<'i>(&self, input: &mut &'i [u8]) -> &'i [u8] {
+        if !matches!(self.state, State::Prefix { filled: 0, .. }) {
+            return &[];
+        }
+        let mut end = 0;
+        while let Some(&prefix @ [0, ..]) = input[end..].first_chunk::<PREFIX_BYTES>()
+            && let Ok((_, length)) = parse_prefix(prefix, self.message_bytes_max)
+            && input.len() - end - PREFIX_BYTES >= length
+        {
+            end += PREFIX_BYTES + length;
+        }
+        let (whole, rest) = input.split_at(end);
+        *input = rest;
+        whole
+    }
+
     /// The next message, consuming its bytes from the front of `input`; `None` once `input` is used
     /// up.
     ///

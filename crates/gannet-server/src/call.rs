@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use gannet_core::{Metadata, MethodDescriptor};
 use gannet_http2::hpack::{FieldBlock, FieldKind};
-use gannet_transport::{CallCommand, CallShared, Peer, fields};
+use gannet_transport::{Asks, CallShared, Peer, fields};
 
 /// Reply buffers above this many bytes are not kept for the next call.
 const REPLY_RETAINED_BYTES_MAX: usize = 16 << 10;
@@ -55,7 +55,8 @@ impl Call {
     /// once, and no longer takes the call for one that may be retried.
     pub fn send_headers(&mut self) {
         self.data.publish_headers();
-        self.data.shared.push(CallCommand::SendHeaders);
+        self.data.shared.fix_headers();
+        self.data.shared.ask(Asks::SEND_HEADERS);
     }
 
     /// When the call must have ended, all of it. Past this the handler's future is dropped.
@@ -178,7 +179,7 @@ impl Call {
 impl Data {
     fn publish_headers(&self) {
         if !self.headers.is_empty() {
-            self.shared.push(CallCommand::Headers(self.headers.clone()));
+            self.shared.publish_headers(self.headers.clone());
         }
     }
 }

@@ -25,7 +25,7 @@ mod queue;
 mod timer;
 
 pub use call::{
-    CallCommand, CallShared, Feed, Inbound, Outbound, Piece, SEND_QUEUE_BYTES_MAX, Source, feed,
+    Asks, CallShared, Feed, Framed, Inbound, Outbound, Piece, SEND_QUEUE_BYTES_MAX, Source, feed,
 };
 pub use driver::{CloseReason, Driver, Progress, Side, Turn};
 #[cfg(unix)]

@@ -15,12 +15,12 @@ use std::task::Waker;
 use atomic_waker::AtomicWaker;
 use crossbeam_queue::SegQueue;
 
-use crate::call::{CallCommand, CallShared};
+use crate::call::CallShared;
 
 /// What other tasks ask of a connection; `X` is what only one of the two roles knows.
 pub enum Command<X> {
-    /// From one of the connection's calls.
-    Call(Arc<CallShared>, CallCommand),
+    /// One of the connection's calls asks for something. At most one waits per call.
+    Call(Arc<CallShared>),
     /// Role-specific, for instance a client's "start this call".
     Side(X),
     /// Begin a graceful end: GOAWAY, finish the open streams, close.
@@ -32,7 +32,7 @@ pub enum Command<X> {
 impl<X> fmt::Debug for Command<X> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Command::Call(_, command) => f.debug_tuple("Call").field(command).finish(),
+            Command::Call(_) => f.write_str("Call"),
             Command::Side(_) => f.write_str("Side"),
             Command::Drain => f.write_str("Drain"),
             Command::Abort => f.write_str("Abort"),
@@ -83,11 +83,6 @@ impl<X> Queue<X> {
     pub(crate) fn pop(&self) -> Option<Command<X>> {
         // Looking is cheaper than trying, and mostly there is nothing.
         if self.commands.is_empty() { None } else { self.commands.pop() }
-    }
-
-    /// How many commands wait.
-    pub(crate) fn len(&self) -> usize {
-        self.commands.len()
     }
 
     /// Goes to sleep: returns false, and stays awake, where a command came in meanwhile.
@@ -141,15 +136,15 @@ impl<X> fmt::Debug for Queue<X> {
 
 /// A [`Queue`] as a call sees it, without the role-specific type.
 pub trait CallQueue: Send + Sync {
-    /// Appends a command of `call`.
-    fn push_call(&self, call: &Arc<CallShared>, command: CallCommand);
+    /// Tells that `call` asks for something.
+    fn push_call(&self, call: &Arc<CallShared>);
     /// Whether the connection has ended.
     fn is_closed(&self) -> bool;
 }
 
 impl<X: Send> CallQueue for Queue<X> {
-    fn push_call(&self, call: &Arc<CallShared>, command: CallCommand) {
-        self.push(Command::Call(Arc::clone(call), command));
+    fn push_call(&self, call: &Arc<CallShared>) {
+        self.push(Command::Call(Arc::clone(call)));
     }
 
     fn is_closed(&self) -> bool {
@@ -184,7 +179,7 @@ mod tests {
         queue.push(Command::Drain);
         queue.push(Command::Abort);
         assert_eq!(count.0.load(Ordering::Relaxed), 1);
-        assert!(queue.pop().is_some() && queue.pop().is_some() && queue.len() == 0);
+        assert!(queue.pop().is_some() && queue.pop().is_some() && queue.pop().is_none());
     }
 
     #[test]

@@ -57,7 +57,7 @@ impl<T> Reply<T> {
                         "the server sent more than one response, where the method has one",
                     )));
                 }
-                Piece::Message(payload) => match self.codec.decode(payload) {
+                Piece::Message(payload) => match self.codec.decode(&payload) {
                     Ok(message) => self.message = Some(message),
                     Err(error) => return Poll::Ready(Err(error.into())),
                 },

@@ -29,6 +29,8 @@ pub(super) struct Call {
     pub(super) given_bytes: usize,
     /// Noted in the side's list of calls with bytes in the engine.
     pub(super) is_sending: bool,
+    /// The end of the request is to be sent behind what lies in the outbox.
+    pub(super) is_finishing: bool,
     receiving: Receiving,
     /// The response's head came: the server has seen the call.
     is_committed: bool,
@@ -87,6 +89,7 @@ impl Call {
             is_armed: false,
             given_bytes: 0,
             is_sending: false,
+            is_finishing: false,
             receiving,
             is_committed: false,
         }
@@ -146,6 +149,13 @@ impl Call {
         }
     }
 
+    /// Hands over to the application what came.
+    pub(super) fn flush(&mut self) {
+        if let Receiving::Stream(stream) = &mut self.receiving {
+            stream.feed.flush(&stream.shared);
+        }
+    }
+
     /// The response's head came.
     pub(super) fn on_head(&mut self, now: Instant, fields: &FieldBlock, end_stream: bool) {
         self.is_committed = true;
@@ -179,10 +189,7 @@ impl Call {
                 unary.uncredited_bytes += payload.len();
                 if is_ended { Ok(()) } else { unary.data(payload, &mut self.request.body) }
             }
-            Receiving::Stream(stream) => stream
-                .feed
-                .data(payload, &stream.shared)
-                .map(|()| stream.feed.flush(&stream.shared)),
+            Receiving::Stream(stream) => stream.feed.data(payload, &stream.shared),
         };
         if is_ended {
             return;

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use gannet_core::Status;
 use gannet_http2::{Client, Connection, Event, OpenError, Reason, StreamKey};
-use gannet_transport::{CallCommand, CallShared, CloseReason, Deadlines, Progress, Side, Turn};
+use gannet_transport::{Asks, CallShared, CloseReason, Deadlines, Progress, Side, Turn};
 use tokio::sync::oneshot;
 
 use super::calls::{CallKey, Calls};
@@ -191,6 +191,7 @@ impl ClientSide {
     fn settle_call(&mut self, turn: &mut Turn<'_, Client>, key: CallKey) {
         let Some(call) = self.calls.get_mut(key) else { return };
         call.is_due = false;
+        call.flush();
         if let Some(stream) = call.stream() {
             let credit = call.take_credit();
             if credit > 0 {
@@ -198,7 +199,8 @@ impl ClientSide {
             }
         }
         match call.phase {
-            Phase::Waiting | Phase::Open(_) => {}
+            Phase::Waiting => {}
+            Phase::Open(stream) => self.collect(turn, key, stream),
             Phase::Refused(stream) => {
                 call.phase = Phase::Waiting;
                 self.waiting_live += 1;
@@ -274,19 +276,33 @@ impl ClientSide {
         }
     }
 
-    fn send_message(&mut self, turn: &mut Turn<'_, Client>, key: CallKey, framed: Vec<u8>) {
+    /// Sends what lies in the outbox of a call that streams, and its end.
+    fn collect(&mut self, turn: &mut Turn<'_, Client>, key: CallKey, stream: StreamKey) {
         let Some(call) = self.calls.get_mut(key) else { return };
-        let Some(stream) = call.open_stream() else { return };
-        call.given_bytes = call.given_bytes.wrapping_add(framed.len());
-        // Stale only where the stream is gone, of which an event tells.
-        let _ = if framed.len() < LARGE_MESSAGE_BYTES_MIN {
-            turn.conn.send_data(stream, &framed, false)
-        } else {
-            turn.conn.send_data_shared(stream, framed.into(), false)
-        };
-        if !call.is_sending {
-            call.is_sending = true;
-            self.sending.push(key);
+        let Some(streaming) = call.streaming() else { return };
+        let shared = Arc::clone(&streaming.shared);
+        let mut outbox = shared.take_outbox();
+        while let Some(messages) = outbox {
+            let bytes = messages.0.len();
+            call.given_bytes = call.given_bytes.wrapping_add(bytes);
+            if bytes > 0 && !call.is_sending {
+                call.is_sending = true;
+                self.sending.push(key);
+            }
+            // Stale only where the stream is gone, of which an event tells.
+            let _ = if bytes < LARGE_MESSAGE_BYTES_MIN {
+                let sent = turn.conn.send_data(stream, &messages.0, false);
+                outbox = shared.reuse_outbox(messages);
+                sent
+            } else {
+                outbox = None;
+                turn.conn.send_data_shared(stream, messages.0.into(), false)
+            };
+        }
+        if call.is_finishing {
+            // Likewise.
+            let _ = turn.conn.send_data(stream, b"", true);
+            call.is_finishing = false;
         }
     }
 }
@@ -313,39 +329,20 @@ impl Side for ClientSide {
         }
     }
 
-    fn call_command(
-        &mut self,
-        turn: &mut Turn<'_, Client>,
-        shared: &Arc<CallShared>,
-        command: CallCommand,
-    ) {
-        if matches!(command, CallCommand::Touch) {
-            shared.untouch();
-        }
+    fn call_asks(&mut self, _turn: &mut Turn<'_, Client>, shared: &Arc<CallShared>) {
+        let asks = shared.take_asks();
         let found = self.calls.find(shared.place(), |call| call.has_shared(shared));
         let Some((key, call)) = found else { return };
-        match command {
-            CallCommand::Touch => self.note_due(key),
-            CallCommand::Message(framed) => self.send_message(turn, key, framed),
-            CallCommand::Finish => {
-                if let Some(stream) = call.open_stream() {
-                    // Stale only where the stream is gone, of which an event tells.
-                    let _ = turn.conn.send_data(stream, b"", true);
-                }
-            }
-            CallCommand::OutboundDropped | CallCommand::Cancel => {
-                call.fail(cancelled());
-                self.note_due(key);
-            }
-            CallCommand::InboundDropped => {
-                if let Some(stream) = call.streaming() {
-                    stream.feed.discard();
-                }
-                call.fail(cancelled());
-                self.note_due(key);
-            }
-            CallCommand::Headers(_) | CallCommand::SendHeaders => {}
+        call.is_finishing |= asks.has(Asks::FINISH);
+        if asks.has(Asks::INBOUND_DROPPED)
+            && let Some(stream) = call.streaming()
+        {
+            stream.feed.discard();
         }
+        if asks.has(Asks::INBOUND_DROPPED) || asks.has(Asks::OUTBOUND_DROPPED) {
+            call.fail(cancelled());
+        }
+        self.note_due(key);
     }
 
     fn event(&mut self, now: Instant, event: Event<'_>) {
@@ -400,7 +397,7 @@ impl Side for ClientSide {
             let sent_bytes = call.given_bytes.wrapping_sub(queued_bytes);
             call.is_sending = queued_bytes > 0;
             if let Some(streaming) = call.streaming() {
-                streaming.shared.set_sent_bytes(sent_bytes);
+                streaming.shared.set_sent_bytes(sent_bytes, queued_bytes);
             }
             queued_bytes > 0
         });

@@ -193,3 +193,36 @@ proptest! {
         prop_assert_eq!((messages, reader.finish()), whole);
     }
 }
+
+#[test]
+fn whole_messages_are_taken_as_they_lie() {
+    let messages = [&b"one"[..], b"", b"three"];
+    let bytes: Vec<u8> = messages.iter().flat_map(|message| framed(false, message)).collect();
+    for cut in 0..=bytes.len() {
+        let mut reader = MessageReader::new(5);
+        let mut input = &bytes[..cut];
+        let whole = reader.take_whole(&mut input);
+        let want = [0, 8, 13, 23].into_iter().rfind(|end| *end <= cut).unwrap();
+        assert_eq!(whole, &bytes[..want], "cut at {cut}");
+        assert_eq!(input, &bytes[want..cut]);
+        if !input.is_empty() {
+            assert_eq!(reader.next(&mut input).unwrap(), None);
+            let mut rest = &bytes[cut..];
+            assert_eq!(reader.take_whole(&mut rest), b"", "a message is incomplete");
+        }
+    }
+}
+
+#[test]
+fn what_needs_a_look_is_not_taken_whole() {
+    let mut unknown = framed(false, b"?");
+    unknown[0] = 2;
+    for bytes in [framed(true, b"squeezed"), unknown, framed(false, &[0; 11])] {
+        let mut reader = MessageReader::new(10);
+        let mut input = &bytes[..];
+        assert_eq!(reader.take_whole(&mut input), b"");
+        assert_eq!(input, &bytes);
+        let next = reader.next(&mut input);
+        assert!(!matches!(next, Ok(Some(message)) if !message.compressed));
+    }
+}

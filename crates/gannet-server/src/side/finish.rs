@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use gannet_core::{Code, Metadata, MethodKind, Status};
 use gannet_http2::{FieldWriter, Server, StreamKey};
-use gannet_transport::{Turn, fields};
+use gannet_transport::{Framed, Turn, fields};
 
 use super::slot::{Ending, State};
 use super::{Constants, ServerSide, place};
@@ -54,17 +54,13 @@ impl ServerSide {
                     turn.conn.release(slot.key, credit);
                 }
             }
+            if slot.has_outbox {
+                self.collect(turn, at);
+            }
+            let slot = &self.slots[at];
             match slot.state {
                 State::Gone => self.forget(turn, at),
-                State::Ended | State::Away if slot.ending.is_some() => {
-                    // What the handler sent before it returned goes first; not what others send.
-                    let seen = turn.popped + turn.waiting as u64;
-                    if turn.popped >= *slot.finish_after.get_or_insert(seen) {
-                        self.finish(turn, at);
-                    } else {
-                        self.unsettle(at);
-                    }
-                }
+                State::Ended | State::Away if slot.ending.is_some() => self.finish(turn, at),
                 _ => {}
             }
         }
@@ -73,20 +69,52 @@ impl ServerSide {
         self.unsettled = left;
     }
 
-    /// A message of a stream of responses.
-    pub(super) fn send_message(&mut self, turn: &mut Turn<'_, Server>, at: usize, framed: Vec<u8>) {
+    /// Sends what lies in a call's outbox.
+    fn collect(&mut self, turn: &mut Turn<'_, Server>, at: usize) {
+        let slot = &mut self.slots[at];
+        if matches!(slot.state, State::Gone | State::Abandoned) {
+            return;
+        }
+        let mut outbox = slot.shared.take_outbox();
+        // Headers that were published before a message was sent are seen after it is.
+        if !slot.headers_sent
+            && let Some(headers) = slot.shared.take_headers()
+        {
+            slot.headers = headers;
+        }
+        if slot.headers_due {
+            self.send_headers(turn, at);
+        }
+        while let Some(messages) = outbox {
+            let left = self.send_messages(turn, at, messages);
+            outbox = left.and_then(|storage| self.slots[at].shared.reuse_outbox(storage));
+        }
+    }
+
+    /// Sends messages of a stream of responses; returns their storage where it is free again.
+    fn send_messages(
+        &mut self,
+        turn: &mut Turn<'_, Server>,
+        at: usize,
+        messages: Box<Framed>,
+    ) -> Option<Box<Framed>> {
+        let framed = &messages.0;
+        if framed.is_empty() {
+            return Some(messages);
+        }
         self.send_headers(turn, at);
         let slot = &mut self.slots[at];
         slot.accepted_bytes = slot.accepted_bytes.wrapping_add(framed.len());
-        let sent = if framed.len() >= SHARED_BYTES_MIN {
-            turn.conn.send_data_shared(slot.key, Bytes::from(framed), false)
+        let (sent, left) = if framed.len() >= SHARED_BYTES_MIN {
+            (turn.conn.send_data_shared(slot.key, Bytes::from(messages.0), false), None)
         } else {
-            turn.conn.send_data(slot.key, &framed, false)
+            (turn.conn.send_data(slot.key, framed, false), Some(messages))
         };
         // A stale stream has an event on its way that ends the call.
         if sent.is_ok() && !std::mem::replace(&mut slot.in_sending, true) {
             self.sending.push(place(at));
         }
+        left
     }
 
     /// Sends the response headers, unless that is done.
@@ -111,7 +139,7 @@ impl ServerSide {
                 return false;
             }
             let queued = turn.conn.queued_bytes(slot.key).unwrap_or(0);
-            slot.shared.set_sent_bytes(slot.accepted_bytes.wrapping_sub(queued));
+            slot.shared.set_sent_bytes(slot.accepted_bytes.wrapping_sub(queued), queued);
             slot.in_sending = queued > 0;
             slot.in_sending
         });

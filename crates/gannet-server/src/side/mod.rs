@@ -30,7 +30,7 @@ use gannet_core::{Code, Status};
 use gannet_http2::hpack::{CachedBlock, CachedField};
 use gannet_http2::{Connection, Event, Reason, Server, StreamKey};
 use gannet_transport::{
-    CallCommand, CallQueue, CallShared, CloseReason, Deadlines, Peer, Progress, Queue, Side, Turn,
+    Asks, CallQueue, CallShared, CloseReason, Deadlines, Peer, Progress, Queue, Side, Turn,
 };
 
 use crate::head::KnownHeads;
@@ -69,6 +69,8 @@ pub(crate) struct ServerSide {
     live: usize,
     /// Slots whose handlers are to be polled.
     ready: VecDeque<u32>,
+    /// Slots with messages that their handlers were not told of.
+    fed: Vec<u32>,
     /// Slots with credit to give, an outcome to send, or a stream to forget.
     unsettled: Vec<u32>,
     /// Slots with DATA in the engine.
@@ -127,6 +129,7 @@ impl ServerSide {
             slots: Vec::new(),
             live: 0,
             ready: VecDeque::new(),
+            fed: Vec::new(),
             unsettled: Vec::new(),
             sending: Vec::new(),
             credits: Vec::new(),
@@ -158,6 +161,26 @@ impl ServerSide {
         {
             self.ready.push_back(place(at));
         }
+    }
+
+    /// Notes what a call asks for besides being polled. Messages in its outbox, and what it has
+    /// taken, are seen to when handlers have run.
+    fn note_asks(&mut self, at: usize, asks: Asks) {
+        let slot = &mut self.slots[at];
+        if asks == Asks::NONE || asks == Asks::POLL {
+            return;
+        }
+        if asks.has(Asks::SEND_HEADERS) {
+            slot.headers_due = true;
+            slot.has_outbox = true;
+        }
+        if asks.has(Asks::INBOUND_DROPPED)
+            && let Some(feed) = &mut slot.feed
+        {
+            feed.discard();
+        }
+        // A server's call ends when its handler returns: the other asks mean nothing here.
+        self.unsettle(at);
     }
 
     /// Has the slot looked at when handlers have run.
@@ -219,6 +242,7 @@ impl ServerSide {
             self.slots = Vec::new();
             self.handlers = Vec::new();
             self.ready = VecDeque::new();
+            self.fed = Vec::new();
             self.unsettled = Vec::new();
             self.sending = Vec::new();
             self.credits = Vec::new();
@@ -234,34 +258,13 @@ impl Side for ServerSide {
         self.handler_is_back(turn, finished);
     }
 
-    fn call_command(
-        &mut self,
-        turn: &mut Turn<'_, Server>,
-        call: &Arc<CallShared>,
-        command: CallCommand,
-    ) {
-        let Some(at) = self.place_of(call) else { return };
-        match command {
-            CallCommand::Touch => {
-                call.untouch();
-                if self.slots[at].state == State::Inline {
-                    self.make_ready(at);
-                }
-                if self.slots[at].feed.is_some() {
-                    self.unsettle(at);
-                }
+    fn call_asks(&mut self, _turn: &mut Turn<'_, Server>, call: &Arc<CallShared>) {
+        if let Some(at) = self.place_of(call) {
+            let asks = call.take_asks();
+            if asks.has(Asks::POLL) && self.slots[at].state == State::Inline {
+                self.make_ready(at);
             }
-            CallCommand::Message(framed) => self.send_message(turn, at, framed),
-            CallCommand::Headers(headers) => self.slots[at].headers = headers,
-            CallCommand::SendHeaders => self.send_headers(turn, at),
-            CallCommand::InboundDropped => {
-                if let Some(feed) = &mut self.slots[at].feed {
-                    feed.discard();
-                }
-                self.unsettle(at);
-            }
-            // A server's call ends when its handler returns.
-            CallCommand::Finish | CallCommand::OutboundDropped | CallCommand::Cancel => {}
+            self.note_asks(at, asks);
         }
     }
 

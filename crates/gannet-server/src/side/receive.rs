@@ -6,7 +6,7 @@ use std::time::Instant;
 use gannet_core::{MessageReader, Metadata, MethodKind, Status};
 use gannet_http2::StreamKey;
 use gannet_http2::hpack::FieldBlock;
-use gannet_transport::feed;
+use gannet_transport::{Asks, feed};
 
 use super::slot::{Ending, Slot, State};
 use super::{ServerSide, place};
@@ -72,6 +72,7 @@ impl ServerSide {
         call.begin(descriptor, fields, deadline);
         slot.state = State::Gathering;
         slot.method = head.method;
+        slot.has_outbox = descriptor.kind != MethodKind::Unary;
         slot.has_deadline = deadline.is_some();
         if let Some(deadline) = deadline {
             self.deadlines.insert(deadline, slot.key);
@@ -104,6 +105,7 @@ impl ServerSide {
             if let Err(status) = feed.data(payload, &slot.shared) {
                 self.fail(at, status);
             }
+            self.note_fed(at);
             self.unsettle(at);
         } else {
             match &mut slot.state {
@@ -124,6 +126,34 @@ impl ServerSide {
         }
         if end_stream {
             self.request_ended(at);
+        }
+    }
+
+    /// Has the slot's handler told of what came, once everything that was read is parsed.
+    fn note_fed(&mut self, at: usize) {
+        if !std::mem::replace(&mut self.slots[at].in_fed, true) {
+            self.fed.push(place(at));
+        }
+    }
+
+    /// Tells handlers of the messages that came.
+    pub(super) fn flush_fed(&mut self) {
+        while let Some(at) = self.fed.pop() {
+            let at = at as usize;
+            let Some(slot) = self.slots.get_mut(at) else { continue };
+            slot.in_fed = false;
+            let Some(feed) = &mut slot.feed else { continue };
+            if slot.state != State::Inline {
+                feed.flush(&slot.shared);
+                continue;
+            }
+            slot.shared.hush();
+            feed.flush(&slot.shared);
+            let asks = slot.shared.take_asks();
+            if asks.has(Asks::POLL) {
+                self.make_ready(at);
+            }
+            self.note_asks(at, asks);
         }
     }
 

@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use gannet_http2::Server;
-use gannet_transport::{Progress, Turn};
+use gannet_transport::{Asks, Progress, Turn};
 
 use super::slot::{Ending, State};
 use super::watch::Round;
@@ -57,6 +57,7 @@ impl ServerSide {
 
     /// Polls the handlers that are ready, within the budget of one round.
     pub(super) fn poll_ready(&mut self, turn: &mut Turn<'_, Server>) -> Progress {
+        self.flush_fed();
         let Some(first) = self.ready.front() else { return Progress::Done };
         let is_known = self.method_at(*first as usize).is_none_or(|method| method.cost.is_known());
         if !self.watch.begins_round(self.ready.len(), is_known) {
@@ -110,20 +111,39 @@ impl ServerSide {
         }
         let handler = slot.handler.as_mut()?;
         let mut cx = Context::from_waker(&slot.waker);
-        match catch_unwind(AssertUnwindSafe(|| handler.poll(&mut cx))) {
+        let has_outbox = slot.has_outbox;
+        if has_outbox {
+            slot.shared.hush();
+        }
+        let polled = catch_unwind(AssertUnwindSafe(|| handler.poll(&mut cx)));
+        if has_outbox {
+            self.hear(at);
+        }
+        match polled {
             Ok(Poll::Pending) => {}
             Ok(Poll::Ready(outcome)) => {
-                let handler = slot.handler.take();
+                let handler = self.slots[at].handler.take();
                 self.keep_handler(id, handler);
                 self.returned(turn, at, outcome);
             }
             Err(_) => {
-                let handler = slot.handler.take();
+                let handler = self.slots[at].handler.take();
                 drop_quietly(handler);
                 self.end(at, Ending::Panicked);
             }
         }
         Some(id)
+    }
+
+    /// Sees what a handler asked for while it was polled.
+    fn hear(&mut self, at: usize) {
+        let shared = &self.slots[at].shared;
+        let asks = shared.take_asks();
+        if asks.has(Asks::POLL) {
+            // It woke itself: others go first, and what it sent.
+            shared.ask(Asks::POLL);
+        }
+        self.note_asks(at, asks);
     }
 
     /// Keeps the storage of a handler that has returned, which holds nothing any more.

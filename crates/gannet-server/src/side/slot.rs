@@ -63,9 +63,13 @@ pub(super) struct Slot {
     pub(super) headers: Metadata,
     /// Bytes of messages handed to the engine. Wraps.
     pub(super) accepted_bytes: usize,
-    /// The ending may be sent once this many commands were taken from the queue.
-    pub(super) finish_after: Option<u64>,
     pub(super) headers_sent: bool,
+    /// The headers are to be sent at once.
+    pub(super) headers_due: bool,
+    /// Its handler may send before it returns.
+    pub(super) has_outbox: bool,
+    /// Messages came that the handler was not told of.
+    pub(super) in_fed: bool,
     pub(super) has_deadline: bool,
     pub(super) in_ready: bool,
     pub(super) in_unsettled: bool,
@@ -88,8 +92,10 @@ impl Slot {
             feed: None,
             headers: Metadata::new(),
             accepted_bytes: 0,
-            finish_after: None,
             headers_sent: false,
+            headers_due: false,
+            has_outbox: false,
+            in_fed: false,
             has_deadline: false,
             in_ready: false,
             in_unsettled: false,
@@ -111,8 +117,9 @@ impl Slot {
             self.headers.clear();
         }
         self.accepted_bytes = 0;
-        self.finish_after = None;
         self.headers_sent = false;
+        self.headers_due = false;
+        self.has_outbox = false;
         self.has_deadline = false;
         if let Some(call) = &mut self.call {
             call.clear();

@@ -1,9 +1,7 @@
 //! From the connection to the application: the connection's end.
 //!
-//! A singly linked list of nodes whose links are set once ([`OnceLock`]): one producer, one
-//! consumer, no lock and no unsafe code. While the application has not caught up, small messages
-//! are packed behind each other into one buffer instead of one node each, so that memory follows
-//! bytes whatever the peer does.
+//! What comes is gathered and handed over once per wake, by one atomic swap: see
+//! [`Delivery`](super::delivery::Delivery).
 //!
 //! Receive credit is given back when the application takes a message. The bytes of a message that
 //! is still incomplete are given back at once where the application waits for it, as otherwise a
@@ -11,71 +9,36 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use gannet_core::{MessageReader, Metadata, Status, frame};
 
+use super::delivery::Delivery;
 use super::{CallShared, Source};
 
-/// Nodes that may wait for the application before messages are packed into one buffer.
-const NODES_WAITING_MAX: usize = 2;
 /// A message that was reassembled anyway, and is at least this long, is passed on without a copy.
 const WHOLE_BYTES_MIN: usize = 4 << 10;
 
-/// One thing on its way to the application.
-pub(super) struct Node {
-    pub(super) item: Item,
-    pub(super) next: OnceLock<Arc<Node>>,
-}
-
-pub(super) enum Item {
-    /// The list's beginning.
-    Start,
-    /// Response headers.
-    Headers(Metadata),
-    /// Messages behind each other, each with its prefix.
-    Packed(Vec<u8>),
-    /// One message without its prefix.
-    Whole(Vec<u8>),
-    /// Nothing follows; the trailers of a good end.
-    End(Result<Metadata, Status>),
-}
-
-impl Drop for Node {
-    /// Iterative: a list that nobody read may be long.
-    fn drop(&mut self) {
-        let mut next = self.next.take();
-        while let Some(node) = next {
-            next = Arc::into_inner(node).and_then(|mut node| node.next.take());
-        }
-    }
-}
-
 /// Makes both ends for one call. Messages over `message_bytes_max` are refused.
 pub fn feed(shared: &Arc<CallShared>, message_bytes_max: usize) -> (Feed, Source) {
-    let start = Arc::new(Node { item: Item::Start, next: OnceLock::new() });
+    shared.set_streamed();
     let feed = Feed {
         reader: MessageReader::new(message_bytes_max),
-        tail: Some(Arc::clone(&start)),
-        pending: Vec::new(),
-        published: 0,
+        pending: None,
         received: 0,
         completed: 0,
         released: 0,
         discards: false,
+        is_ended: false,
     };
-    (feed, Source::new(Arc::clone(shared), start))
+    (feed, Source::new(Arc::clone(shared)))
 }
 
 /// The connection's end of what goes to the application.
 pub struct Feed {
     reader: MessageReader,
-    /// `None` once the end is published.
-    tail: Option<Arc<Node>>,
-    /// Messages that are not published yet, each with its prefix.
-    pending: Vec<u8>,
-    published: usize,
+    /// What is not handed over yet.
+    pending: Option<Box<Delivery>>,
     /// DATA bytes that came.
     received: usize,
     /// Of these, the bytes of messages that are complete.
@@ -83,12 +46,15 @@ pub struct Feed {
     /// Of these, the bytes whose credit was given back.
     released: usize,
     discards: bool,
+    is_ended: bool,
 }
 
 impl Feed {
-    /// Passes response headers on.
+    /// Passes response headers on, with the next [`flush`](Self::flush).
     pub fn headers(&mut self, headers: Metadata, shared: &CallShared) {
-        self.publish(Item::Headers(headers), shared);
+        if !self.is_ended {
+            self.pending(shared).headers = Some(headers);
+        }
     }
 
     /// Takes one DATA payload. Complete messages reach the application with the next
@@ -98,42 +64,51 @@ impl Feed {
     /// What ends the call: a message over the limit, or compressed where no encoding was agreed on.
     pub fn data(&mut self, mut payload: &[u8], shared: &CallShared) -> Result<(), Status> {
         self.received = self.received.wrapping_add(payload.len());
-        if self.discards || self.tail.is_none() {
+        if self.discards || self.is_ended {
             return Ok(());
         }
-        while let Some(message) = self.reader.next(&mut payload)? {
+        loop {
+            let whole = self.reader.take_whole(&mut payload);
+            if !whole.is_empty() {
+                self.completed = self.completed.wrapping_add(whole.len());
+                self.pending(shared).packed.extend_from_slice(whole);
+            }
+            let Some(message) = self.reader.next(&mut payload)? else { return Ok(()) };
             if message.compressed {
                 return Err(compressed_unasked());
             }
             let framed_bytes = frame::PREFIX_BYTES + message.payload.len();
             self.completed = self.completed.wrapping_add(framed_bytes);
+            let pending = self.pending(shared);
             match message.payload {
                 Cow::Owned(whole) if whole.len() >= WHOLE_BYTES_MIN => {
-                    self.publish_pending(shared);
-                    self.publish(Item::Whole(whole), shared);
+                    pending.whole.push_back((pending.packed.len(), whole));
                 }
                 small => {
                     let prefix = frame::prefix(false, small.len(), usize::MAX)?;
-                    self.pending.extend_from_slice(&prefix);
-                    self.pending.extend_from_slice(&small);
+                    pending.packed.extend_from_slice(&prefix);
+                    pending.packed.extend_from_slice(&small);
                 }
             }
         }
-        Ok(())
     }
 
-    /// Publishes what is complete, unless the application has enough to do; wakes it.
+    /// Hands over what is complete, and wakes the application.
     pub fn flush(&mut self, shared: &CallShared) {
-        if self.pending.is_empty() {
+        let Some(pending) = self.pending.as_mut().filter(|pending| !pending.is_empty()) else {
             return;
+        };
+        match shared.inbox.take() {
+            Some(mut waiting) => {
+                waiting.append(pending);
+                shared.inbox.store(Some(waiting));
+            }
+            None => shared.inbox.store(self.pending.take()),
         }
-        let waiting = self.published.wrapping_sub(shared.nodes_taken.load(Ordering::Acquire));
-        if waiting < NODES_WAITING_MAX {
-            self.publish_pending(shared);
-        }
+        shared.wake_inbound();
     }
 
-    /// Ends it: nothing is published after this.
+    /// Ends it: nothing is handed over after this.
     ///
     /// # Errors
     /// Where a good end cuts a message short: the application then sees that as the end.
@@ -142,7 +117,9 @@ impl Feed {
         outcome: Result<Metadata, Status>,
         shared: &CallShared,
     ) -> Result<(), Status> {
-        self.publish_pending(shared);
+        if self.is_ended {
+            return Ok(());
+        }
         let torn = match (&outcome, self.discards) {
             (Ok(_), false) => self.reader.finish().map_err(Status::from),
             _ => Ok(()),
@@ -151,32 +128,32 @@ impl Feed {
             Ok(()) => outcome,
             Err(status) => Err(status.clone()),
         };
-        self.publish(Item::End(outcome), shared);
-        self.tail = None;
+        self.pending(shared).end = Some(outcome);
+        self.flush(shared);
+        self.is_ended = true;
+        self.pending = None;
         torn
     }
 
-    /// Whether the end is published.
+    /// Whether the end was handed over.
     pub fn is_ended(&self) -> bool {
-        self.tail.is_none()
+        self.is_ended
     }
 
     /// The application wants no more: what comes is counted, given back and thrown away.
     pub fn discard(&mut self) {
         self.discards = true;
-        self.pending = Vec::new();
+        self.pending = None;
         self.reader = MessageReader::new(0);
     }
 
     /// How many bytes of receive credit to give back to the peer now. To be called after
-    /// [`flush`](Self::flush) when data came, and when the call touches.
+    /// [`flush`](Self::flush) when data came, and when the call asks to look.
     pub fn credit(&mut self, shared: &CallShared) -> usize {
         let mut target = self.target(shared);
-        let partial_withheld = self.received != self.completed && target != self.received;
-        if partial_withheld || !self.pending.is_empty() {
+        if self.received != self.completed && target != self.received {
             // Nothing else would tell when the application has caught up.
             shared.set_attention(true);
-            self.flush(shared);
             target = self.target(shared);
         }
         // Counters wrap; the differences are small.
@@ -190,35 +167,21 @@ impl Feed {
 
     /// How much credit the application's progress stands for.
     fn target(&self, shared: &CallShared) -> usize {
-        if self.discards || self.tail.is_none() {
+        if self.discards || self.is_ended {
             return self.received;
         }
         let taken = shared.taken_bytes();
         if taken == self.completed { self.received } else { taken }
     }
 
-    fn publish_pending(&mut self, shared: &CallShared) {
-        if !self.pending.is_empty() {
-            let packed = std::mem::take(&mut self.pending);
-            self.publish(Item::Packed(packed), shared);
-        }
-    }
-
-    fn publish(&mut self, item: Item, shared: &CallShared) {
-        let Some(tail) = &mut self.tail else { return };
-        let node = Arc::new(Node { item, next: OnceLock::new() });
-        let linked = tail.next.set(Arc::clone(&node));
-        debug_assert!(linked.is_ok(), "only the producer links, and the tail has no link yet");
-        *tail = node;
-        self.published = self.published.wrapping_add(1);
-        shared.wake_inbound();
+    fn pending(&mut self, shared: &CallShared) -> &mut Delivery {
+        self.pending.get_or_insert_with(|| shared.spare.take().unwrap_or_default())
     }
 }
 
 impl fmt::Debug for Feed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Feed")
-            .field("pending_bytes", &self.pending.len())
             .field("received", &self.received)
             .field("released", &self.released)
             .field("ended", &self.is_ended())

@@ -46,7 +46,7 @@ impl<T> Inbound<T> {
             match piece {
                 Piece::Headers(headers) => self.headers = Some(headers.clone()),
                 Piece::Message(payload) => {
-                    let message = self.codec.decode(payload);
+                    let message = self.codec.decode(&payload);
                     return Poll::Ready(message.map(Some).map_err(Into::into));
                 }
                 Piece::End(Ok(_)) => return Poll::Ready(Ok(None)),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use futures_core::Stream;
 use gannet_core::{MessageCodec, Result};
 
-use super::{CallCommand, CallShared};
+use super::{Asks, CallShared};
 
 /// Sends messages of one call, in order.
 ///
@@ -17,6 +17,8 @@ pub struct Outbound<T> {
     shared: Arc<CallShared>,
     codec: MessageCodec<T>,
     message_bytes_max: usize,
+    /// Bytes of messages queued in all, prefixes included. Wraps.
+    queued: usize,
     finished: bool,
 }
 
@@ -27,7 +29,8 @@ impl<T> Outbound<T> {
         codec: MessageCodec<T>,
         message_bytes_max: usize,
     ) -> Outbound<T> {
-        Outbound { shared, codec, message_bytes_max, finished: false }
+        shared.set_streamed();
+        Outbound { shared, codec, message_bytes_max, queued: 0, finished: false }
     }
 
     /// Queues one message; waits first while too much of this call is queued or in flight
@@ -41,10 +44,15 @@ impl<T> Outbound<T> {
     /// # Cancel safety
     /// Dropped before it is ready, nothing was sent.
     pub async fn send(&mut self, message: T) -> Result<()> {
-        poll_fn(|cx| self.shared.poll_room(cx)).await?;
-        let mut framed = Vec::new();
-        self.codec.encode_framed(&message, self.message_bytes_max, &mut framed)?;
-        self.shared.push_message(framed);
+        if !self.shared.room(self.queued)? {
+            poll_fn(|cx| self.shared.poll_room(self.queued, cx)).await?;
+        }
+        if self.queued == 0 {
+            self.shared.fix_headers();
+        }
+        let (codec, bytes_max) = (self.codec, self.message_bytes_max);
+        let bytes = self.shared.put_message(|out| codec.encode_framed(&message, bytes_max, out))?;
+        self.queued = self.queued.wrapping_add(bytes);
         Ok(())
     }
 
@@ -70,14 +78,14 @@ impl<T> Outbound<T> {
     /// what returning from the handler does, and this does nothing.
     pub fn finish(mut self) {
         self.finished = true;
-        self.shared.push(CallCommand::Finish);
+        self.shared.ask(Asks::FINISH);
     }
 }
 
 impl<T> Drop for Outbound<T> {
     fn drop(&mut self) {
         if !self.finished {
-            self.shared.push(CallCommand::OutboundDropped);
+            self.shared.ask(Asks::OUTBOUND_DROPPED);
         }
     }
 }

@@ -1,15 +1,19 @@
 //! What the connection's task and the tasks of the application share about one call.
 //!
 //! Everything here is an atomic; there is no lock. Counters only grow (and wrap): each has one
-//! writer, and both sides compare.
+//! writer, and both sides compare. What is handed over lies in a slot, one pointer that is swapped:
+//! whoever takes it owns it, and puts it back or something else in its place.
 //!
 //! | field | written by | read by |
 //! | --- | --- | --- |
+//! | `asks` | application | connection: what to see to |
 //! | `taken` | application | connection: how much receive credit to give back |
-//! | `attention` | connection | application: ring when you have taken the last message |
-//! | `queued` | application | application: how much it has queued to send |
-//! | `sent` | connection | application: how much of that is on its way to the socket |
+//! | `attention` | connection | application: ask to look when you have taken the last message |
+//! | `sent` | connection | application: how much of what it queued is on its way to the socket |
 //! | `ended` | connection | application: the call is over |
+//! | `outbox`, `headers` | application | connection: messages and headers to send |
+//! | `inbox` | connection | application: what came |
+//! | `spare` | application | connection: an empty delivery to fill |
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,56 +21,55 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering, fence};
 use std::task::{Context, Poll, Wake};
 
 use atomic_waker::AtomicWaker;
+use crossbeam_utils::atomic::AtomicCell;
 use gannet_core::{Code, Metadata, Status};
 
+use super::Asks;
+use super::delivery::Delivery;
 use crate::queue::CallQueue;
 
 /// Bytes of messages that one call may have queued or in flight in the engine before
 /// [`Outbound::send`](crate::Outbound::send) waits; one message more is always accepted.
 pub const SEND_QUEUE_BYTES_MAX: usize = 64 << 10;
 
+/// A sender that waits is woken when no more than this is left of what it queued, so that it goes
+/// on in large steps.
+const SEND_QUEUE_LOW_BYTES: usize = SEND_QUEUE_BYTES_MAX / 2;
 /// Taken bytes after which the connection is told, so that credit flows in large steps.
-pub(crate) const RELEASE_STEP_BYTES: usize = 16 << 10;
+const RELEASE_STEP_BYTES: usize = 16 << 10;
+/// Storage up to this size is kept for the next messages of the same call, bytes.
+pub(super) const RETAINED_BYTES_MAX: usize = 512;
 
-/// What a call asks of its connection.
-#[derive(Debug)]
-pub enum CallCommand {
-    /// The call's waker was woken, or its counters moved. At most one waits per call.
-    Touch,
-    /// Send this message, prefix included.
-    Message(Vec<u8>),
-    /// These are the response headers so far; each replaces the one before.
-    Headers(Metadata),
-    /// Send the response headers now, without waiting for a message.
-    SendHeaders,
-    /// No message follows ([`Outbound::finish`](crate::Outbound::finish)).
-    Finish,
-    /// The application dropped its [`Outbound`](crate::Outbound) unfinished.
-    OutboundDropped,
-    /// The application dropped its [`Inbound`](crate::Inbound) before the end.
-    InboundDropped,
-    /// The application does not want the call any more.
-    Cancel,
-}
+/// A slot that hands something over by one atomic swap.
+type Slot<T> = AtomicCell<Option<Box<T>>>;
+
+/// Messages behind each other, each with its prefix.
+#[derive(Debug, Default)]
+pub struct Framed(pub Vec<u8>);
 
 /// The shared state of one call.
 ///
-/// It is also the call's waker ([`Wake`]): waking it puts one [`CallCommand::Touch`] into the
-/// connection's queue.
+/// It is also the call's waker ([`Wake`]): waking it asks the connection to poll the handler.
 pub struct CallShared {
     queue: Arc<dyn CallQueue>,
     place: AtomicU32,
-    touched: AtomicBool,
+    asks: AtomicU32,
     attention: AtomicBool,
-    /// 0 while the call runs, then 1 + the code it ended with.
-    ended: AtomicU32,
-    taken: AtomicUsize,
-    queued: AtomicUsize,
-    sent: AtomicUsize,
-    pub(super) nodes_taken: AtomicUsize,
+    /// The headers that go out are those which were published by now.
+    headers_fixed: AtomicBool,
     /// Whether any of the wakers was ever used: a unary call on a server uses none, and then none
     /// needs to be looked at.
     has_waited: AtomicBool,
+    /// Whether any of the slots may hold something: likewise.
+    has_streamed: AtomicBool,
+    /// 0 while the call runs, then 1 + the code it ended with.
+    ended: AtomicU32,
+    taken: AtomicUsize,
+    sent: AtomicUsize,
+    outbox: Slot<Framed>,
+    headers: Slot<Metadata>,
+    pub(super) inbox: Slot<Delivery>,
+    pub(super) spare: Slot<Delivery>,
     inbound_waker: AtomicWaker,
     outbound_waker: AtomicWaker,
     ended_waker: AtomicWaker,
@@ -74,20 +77,24 @@ pub struct CallShared {
 
 /// For the connection's task.
 impl CallShared {
-    /// State of a call that sends its commands to `queue`. `place` is where the side finds the
+    /// State of a call that asks `queue` for what it wants. `place` is where the side finds the
     /// call.
     pub fn new(queue: Arc<dyn CallQueue>, place: u32) -> Arc<CallShared> {
         Arc::new(CallShared {
             queue,
             place: AtomicU32::new(place),
-            touched: AtomicBool::new(false),
+            asks: AtomicU32::new(0),
             attention: AtomicBool::new(false),
+            headers_fixed: AtomicBool::new(false),
+            has_waited: AtomicBool::new(false),
+            has_streamed: AtomicBool::new(false),
             ended: AtomicU32::new(0),
             taken: AtomicUsize::new(0),
-            queued: AtomicUsize::new(0),
             sent: AtomicUsize::new(0),
-            nodes_taken: AtomicUsize::new(0),
-            has_waited: AtomicBool::new(false),
+            outbox: AtomicCell::new(None),
+            headers: AtomicCell::new(None),
+            inbox: AtomicCell::new(None),
+            spare: AtomicCell::new(None),
             inbound_waker: AtomicWaker::new(),
             outbound_waker: AtomicWaker::new(),
             ended_waker: AtomicWaker::new(),
@@ -102,19 +109,29 @@ impl CallShared {
         }
         // Pairs with the release in the last other holder's drop.
         fence(Ordering::Acquire);
-        self.touched.store(false, Ordering::Relaxed);
-        self.attention.store(false, Ordering::Relaxed);
+        self.asks.store(0, Ordering::Relaxed);
         self.ended.store(0, Ordering::Relaxed);
-        for counter in [&self.taken, &self.queued, &self.sent, &self.nodes_taken] {
-            counter.store(0, Ordering::Relaxed);
-        }
         if self.has_waited.load(Ordering::Relaxed) {
             self.has_waited.store(false, Ordering::Relaxed);
             for waker in [&self.inbound_waker, &self.outbound_waker, &self.ended_waker] {
                 drop(waker.take());
             }
         }
+        if self.has_streamed.load(Ordering::Relaxed) {
+            self.clear_streams();
+        }
         true
+    }
+
+    #[cold]
+    fn clear_streams(&self) {
+        for flag in [&self.has_streamed, &self.attention, &self.headers_fixed] {
+            flag.store(false, Ordering::Relaxed);
+        }
+        for counter in [&self.taken, &self.sent] {
+            counter.store(0, Ordering::Relaxed);
+        }
+        drop((self.outbox.take(), self.headers.take(), self.inbox.take(), self.spare.take()));
     }
 
     /// Where the side finds the call; meaningful to the connection's task only.
@@ -127,11 +144,44 @@ impl CallShared {
         self.place.store(place, Ordering::Relaxed);
     }
 
-    /// To be called when a [`CallCommand::Touch`] is taken from the queue, before acting on it.
-    pub fn untouch(&self) {
-        self.touched.store(false, Ordering::Relaxed);
-        // What the toucher wrote before is seen, and what it writes from now on touches again.
+    /// The slots are used: to be said before anyone sends or receives.
+    pub(super) fn set_streamed(&self) {
+        self.has_streamed.store(true, Ordering::Relaxed);
+    }
+
+    /// What the call asks for. To be called when it comes out of the queue.
+    pub fn take_asks(&self) -> Asks {
+        let asks = self.asks.swap(0, Ordering::AcqRel);
+        // What was written before an ask is seen, and whoever asks from now on is heard again.
         fence(Ordering::SeqCst);
+        Asks(asks & !Asks::HUSHED.0)
+    }
+
+    /// From here until [`take_asks`](Self::take_asks), which must follow, asking takes no way
+    /// through the queue: for what runs within the connection's task.
+    pub fn hush(&self) {
+        self.asks.fetch_or(Asks::HUSHED.0, Ordering::AcqRel);
+    }
+
+    /// The messages that the application has put into the outbox, each with its prefix; possibly
+    /// none. Whatever was published before they were put there is seen after this.
+    pub fn take_outbox(&self) -> Option<Box<Framed>> {
+        self.outbox.take()
+    }
+
+    /// Gives storage back to a sender, which uses it again if it is small. Returns messages that
+    /// were put into the outbox meanwhile.
+    pub fn reuse_outbox(&self, mut storage: Box<Framed>) -> Option<Box<Framed>> {
+        if storage.0.capacity() > RETAINED_BYTES_MAX {
+            return None;
+        }
+        storage.0.clear();
+        self.outbox.swap(Some(storage)).filter(|messages| !messages.0.is_empty())
+    }
+
+    /// The response headers, where some were published since this was called last.
+    pub fn take_headers(&self) -> Option<Metadata> {
+        self.headers.take().map(|headers| *headers)
     }
 
     /// Bytes of messages, prefixes included, that the application has taken. Wraps.
@@ -139,7 +189,7 @@ impl CallShared {
         self.taken.load(Ordering::SeqCst)
     }
 
-    /// Asks the application to touch when it has taken the last message that is there.
+    /// Asks the application to ask to look when it has taken the last message that is there.
     pub(super) fn set_attention(&self, on: bool) {
         if self.attention.load(Ordering::Relaxed) != on {
             self.attention.store(on, Ordering::SeqCst);
@@ -147,13 +197,15 @@ impl CallShared {
         }
     }
 
-    /// Tells how many bytes of the call's messages have left the engine in all, and wakes a sender
-    /// that waits for room. Wraps.
-    pub fn set_sent_bytes(&self, total: usize) {
+    /// Tells how many bytes of the call's messages have left the engine in all, and how many lie
+    /// there, and wakes a sender that waits for room once these are few. The total wraps.
+    pub fn set_sent_bytes(&self, total: usize, queued: usize) {
         if self.sent.load(Ordering::Relaxed) != total {
             self.sent.store(total, Ordering::SeqCst);
-            fence(Ordering::SeqCst);
-            self.outbound_waker.wake();
+            if queued <= SEND_QUEUE_LOW_BYTES {
+                fence(Ordering::SeqCst);
+                self.outbound_waker.wake();
+            }
         }
     }
 
@@ -200,37 +252,70 @@ impl CallShared {
         }
     }
 
-    /// Makes the connection look at the call; costs nothing where that is already due.
-    pub fn touch(self: &Arc<Self>) {
+    /// Asks something of the connection; costs next to nothing where that is already asked.
+    pub fn ask(self: &Arc<Self>, what: Asks) {
         fence(Ordering::SeqCst);
-        if !self.touched.swap(true, Ordering::AcqRel) {
-            self.queue.push_call(self, CallCommand::Touch);
+        // Still asked: then it is taken after this, and what was written before is seen.
+        if Asks(self.asks.load(Ordering::Relaxed)).has(what) {
+            return;
+        }
+        if self.asks.fetch_or(what.0, Ordering::AcqRel) == 0 {
+            self.queue.push_call(self);
         }
     }
 
-    /// Sends a command of this call to the connection.
-    pub fn push(self: &Arc<Self>, command: CallCommand) {
-        self.queue.push_call(self, command);
+    /// Publishes response headers, in place of those that were published before; without effect
+    /// once a message was sent or headers were asked to be sent. One task at a time may do so.
+    pub fn publish_headers(&self, headers: Metadata) {
+        if !self.headers_fixed.load(Ordering::Relaxed) {
+            self.set_streamed();
+            self.headers.store(Some(Box::new(headers)));
+        }
     }
 
-    /// Queues one message, prefix included, whatever is queued already.
-    pub fn push_message(self: &Arc<Self>, framed: Vec<u8>) {
-        self.queued.fetch_add(framed.len(), Ordering::Relaxed);
-        self.push(CallCommand::Message(framed));
+    /// No headers are published from here on.
+    pub fn fix_headers(&self) {
+        self.set_streamed();
+        self.headers_fixed.store(true, Ordering::Relaxed);
     }
 
-    /// Ready when another message may be queued. One task at a time may wait.
+    /// Puts what `write` appends behind the messages in the outbox; returns how many bytes that
+    /// were. One task at a time may do so.
+    pub(super) fn put_message<E>(
+        self: &Arc<Self>,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<usize, E> {
+        let mut held = Held::take(self);
+        let bytes = held.append(write)?;
+        drop(held);
+        self.ask(Asks::LOOK);
+        Ok(bytes)
+    }
+
+    /// Whether another message may be queued by a sender that has queued `queued` bytes in all.
     ///
     /// # Errors
     /// Once the call has ended: its code, with a message that says no more than that.
-    pub fn poll_room(&self, cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
-        if let Some(outcome) = self.room() {
-            return Poll::Ready(outcome);
+    pub(super) fn room(&self, queued: usize) -> Result<bool, Status> {
+        if let Some(code) = self.ended() {
+            return Err(over(code));
         }
+        let in_flight = queued.wrapping_sub(self.sent.load(Ordering::SeqCst));
+        Ok(in_flight < SEND_QUEUE_BYTES_MAX)
+    }
+
+    /// Ready when there is [`room`](Self::room). One task at a time may wait.
+    pub(super) fn poll_room(
+        &self,
+        queued: usize,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Status>> {
         self.wait(&self.outbound_waker, cx);
-        match self.room() {
-            Some(outcome) => Poll::Ready(outcome),
-            None => Poll::Pending,
+        match self.room(queued) {
+            Ok(true) => Poll::Ready(Ok(())),
+            Ok(false) if self.queue.is_closed() => Poll::Ready(Err(over(Code::Unavailable))),
+            Ok(false) => Poll::Pending,
+            Err(status) => Poll::Ready(Err(status)),
         }
     }
 
@@ -247,45 +332,33 @@ impl CallShared {
         fence(Ordering::SeqCst);
     }
 
-    fn room(&self) -> Option<Result<(), Status>> {
-        if let Some(code) = self.ended() {
-            return Some(Err(over(code)));
-        }
-        if self.queue.is_closed() {
-            return Some(Err(over(Code::Unavailable)));
-        }
-        let queued = self.queued.load(Ordering::Relaxed);
-        let in_flight = queued.wrapping_sub(self.sent.load(Ordering::SeqCst));
-        (in_flight < SEND_QUEUE_BYTES_MAX).then_some(Ok(()))
-    }
-
-    /// Accounts for a message that the application took; `unrung` counts what the connection was
-    /// not told of yet.
-    pub(super) fn take(self: &Arc<Self>, bytes: usize, unrung: &mut usize) {
-        self.taken.fetch_add(bytes, Ordering::SeqCst);
+    /// Accounts for a message that the application took, `total` bytes in all by now; `unrung`
+    /// counts what the connection was not told of yet.
+    pub(super) fn take(self: &Arc<Self>, bytes: usize, total: usize, unrung: &mut usize) {
+        self.taken.store(total, Ordering::Release);
         *unrung += bytes;
         if *unrung >= RELEASE_STEP_BYTES {
             *unrung = 0;
-            self.touch();
+            self.ask(Asks::LOOK);
         }
     }
 
-    /// The application has taken all there was; rings if the connection asked for that.
+    /// The application has taken all there was; tells so if the connection asked for that.
     pub(super) fn drained(self: &Arc<Self>) {
         fence(Ordering::SeqCst);
         if self.attention.load(Ordering::SeqCst) && self.attention.swap(false, Ordering::SeqCst) {
-            self.touch();
+            self.ask(Asks::LOOK);
         }
     }
 }
 
 impl Wake for CallShared {
     fn wake(self: Arc<Self>) {
-        self.touch();
+        self.ask(Asks::POLL);
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.touch();
+        self.ask(Asks::POLL);
     }
 }
 
@@ -294,10 +367,44 @@ impl fmt::Debug for CallShared {
         f.debug_struct("CallShared")
             .field("place", &self.place)
             .field("ended", &self.ended())
+            .field("asks", &Asks(self.asks.load(Ordering::Relaxed)))
             .field("taken", &self.taken)
-            .field("queued", &self.queued)
             .field("sent", &self.sent)
             .finish_non_exhaustive()
+    }
+}
+
+/// The outbox while a message is written behind those that are in it: put back also where the
+/// message cannot be encoded, or the code that does so panics.
+struct Held<'a> {
+    shared: &'a CallShared,
+    messages: Option<Box<Framed>>,
+    /// How many bytes of it are whole messages.
+    whole: usize,
+}
+
+impl Held<'_> {
+    fn take(shared: &CallShared) -> Held<'_> {
+        let messages = shared.outbox.take().unwrap_or_default();
+        Held { shared, whole: messages.0.len(), messages: Some(messages) }
+    }
+
+    fn append<E>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<usize, E> {
+        let Some(messages) = &mut self.messages else { return Ok(0) };
+        write(&mut messages.0)?;
+        let bytes = messages.0.len() - self.whole;
+        self.whole += bytes;
+        Ok(bytes)
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        let Some(mut messages) = self.messages.take() else { return };
+        messages.0.truncate(self.whole);
+        // At most storage that the connection gave back meanwhile.
+        let emptied = self.shared.outbox.swap(Some(messages));
+        debug_assert!(emptied.is_none_or(|emptied| emptied.0.is_empty()), "there is one sender");
     }
 }
 

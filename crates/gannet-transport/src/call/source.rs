@@ -1,23 +1,23 @@
 //! From the connection to the application: the application's end.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use gannet_core::{Metadata, Status, frame};
 
-use super::feed::{Item, Node};
-use super::{CallCommand, CallShared};
+use super::delivery::Delivery;
+use super::{Asks, CallShared};
 
-/// One thing that came for the application, borrowed from where it lies.
+/// One thing that came for the application.
 #[derive(Debug)]
 pub enum Piece<'a> {
     /// Response headers; at most once, before any message.
     Headers(&'a Metadata),
-    /// One whole message.
-    Message(&'a [u8]),
+    /// One whole message: borrowed from where it lies, or owned where it came in parts.
+    Message(Cow<'a, [u8]>),
     /// Nothing follows; the trailers of a good end. Comes again when asked again.
     End(&'a Result<Metadata, Status>),
 }
@@ -27,23 +27,37 @@ pub enum Piece<'a> {
 /// Dropped before the end, it tells the connection so.
 pub struct Source {
     shared: Arc<CallShared>,
-    at: Arc<Node>,
-    /// How much of `at` was given out, bytes; for items that are not bytes, 1 stands for all of it.
+    at: Option<Box<Delivery>>,
+    /// The headers of `at` were given out.
+    headers_given: bool,
+    /// How many packed bytes of `at` were.
     given: usize,
+    /// The end was given out.
+    is_over: bool,
+    /// Bytes of messages taken in all, prefixes included. Wraps.
+    taken: usize,
     unrung: usize,
 }
 
-/// What of `at` is next.
+/// What is next.
 enum Step {
     Headers,
-    Whole,
+    Whole(Vec<u8>),
     Packed(Range<usize>),
     End,
 }
 
 impl Source {
-    pub(super) fn new(shared: Arc<CallShared>, start: Arc<Node>) -> Source {
-        Source { shared, at: start, given: 0, unrung: 0 }
+    pub(super) fn new(shared: Arc<CallShared>) -> Source {
+        Source {
+            shared,
+            at: None,
+            headers_given: false,
+            given: 0,
+            is_over: false,
+            taken: 0,
+            unrung: 0,
+        }
     }
 
     /// The call this belongs to.
@@ -64,12 +78,13 @@ impl Source {
                 }
             }
         };
-        Poll::Ready(match (step, &self.at.item) {
-            (Step::Headers, Item::Headers(headers)) => Piece::Headers(headers),
-            (Step::Whole, Item::Whole(message)) => Piece::Message(message),
-            (Step::Packed(range), Item::Packed(bytes)) => Piece::Message(&bytes[range]),
-            (_, Item::End(outcome)) => Piece::End(outcome),
-            _ => unreachable!("a step is made from the item it stands for"),
+        let Some(at) = &self.at else { return Poll::Pending };
+        Poll::Ready(match (step, &at.headers, &at.end) {
+            (Step::Packed(range), ..) => Piece::Message(Cow::Borrowed(&at.packed[range])),
+            (Step::Whole(message), ..) => Piece::Message(Cow::Owned(message)),
+            (Step::Headers, Some(headers), _) => Piece::Headers(headers),
+            (Step::End, _, Some(outcome)) => Piece::End(outcome),
+            _ => unreachable!("a step is made from what it stands for"),
         })
     }
 
@@ -78,71 +93,85 @@ impl Source {
     /// # Errors
     /// The status the call ended with, where that comes first.
     pub fn poll_headers(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Metadata>, Status>> {
-        if self.peek().is_none() {
+        if !self.has_next() {
             self.shared.drained();
             self.shared.wait_inbound(cx);
-            if self.peek().is_none() {
+            if !self.has_next() {
                 return Poll::Pending;
             }
         }
-        Poll::Ready(match self.peek() {
-            Some(Item::Headers(headers)) => Ok(Some(headers.clone())),
-            Some(Item::End(Err(status))) => Err(status.clone()),
+        let Some(at) = &self.at else { return Poll::Pending };
+        let has_message = at.packed.len() > self.given || !at.whole.is_empty();
+        Poll::Ready(match (&at.headers, &at.end) {
+            (Some(headers), _) if !self.headers_given => Ok(Some(headers.clone())),
+            (_, Some(Err(status))) if !has_message => Err(status.clone()),
             _ => Ok(None),
         })
     }
 
     /// How the call ended, once that was reached.
     pub fn outcome(&self) -> Option<&Result<Metadata, Status>> {
-        match &self.at.item {
-            Item::End(outcome) => Some(outcome),
-            _ => None,
-        }
+        self.at.as_ref().filter(|_| self.is_over)?.end.as_ref()
     }
 
-    /// What comes next, without taking it.
-    fn peek(&self) -> Option<&Item> {
-        let is_used_up = match &self.at.item {
-            Item::Start => true,
-            Item::Packed(bytes) => self.given >= bytes.len(),
-            Item::Headers(_) | Item::Whole(_) => self.given > 0,
-            Item::End(_) => false,
-        };
-        if is_used_up { self.at.next.get().map(|next| &next.item) } else { Some(&self.at.item) }
+    /// Whether there is a next piece; takes the next delivery where this one is used up.
+    fn has_next(&mut self) -> bool {
+        if let Some(at) = &self.at {
+            let has_headers = at.headers.is_some() && !self.headers_given;
+            let has_message = at.packed.len() > self.given || !at.whole.is_empty();
+            if has_headers || has_message || at.end.is_some() {
+                return true;
+            }
+        }
+        if let Some(mut used) = self.at.take()
+            && used.recycle()
+        {
+            self.shared.spare.store(Some(used));
+        }
+        self.at = self.shared.inbox.take();
+        self.headers_given = false;
+        self.given = 0;
+        self.at.is_some()
     }
 
     /// Finds the next piece and accounts for it; `None` where there is none yet.
     fn step(&mut self) -> Option<Step> {
-        loop {
-            let step = match &self.at.item {
-                Item::Headers(_) if self.given == 0 => Some((Step::Headers, 0)),
-                Item::Whole(message) if self.given == 0 => {
-                    Some((Step::Whole, frame::PREFIX_BYTES + message.len()))
-                }
-                Item::Packed(bytes) => packed_message(bytes, self.given)
-                    .map(|range| (Step::Packed(range.clone()), range.end - self.given)),
-                Item::End(_) => return Some(Step::End),
-                _ => None,
-            };
-            if let Some((step, bytes)) = step {
-                self.given += bytes.max(1);
-                if bytes > 0 {
-                    self.shared.take(bytes, &mut self.unrung);
-                }
-                return Some(step);
-            }
-            let next = self.at.next.get().map(Arc::clone)?;
-            self.at = next;
-            self.given = 0;
-            self.shared.nodes_taken.fetch_add(1, Ordering::AcqRel);
+        if !self.has_next() {
+            return None;
         }
+        let at = self.at.as_mut()?;
+        if at.headers.is_some() && !self.headers_given {
+            self.headers_given = true;
+            return Some(Step::Headers);
+        }
+        let (step, bytes) = match at.whole.front() {
+            Some((position, _)) if *position == self.given => {
+                let (_, message) = at.whole.pop_front()?;
+                let bytes = frame::PREFIX_BYTES + message.len();
+                (Step::Whole(message), bytes)
+            }
+            _ => match packed_message(&at.packed, self.given) {
+                Some(range) => {
+                    let bytes = range.end - self.given;
+                    self.given = range.end;
+                    (Step::Packed(range), bytes)
+                }
+                None => {
+                    self.is_over = true;
+                    return Some(Step::End);
+                }
+            },
+        };
+        self.taken = self.taken.wrapping_add(bytes);
+        self.shared.take(bytes, self.taken, &mut self.unrung);
+        Some(step)
     }
 }
 
 impl Drop for Source {
     fn drop(&mut self) {
-        if !matches!(self.at.item, Item::End(_)) {
-            self.shared.push(CallCommand::InboundDropped);
+        if !self.is_over {
+            self.shared.ask(Asks::INBOUND_DROPPED);
         }
     }
 }

@@ -89,8 +89,6 @@ pub struct Driver<S: Side, Io> {
     conn: Connection<S::Role>,
     side: S,
     queue: Arc<Queue<S::Command>>,
-    /// Commands taken from the queue so far.
-    popped: u64,
     recv: RecvBuf,
     send: SendBuf,
     alarm: Alarm,
@@ -142,7 +140,6 @@ where
             conn,
             side,
             queue,
-            popped: 0,
             recv: RecvBuf::new(),
             send: SendBuf::new(),
             alarm: Alarm::default(),
@@ -153,9 +150,8 @@ where
         }
     }
 
-    fn turn(&mut self, now: Instant, waiting: usize) -> (&mut S, Turn<'_, S::Role>) {
-        let popped = self.popped;
-        (&mut self.side, Turn { conn: &mut self.conn, now, popped, waiting })
+    fn turn(&mut self, now: Instant) -> (&mut S, Turn<'_, S::Role>) {
+        (&mut self.side, Turn { conn: &mut self.conn, now })
     }
 
     fn round(
@@ -173,15 +169,14 @@ where
         } else {
             return Ok(Round::Idle);
         }
-        let (side, mut turn) = self.turn(now, 0);
+        let (side, mut turn) = self.turn(now);
         let side_progress = side.run(&mut turn);
         // What handlers asked for may have made other handlers ready: another round sees to them.
         wake.touched = self.take_commands(now)?;
-        let waiting = self.queue.len();
-        let (side, mut turn) = self.turn(now, waiting);
+        let (side, mut turn) = self.turn(now);
         side.settle(&mut turn);
         self.write(cx, now, wake)?;
-        let (side, mut turn) = self.turn(now, 0);
+        let (side, mut turn) = self.turn(now);
         side.transmitted(&mut turn);
         while self.conn.poll_drained().is_some() {}
         if self.conn.is_finished() && !self.side.is_busy() {
@@ -199,10 +194,9 @@ where
         for _ in 0..COMMANDS_PER_ROUND_MAX {
             let Some(command) = self.queue.pop() else { break };
             any = true;
-            self.popped += 1;
-            let (side, mut turn) = self.turn(now, 0);
+            let (side, mut turn) = self.turn(now);
             match command {
-                Command::Call(call, command) => side.call_command(&mut turn, &call, command),
+                Command::Call(call) => side.call_asks(&mut turn, &call),
                 Command::Side(command) => side.command(&mut turn, command),
                 Command::Drain => {
                     self.conn.drain(now);
@@ -292,7 +286,7 @@ where
             self.conn.handle_timeout(now).map_err(CloseReason::Protocol)?;
         }
         if self.side.next_deadline().is_some_and(|at| at <= now) {
-            let (side, mut turn) = self.turn(now, 0);
+            let (side, mut turn) = self.turn(now);
             side.handle_deadlines(&mut turn);
         }
         Ok(())

@@ -6,33 +6,28 @@ use std::time::Instant;
 use gannet_http2::{Connection, Event, Role};
 
 use super::CloseReason;
-use crate::call::{CallCommand, CallShared};
+use crate::call::CallShared;
 
 /// The role-specific half of a connection: its calls.
 ///
 /// All methods run on the connection's task, none may block. In each round the driver calls, in
-/// this order: [`command`](Self::command) and [`call_command`](Self::call_command) for what is
-/// queued, [`event`](Self::event) for each frame, [`handle_deadlines`](Self::handle_deadlines) if
-/// one is due, [`run`](Self::run), the two command methods again, [`settle`](Self::settle), then it
-/// writes, and calls [`transmitted`](Self::transmitted). [`closed`](Self::closed) comes last, once.
+/// this order: [`command`](Self::command) and [`call_asks`](Self::call_asks) for what is queued,
+/// [`event`](Self::event) for each frame, [`handle_deadlines`](Self::handle_deadlines) if one is
+/// due, [`run`](Self::run), the two of the queue again, [`settle`](Self::settle), then it writes,
+/// and calls [`transmitted`](Self::transmitted). [`closed`](Self::closed) comes last, once.
 pub trait Side: Send + Unpin + 'static {
     /// [`Client`](gannet_http2::Client) or [`Server`](gannet_http2::Server).
     type Role: Role;
-    /// What other tasks ask of the connection besides [`CallCommand`]s: for a client, "start a
+    /// What other tasks ask of the connection besides what calls ask: for a client, "start a
     /// call".
     type Command: Send + 'static;
 
     /// A command of this side's own.
     fn command(&mut self, turn: &mut Turn<'_, Self::Role>, command: Self::Command);
 
-    /// A command of one call, which may be long gone: compare the pointer of `call`. On
-    /// [`CallCommand::Touch`], call [`CallShared::untouch`] first.
-    fn call_command(
-        &mut self,
-        turn: &mut Turn<'_, Self::Role>,
-        call: &Arc<CallShared>,
-        command: CallCommand,
-    );
+    /// A call asks for something: [`CallShared::take_asks`] tells what. It may be long gone:
+    /// compare the pointer.
+    fn call_asks(&mut self, turn: &mut Turn<'_, Self::Role>, call: &Arc<CallShared>);
 
     /// What the engine read. It is borrowed from the engine, so act on it in [`run`](Self::run) or
     /// [`settle`](Self::settle). Credit for DATA is the side's to release.
@@ -67,11 +62,6 @@ pub struct Turn<'a, R: Role> {
     pub conn: &'a mut Connection<R>,
     /// The time of this wake.
     pub now: Instant,
-    /// Commands taken from the queue so far, over the connection's life.
-    pub popped: u64,
-    /// In `settle`: commands that wait in the queue. What a handler sent before it returned has
-    /// been seen once `popped` has risen by as many.
-    pub waiting: usize,
 }
 
 /// Whether `run` used up its budget.

@@ -1,24 +1,26 @@
 //! Call state between a connection's task and an application's, without either.
 
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use gannet_core::codec::Raw;
+use gannet_core::codec::{Codec, DecodeError, EncodeError, Raw};
 use gannet_core::{Code, MessageCodec, Metadata, Status, frame};
 use gannet_transport::{
-    CallCommand, CallQueue, CallShared, Feed, Inbound, Outbound, SEND_QUEUE_BYTES_MAX, feed,
+    Asks, CallQueue, CallShared, Feed, Inbound, Outbound, SEND_QUEUE_BYTES_MAX, feed,
 };
 
-/// A queue that keeps what is pushed.
+/// A queue that counts what is pushed.
 #[derive(Default)]
-struct Kept(crossbeam_queue::SegQueue<CallCommand>);
+struct Kept(AtomicUsize);
 
 impl CallQueue for Kept {
-    fn push_call(&self, _: &Arc<CallShared>, command: CallCommand) {
-        self.0.push(command);
+    fn push_call(&self, _: &Arc<CallShared>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
     }
 
     fn is_closed(&self) -> bool {
@@ -27,9 +29,9 @@ impl CallQueue for Kept {
 }
 
 impl Kept {
-    fn touches(&self) -> usize {
-        let all = std::iter::from_fn(|| self.0.pop());
-        all.filter(|command| matches!(command, CallCommand::Touch)).count()
+    /// How often it was pushed to since this was called last.
+    fn pushes(&self) -> usize {
+        self.0.swap(0, Ordering::SeqCst)
     }
 }
 
@@ -110,8 +112,8 @@ fn credit_flows_only_for_what_was_taken() {
     for taken in 1..=10 {
         ready(inbound.next()).unwrap().unwrap();
         assert_eq!(feed.credit(&shared), 10_000, "message {taken}");
-        touches += queue.touches();
-        shared.untouch();
+        touches += queue.pushes();
+        shared.take_asks();
     }
     assert!((3..=6).contains(&touches), "told {touches} times, neither never nor always");
 }
@@ -127,10 +129,11 @@ fn an_incomplete_message_gets_credit_only_while_the_reader_waits_for_it() {
     assert_eq!(feed.credit(&shared), 0, "now it is complete, and not taken");
     feed.data(&long[..200_000], &shared).unwrap();
     assert_eq!(feed.credit(&shared), 0, "the reader has another to take first");
-    let _ = queue.touches();
+    queue.pushes();
+    shared.take_asks();
     assert_eq!(ready(inbound.next()).unwrap().unwrap().len(), 500_000);
     assert!(now(inbound.next()).is_pending());
-    assert!(queue.touches() >= 1, "it tells when it waits");
+    assert!(queue.pushes() >= 1, "it tells when it waits");
     assert_eq!(feed.credit(&shared), long.len() - 100_000 + 200_000);
 }
 
@@ -157,7 +160,7 @@ fn what_nobody_wants_is_given_back() {
     feed.data(&framed(&[1; 1_000]), &shared).unwrap();
     feed.flush(&shared);
     drop(inbound);
-    assert!(matches!(queue.0.pop(), Some(CallCommand::InboundDropped)));
+    assert_eq!((queue.pushes(), shared.take_asks()), (1, Asks::INBOUND_DROPPED));
     feed.discard();
     assert_eq!(feed.credit(&shared), 1_005);
     feed.data(&[9; 777], &shared).unwrap();
@@ -170,21 +173,7 @@ fn an_inbound_read_to_its_end_says_nothing_when_dropped() {
     feed.end(Ok(Metadata::new()), &shared).unwrap();
     assert!(ready(inbound.next()).unwrap().is_none());
     drop(inbound);
-    assert!(queue.0.pop().is_none());
-}
-
-#[test]
-fn a_list_that_nobody_read_is_dropped_without_recursion() {
-    let (_queue, shared, mut feed, inbound) = call();
-    let message = framed(&[0; 5_000]);
-    for _ in 0..100_000 {
-        // In two parts, so that each becomes a node of its own.
-        feed.data(&message[..3], &shared).unwrap();
-        feed.data(&message[3..4_000], &shared).unwrap();
-        feed.data(&message[4_000..], &shared).unwrap();
-    }
-    drop(feed);
-    drop(inbound);
+    assert_eq!(queue.pushes(), 0);
 }
 
 #[test]
@@ -197,7 +186,7 @@ fn a_sender_waits_while_too_much_is_in_flight() {
         queued += 10_000;
     }
     assert!((SEND_QUEUE_BYTES_MAX..SEND_QUEUE_BYTES_MAX + 10_000).contains(&queued), "{queued}");
-    shared.set_sent_bytes(10_000);
+    shared.set_sent_bytes(10_000, 60_000);
     ready(outbound.send(vec![0; 9_995])).unwrap();
     assert!(now(outbound.send(vec![0; 9_995])).is_pending());
     shared.end(Code::DeadlineExceeded);
@@ -213,25 +202,129 @@ fn a_message_over_the_send_limit_is_refused_and_the_call_goes_on() {
     assert_eq!(ready(outbound.send(vec![0; 11])).unwrap_err().code(), Code::ResourceExhausted);
     ready(outbound.send(vec![0; 10])).unwrap();
     outbound.finish();
-    let commands: Vec<_> = std::iter::from_fn(|| queue.0.pop()).collect();
-    assert!(
-        matches!(&*commands, [CallCommand::Message(framed), CallCommand::Finish]
-            if framed.len() == 15),
-        "{commands:?}"
-    );
+    assert_eq!(queue.pushes(), 1);
+    assert_eq!(shared.take_asks(), Asks::LOOK.and(Asks::FINISH));
+    assert_eq!(shared.take_outbox().unwrap().0.len(), 15);
 }
 
 #[test]
-fn a_touch_is_queued_once_until_it_is_seen() {
+fn a_sender_is_woken_when_little_is_left() {
+    let (_queue, shared, _feed, _inbound) = call();
+    let mut outbound = raw_outbound(&shared);
+    ready(outbound.send(vec![0; SEND_QUEUE_BYTES_MAX])).unwrap();
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(Arc::clone(&woken));
+    let mut cx = Context::from_waker(&waker);
+    let mut sending = pin!(outbound.send(vec![0; 10]));
+    assert!(sending.as_mut().poll(&mut cx).is_pending());
+    shared.set_sent_bytes(10_000, SEND_QUEUE_BYTES_MAX - 10_000);
+    assert_eq!(woken.0.load(Ordering::SeqCst), 0, "there is plenty to send");
+    shared.set_sent_bytes(SEND_QUEUE_BYTES_MAX - 10_000, 10_000);
+    assert_eq!(woken.0.load(Ordering::SeqCst), 1);
+    assert!(sending.poll(&mut cx).is_ready());
+}
+
+#[test]
+fn messages_of_one_wake_are_handed_over_together_and_storage_comes_back() {
+    let (queue, shared, _feed, _inbound) = call();
+    let mut outbound = raw_outbound(&shared);
+    let mut place = None;
+    for _ in 0..3 {
+        for _ in 0..10 {
+            ready(outbound.send(vec![7; 15])).unwrap();
+        }
+        assert_eq!(queue.pushes(), 1, "told once");
+        assert_eq!(shared.take_asks(), Asks::LOOK);
+        let messages = shared.take_outbox().unwrap();
+        assert_eq!(messages.0, framed(&[7; 15]).repeat(10));
+        let at = messages.0.as_ptr();
+        assert_eq!(*place.get_or_insert(at), at, "no second allocation");
+        assert!(shared.reuse_outbox(messages).is_none());
+    }
+}
+
+#[test]
+fn a_message_that_cannot_be_encoded_leaves_the_others() {
+    let (_queue, shared, _feed, _inbound) = call();
+    let mut outbound = raw_outbound(&shared);
+    ready(outbound.send(vec![1; 10])).unwrap();
+    let mut fails =
+        Outbound::<u8>::new(Arc::clone(&shared), MessageCodec::new::<Panics>(), MESSAGE_BYTES_MAX);
+    let failed = catch_unwind(AssertUnwindSafe(|| ready(fails.send(1))));
+    assert!(failed.is_err());
+    ready(outbound.send(vec![2; 10])).unwrap();
+    let both = [framed(&[1; 10]), framed(&[2; 10])].concat();
+    assert_eq!(shared.take_outbox().unwrap().0, both);
+}
+
+#[test]
+fn headers_are_fixed_by_the_first_message() {
+    let (_queue, shared, _feed, _inbound) = call();
+    let mut headers = Metadata::new();
+    headers.insert("x-first", "1").unwrap();
+    shared.publish_headers(headers.clone());
+    let mut outbound = raw_outbound(&shared);
+    ready(outbound.send(vec![1; 10])).unwrap();
+    headers.insert("x-late", "1").unwrap();
+    shared.publish_headers(headers);
+    let published = shared.take_headers().unwrap();
+    assert!(published.get("x-first").is_some() && published.get("x-late").is_none());
+    assert!(shared.take_headers().is_none());
+}
+
+#[test]
+fn what_runs_within_the_task_takes_no_way_through_the_queue() {
+    let (queue, shared, mut feed, mut inbound) = call();
+    let waker = Waker::from(Arc::clone(&shared));
+    let mut cx = Context::from_waker(&waker);
+    assert!(pin!(inbound.next()).poll(&mut cx).is_pending());
+    shared.hush();
+    feed.data(&framed(b"one"), &shared).unwrap();
+    feed.flush(&shared);
+    assert_eq!((shared.take_asks(), queue.pushes()), (Asks::POLL, 0));
+    shared.ask(Asks::LOOK);
+    assert_eq!((shared.take_asks(), queue.pushes()), (Asks::LOOK, 1));
+}
+
+/// Counts its wakes.
+#[derive(Default)]
+struct Woken(AtomicUsize);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// A codec that panics after it has written something.
+struct Panics;
+
+impl Codec<u8> for Panics {
+    fn encode(message: &u8, _: usize, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        out.push(*message);
+        panic!("as it must");
+    }
+
+    fn decode(_: &[u8]) -> Result<u8, DecodeError> {
+        Ok(0)
+    }
+}
+
+fn raw_outbound(shared: &Arc<CallShared>) -> Outbound<Vec<u8>> {
+    Outbound::new(Arc::clone(shared), MessageCodec::new::<Raw>(), MESSAGE_BYTES_MAX)
+}
+
+#[test]
+fn a_call_is_queued_once_until_it_is_seen_to() {
     let (queue, shared, _feed, _inbound) = call();
     let waker = Waker::from(Arc::clone(&shared));
     for _ in 0..10 {
         waker.wake_by_ref();
     }
-    assert_eq!(queue.touches(), 1);
-    shared.untouch();
+    assert_eq!(queue.pushes(), 1);
+    assert_eq!(shared.take_asks(), Asks::POLL);
     waker.wake_by_ref();
-    assert_eq!(queue.touches(), 1);
+    assert_eq!(queue.pushes(), 1);
 }
 
 #[test]
@@ -275,8 +368,8 @@ async fn feed_and_reader_on_different_threads_lose_nothing() {
             in_flight += take;
             feed.flush(&shared);
             in_flight -= feed.credit(&shared);
-            if queue.touches() > 0 {
-                shared.untouch();
+            if queue.pushes() > 0 {
+                shared.take_asks();
             }
         }
         feed.end(Ok(Metadata::new()), &shared).unwrap();

@@ -9,8 +9,7 @@ use std::time::{Duration, Instant};
 use gannet_http2::hpack::NoClassifier;
 use gannet_http2::{Client, Config, Connection, Event, Server, StreamKey};
 use gannet_transport::{
-    CallCommand, CallShared, CloseReason, Command, Driver, Progress, Queue, Side, Stream, Turn,
-    pipe,
+    CallShared, CloseReason, Command, Driver, Progress, Queue, Side, Stream, Turn, pipe,
 };
 use tokio::io::AsyncWriteExt;
 use tokio::sync::oneshot;
@@ -31,7 +30,7 @@ impl Side for Echo {
 
     fn command(&mut self, _: &mut Turn<'_, Server>, (): ()) {}
 
-    fn call_command(&mut self, _: &mut Turn<'_, Server>, _: &Arc<CallShared>, _: CallCommand) {}
+    fn call_asks(&mut self, _: &mut Turn<'_, Server>, _: &Arc<CallShared>) {}
 
     fn event(&mut self, _: Instant, event: Event<'_>) {
         match event {
@@ -98,7 +97,7 @@ impl Side for Asking {
         self.waiting.push(ask);
     }
 
-    fn call_command(&mut self, _: &mut Turn<'_, Client>, _: &Arc<CallShared>, _: CallCommand) {}
+    fn call_asks(&mut self, _: &mut Turn<'_, Client>, _: &Arc<CallShared>) {}
 
     fn event(&mut self, _: Instant, event: Event<'_>) {
         match event {
