@@ -1,7 +1,9 @@
-//! Generates both services of the interop harness, and that of `src/bin/neighbours.rs`.
+//! Generates both services of the interop harness, that of `src/bin/neighbours.rs`, and the
+//! benchmark's echo for a test.
 
 fn main() -> Result<(), gannet_build::Error> {
     gannet_build::configure().include("../proto").include("proto").compile(&[
+        "bench_echo.proto",
         "gannet_interop.proto",
         "grpctest.proto",
         "neighbours.proto",

@@ -1,42 +1,89 @@
-//! `gannet-load`: calls the hello world as fast as one connection can.
+//! `gannet-load`: makes calls as fast as a server answers them, and prints what it measured.
 
 #![allow(clippy::print_stdout, reason = "a program that talks to its user")]
 
-use clap::Parser;
-use gannet_load::{Connection, Load};
+use std::io::{Read, Write};
+use std::process::ExitCode;
+use std::time::Duration;
 
-/// Calls the hello world (examples/grpctest) over one connection and tells how long it took.
+use clap::Parser;
+use gannet_load::{Length, Options, Scenario, Sizes};
+
+/// Makes calls over some connections, and prints one JSON object: calls, messages, times, bytes,
+/// latencies.
+///
+/// With `idle` and `open-streams` it opens everything, prints `ready`, and keeps it open until its
+/// input ends.
 #[derive(Parser)]
 struct Args {
     /// The server
     #[arg(long, default_value = "127.0.0.1:50051")]
     addr: String,
-    /// Calls in all
-    #[arg(long, default_value_t = 1_000_000)]
+    /// unary, echo, server-stream, bidi, large-stream, idle, open-streams, rest or rest-connect
+    #[arg(long, default_value = "unary")]
+    scenario: Scenario,
+    #[arg(long, default_value_t = 1)]
+    connections: usize,
+    /// Calls in flight on each connection [default: 100 for unary, 8 for echo, else 1]
+    #[arg(long)]
+    in_flight: Option<usize>,
+    /// Measures exactly so many calls
+    #[arg(long, default_value_t = 1_000_000, conflicts_with = "seconds")]
     calls: u64,
-    /// Calls in flight
-    #[arg(long, default_value_t = 100)]
-    in_flight: usize,
+    /// Measures for so long
+    #[arg(long)]
+    seconds: Option<f64>,
+    /// A payload's bytes [default: 16; 1 MiB for echo and large-stream]
+    #[arg(long)]
+    bytes: Option<u32>,
+    /// Messages of a stream [default: 1000; 16 for large-stream]
+    #[arg(long)]
+    messages: Option<u32>,
+    /// Messages of a stream that may be without their echo [default: 32; 4 for large-stream]
+    #[arg(long)]
+    outstanding: Option<u32>,
+    #[arg(long, default_value_t = 0.0)]
+    warm_up_seconds: f64,
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let args = Args::parse();
-    let reply = "Hello I am up and running received \"hello\" message from you";
-    let load = Load {
-        path: "/grpctest.Grpctest/GetServerResponse".to_owned(),
-        request: b"\x0a\x05hello".to_vec(),
-        reply: [b"\x0a\x3b", reply.as_bytes(), b"\x10\x01"].concat(),
-        in_flight: args.in_flight.max(1),
-        calls: args.calls,
+fn main() -> ExitCode {
+    match run(Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
+    let in_flight = args.in_flight.unwrap_or(match args.scenario {
+        Scenario::Unary => 100,
+        Scenario::Echo => 8,
+        _ => 1,
+    });
+    let options = Options {
+        addr: args.addr,
+        scenario: args.scenario,
+        connections: args.connections,
+        in_flight,
+        sizes: Sizes { bytes: args.bytes, messages: args.messages, outstanding: args.outstanding },
+        warm_up: Duration::try_from_secs_f64(args.warm_up_seconds)?,
+        length: match args.seconds {
+            Some(seconds) => Length::Time(Duration::try_from_secs_f64(seconds)?),
+            None => Length::Calls(args.calls),
+        },
     };
-    let report = Connection::open(&args.addr)?.run(&load)?;
-    let seconds = report.elapsed.as_secs_f64();
-    println!(
-        "{} calls, {} in flight, {seconds:.3} s, {:.0} calls/s, {:.1} bytes received a call",
-        report.calls,
-        args.in_flight,
-        report.calls as f64 / seconds,
-        report.bytes as f64 / report.calls as f64,
-    );
+    if options.scenario.holds() {
+        let ready = || {
+            println!("ready");
+            std::io::stdout().flush()
+        };
+        gannet_load::hold(&options, ready, || {
+            let _ = std::io::stdin().read_to_end(&mut Vec::new());
+        })?;
+    } else {
+        println!("{}", gannet_load::measure(&options)?.json());
+    }
     Ok(())
 }
