@@ -20,6 +20,7 @@ pub use self::error::{DecodeError, EncodeError};
 pub use self::prost::Prost;
 pub use self::raw::Raw;
 use crate::frame::{self, PREFIX_BYTES};
+use crate::storage;
 
 /// Turns messages of type `T` into bytes and back.
 ///
@@ -179,7 +180,7 @@ fn begin_framed(
     out: &mut Vec<u8>,
 ) -> Result<(), EncodeError> {
     let prefix = frame::prefix(false, payload_bytes, message_bytes_max)?;
-    out.reserve(PREFIX_BYTES + payload_bytes);
+    storage::reserve(out, PREFIX_BYTES + payload_bytes);
     out.extend_from_slice(&prefix);
     Ok(())
 }
@@ -191,7 +192,7 @@ fn begin_plain(
     out: &mut Vec<u8>,
 ) -> Result<(), EncodeError> {
     frame::prefix(false, payload_bytes, message_bytes_max)?;
-    out.reserve(payload_bytes);
+    storage::reserve(out, payload_bytes);
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use crate::limits::SPANNING_MESSAGE_RESERVE_BYTES;
-use crate::{Code, Status};
+use crate::{Code, Status, storage};
 
 /// Length of what precedes each payload, bytes.
 pub const PREFIX_BYTES: usize = 5;
@@ -18,7 +18,8 @@ pub const PREFIX_BYTES: usize = 5;
 pub struct Message<'a> {
     /// Whether the payload is compressed with the call's `grpc-encoding`.
     pub compressed: bool,
-    /// Borrowed from the input where the message lay in it whole, else owned and exactly sized.
+    /// Borrowed from the input where the message lay in it whole, else owned; whoever is done with
+    /// it gives its storage [back](crate::storage::give).
     pub payload: Cow<'a, [u8]>,
 }
 
@@ -38,8 +39,9 @@ pub struct Message<'a> {
 ///
 /// A message that lies whole in one slice is borrowed from it. One that spans slices is copied
 /// once, into a buffer that grows towards the declared length as bytes arrive, so that a peer
-/// cannot make us allocate by declaring; between messages the reader owns no memory. After an
-/// error every call returns that error again.
+/// cannot make us allocate by declaring, or into storage that the thread has
+/// [kept](crate::storage). Between messages the reader owns no memory. After an error every call
+/// returns that error again.
 #[derive(Debug)]
 pub struct MessageReader {
     message_bytes_max: usize,
@@ -265,13 +267,18 @@ fn parse_prefix(
 }
 
 /// Appends `part`, growing `buffer` to no more than about twice what has arrived and never past
-/// `length`. Doubling keeps the copying linear; the last step lands on `length` exactly.
+/// `length`, unless the thread has kept storage that is long enough. Doubling keeps the copying
+/// linear; the last step lands on `length` exactly.
 fn append_growing(buffer: &mut Vec<u8>, part: &[u8], length: usize) {
     let arrived = buffer.len() + part.len();
     if arrived > buffer.capacity() {
-        let room =
-            arrived.saturating_mul(2).saturating_add(SPANNING_MESSAGE_RESERVE_BYTES).min(length);
-        buffer.reserve_exact(room - buffer.len());
+        if let Some(mut kept) = storage::take(length) {
+            kept.extend_from_slice(buffer);
+            storage::give(std::mem::replace(buffer, kept));
+        } else {
+            let room = arrived.saturating_mul(2).saturating_add(SPANNING_MESSAGE_RESERVE_BYTES);
+            buffer.reserve_exact(room.min(length) - buffer.len());
+        }
     }
     buffer.extend_from_slice(part);
 }

@@ -21,6 +21,7 @@ pub mod names;
 pub mod percent;
 mod reset;
 mod status;
+pub mod storage;
 pub mod timeout;
 pub mod trailers;
 

@@ -17,6 +17,16 @@ pub const MESSAGE_SEND_BYTES_MAX_DEFAULT: usize = 0x7fff_ffff;
 /// Applied by [`crate::MessageReader`], so that memory follows bytes and not a declared length.
 pub const SPANNING_MESSAGE_RESERVE_BYTES: usize = 64 * 1024;
 
+/// Storage of long messages that each thread keeps at most for the next ones, bytes.
+///
+/// Applied by [`crate::storage`].
+pub const STORAGE_KEPT_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Storage shorter than this is left to the allocator, bytes.
+///
+/// Applied by [`crate::storage`].
+pub const STORAGE_KEPT_BYTES_MIN: usize = 64 * 1024;
+
 /// Longest `grpc-message` that is sent, bytes once percent-encoded.
 ///
 /// A peer need only accept 8 KiB of trailers in all, and a list over its limit loses the status

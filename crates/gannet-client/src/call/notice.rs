@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 
 use atomic_waker::AtomicWaker;
 use gannet_core::Status;
+use gannet_core::storage::Stored;
 
 use super::ResponseMetadata;
 use super::request::Request;
@@ -28,7 +29,7 @@ pub(crate) enum Outcome {
     /// The one response.
     Response {
         /// The encoded message.
-        payload: Vec<u8>,
+        payload: Stored,
         /// Empty unless the request asked for it.
         metadata: ResponseMetadata,
     },

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use gannet_core::{Metadata, MethodDescriptor};
+use gannet_core::{Metadata, MethodDescriptor, storage};
 use gannet_transport::{CallShared, Feed};
 
 use super::notice::Notice;
@@ -44,7 +44,7 @@ impl Body {
         if framed.len() < LARGE_BODY_BYTES_MIN {
             Body::Small(framed)
         } else {
-            Body::Large(Bytes::from(framed))
+            Body::Large(storage::share(framed))
         }
     }
 }

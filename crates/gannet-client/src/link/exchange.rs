@@ -307,7 +307,8 @@ impl UnaryReceiving {
         self.notice.set(match (outcome, self.payload.take()) {
             (Ok(trailers), Some(payload)) => {
                 let headers = std::mem::take(&mut self.headers);
-                Outcome::Response { payload, metadata: ResponseMetadata { headers, trailers } }
+                let metadata = ResponseMetadata { headers, trailers };
+                Outcome::Response { payload: payload.into(), metadata }
             }
             (Ok(trailers), None) => Outcome::Failed(none_at_all().with_metadata(trailers)),
             (Err(status), _) => Outcome::Failed(status),

@@ -6,7 +6,7 @@ use std::io;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
-use gannet_core::Status;
+use gannet_core::{Status, storage};
 use gannet_http2::{Client, Connection, Event, OpenError, Reason, StreamKey};
 use gannet_transport::{Asks, CallShared, CloseReason, Deadlines, Progress, Side, Turn};
 use tokio::sync::oneshot;
@@ -296,7 +296,7 @@ impl ClientSide {
                 sent
             } else {
                 outbox = None;
-                turn.conn.send_data_shared(stream, messages.0.into(), false)
+                turn.conn.send_data_shared(stream, storage::share(messages.0), false)
             };
         }
         if call.is_finishing {
@@ -337,7 +337,7 @@ impl Side for ClientSide {
         if asks.has(Asks::INBOUND_DROPPED)
             && let Some(stream) = call.streaming()
         {
-            stream.feed.discard();
+            stream.feed.reader_gone(shared);
         }
         if asks.has(Asks::INBOUND_DROPPED) || asks.has(Asks::OUTBOUND_DROPPED) {
             call.fail(cancelled());

@@ -1,7 +1,6 @@
 //! Replies, credit, and streams that are forgotten.
 
-use bytes::Bytes;
-use gannet_core::{Code, Metadata, MethodKind, Status};
+use gannet_core::{Code, Metadata, MethodKind, Status, storage};
 use gannet_http2::{FieldWriter, Server, StreamKey};
 use gannet_transport::{Framed, Turn, fields};
 
@@ -106,7 +105,7 @@ impl ServerSide {
         let slot = &mut self.slots[at];
         slot.accepted_bytes = slot.accepted_bytes.wrapping_add(framed.len());
         let (sent, left) = if framed.len() >= SHARED_BYTES_MIN {
-            (turn.conn.send_data_shared(slot.key, Bytes::from(messages.0), false), None)
+            (turn.conn.send_data_shared(slot.key, storage::share(messages.0), false), None)
         } else {
             (turn.conn.send_data(slot.key, framed, false), Some(messages))
         };
@@ -243,7 +242,7 @@ impl Constants {
             let _ = conn.send_headers(key, false, |w| self.head(w, headers));
         }
         if large {
-            let _ = conn.send_data_shared(key, Bytes::from(owned), false);
+            let _ = conn.send_data_shared(key, storage::share(owned), false);
         } else if one_reply {
             let _ = conn.send_data(key, call.reply(), false);
         }

@@ -26,7 +26,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use gannet_core::{Code, Status};
+use gannet_core::{Code, Status, storage};
 use gannet_http2::hpack::{CachedBlock, CachedField};
 use gannet_http2::{Connection, Event, Reason, Server, StreamKey};
 use gannet_transport::{
@@ -177,7 +177,7 @@ impl ServerSide {
         if asks.has(Asks::INBOUND_DROPPED)
             && let Some(feed) = &mut slot.feed
         {
-            feed.discard();
+            feed.reader_gone(&slot.shared);
         }
         // A server's call ends when its handler returns: the other asks mean nothing here.
         self.unsettle(at);
@@ -246,6 +246,7 @@ impl ServerSide {
             self.unsettled = Vec::new();
             self.sending = Vec::new();
             self.credits = Vec::new();
+            storage::release();
         }
     }
 }

@@ -1,9 +1,10 @@
 //! Requests as they come: heads, bodies, ends.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 
-use gannet_core::{MessageReader, Metadata, MethodKind, Status};
+use gannet_core::{MessageReader, Metadata, MethodKind, Status, storage};
 use gannet_http2::StreamKey;
 use gannet_http2::hpack::FieldBlock;
 use gannet_transport::{Asks, feed};
@@ -174,6 +175,9 @@ impl ServerSide {
                 return self.fail(at, Status::internal("more than one request message"));
             }
             self.start(at, Input::Message(&message.payload));
+            if let Cow::Owned(payload) = message.payload {
+                storage::give(payload);
+            }
             if self.slots[at].state != State::Gathering {
                 return;
             }

@@ -147,6 +147,13 @@ impl Feed {
         self.reader = MessageReader::new(0);
     }
 
+    /// The application has dropped its end: as [`discard`](Self::discard), and what lies there for
+    /// it goes too.
+    pub fn reader_gone(&mut self, shared: &CallShared) {
+        self.discard();
+        drop(shared.inbox.take());
+    }
+
     /// How many bytes of receive credit to give back to the peer now. To be called after
     /// [`flush`](Self::flush) when data came, and when the call asks to look.
     pub fn credit(&mut self, shared: &CallShared) -> usize {

@@ -1,10 +1,11 @@
 //! The stream of messages an application receives.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 
-use gannet_core::{MessageCodec, Metadata, Result};
+use gannet_core::{MessageCodec, Metadata, Result, storage};
 
 use super::{Piece, Source};
 
@@ -41,12 +42,24 @@ impl<T> Inbound<T> {
     /// # Errors
     /// As [`next`](Self::next).
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<T>>> {
+        if let Some(payload) = self.source.next_packed() {
+            let message = self.codec.decode(payload);
+            return Poll::Ready(message.map(Some).map_err(Into::into));
+        }
+        self.poll_piece(cx)
+    }
+
+    /// As [`poll_next`](Self::poll_next), for whatever is next.
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<T>>> {
         loop {
             let Poll::Ready(piece) = self.source.poll_piece(cx) else { return Poll::Pending };
             match piece {
                 Piece::Headers(headers) => self.headers = Some(headers.clone()),
                 Piece::Message(payload) => {
                     let message = self.codec.decode(&payload);
+                    if let Cow::Owned(payload) = payload {
+                        storage::give(payload);
+                    }
                     return Poll::Ready(message.map(Some).map_err(Into::into));
                 }
                 Piece::End(Ok(_)) => return Poll::Ready(Ok(None)),

@@ -296,6 +296,7 @@ impl CallShared {
     ///
     /// # Errors
     /// Once the call has ended: its code, with a message that says no more than that.
+    #[inline]
     pub(super) fn room(&self, queued: usize) -> Result<bool, Status> {
         if let Some(code) = self.ended() {
             return Err(over(code));
@@ -334,6 +335,7 @@ impl CallShared {
 
     /// Accounts for a message that the application took, `total` bytes in all by now; `unrung`
     /// counts what the connection was not told of yet.
+    #[inline]
     pub(super) fn take(self: &Arc<Self>, bytes: usize, total: usize, unrung: &mut usize) {
         self.taken.store(total, Ordering::Release);
         *unrung += bytes;

@@ -32,6 +32,8 @@ pub struct Source {
     headers_given: bool,
     /// How many packed bytes of `at` were.
     given: usize,
+    /// Up to here nothing but packed messages is next.
+    plain_until: usize,
     /// The end was given out.
     is_over: bool,
     /// Bytes of messages taken in all, prefixes included. Wraps.
@@ -54,6 +56,7 @@ impl Source {
             at: None,
             headers_given: false,
             given: 0,
+            plain_until: 0,
             is_over: false,
             taken: 0,
             unrung: 0,
@@ -63,6 +66,22 @@ impl Source {
     /// The call this belongs to.
     pub fn shared(&self) -> &Arc<CallShared> {
         &self.shared
+    }
+
+    /// The next message, where it lies here among others: the common case on a busy stream. Receive
+    /// credit for it flows back with this.
+    #[inline]
+    pub(super) fn next_packed(&mut self) -> Option<&[u8]> {
+        if self.given >= self.plain_until {
+            return None;
+        }
+        let packed = &self.at.as_ref()?.packed;
+        let range = packed_message(packed, self.given)?;
+        let bytes = range.end - self.given;
+        self.given = range.end;
+        self.taken = self.taken.wrapping_add(bytes);
+        self.shared.take(bytes, self.taken, &mut self.unrung);
+        Some(&packed[range])
     }
 
     /// The next piece. Receive credit for a message flows back with this.
@@ -131,7 +150,18 @@ impl Source {
         self.at = self.shared.inbox.take();
         self.headers_given = false;
         self.given = 0;
+        self.find_plain();
         self.at.is_some()
+    }
+
+    /// Finds how far nothing but packed messages comes.
+    fn find_plain(&mut self) {
+        self.plain_until = match &self.at {
+            Some(at) if at.headers.is_none() || self.headers_given => {
+                at.whole.front().map_or(at.packed.len(), |(position, _)| *position)
+            }
+            _ => 0,
+        };
     }
 
     /// Finds the next piece and accounts for it; `None` where there is none yet.
@@ -142,12 +172,14 @@ impl Source {
         let at = self.at.as_mut()?;
         if at.headers.is_some() && !self.headers_given {
             self.headers_given = true;
+            self.find_plain();
             return Some(Step::Headers);
         }
         let (step, bytes) = match at.whole.front() {
             Some((position, _)) if *position == self.given => {
                 let (_, message) = at.whole.pop_front()?;
                 let bytes = frame::PREFIX_BYTES + message.len();
+                self.find_plain();
                 (Step::Whole(message), bytes)
             }
             _ => match packed_message(&at.packed, self.given) {
@@ -171,6 +203,7 @@ impl Source {
 impl Drop for Source {
     fn drop(&mut self) {
         if !self.is_over {
+            drop(self.shared.inbox.take());
             self.shared.ask(Asks::INBOUND_DROPPED);
         }
     }

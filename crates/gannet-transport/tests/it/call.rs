@@ -161,7 +161,7 @@ fn what_nobody_wants_is_given_back() {
     feed.flush(&shared);
     drop(inbound);
     assert_eq!((queue.pushes(), shared.take_asks()), (1, Asks::INBOUND_DROPPED));
-    feed.discard();
+    feed.reader_gone(&shared);
     assert_eq!(feed.credit(&shared), 1_005);
     feed.data(&[9; 777], &shared).unwrap();
     assert_eq!(feed.credit(&shared), 777);
