@@ -64,11 +64,16 @@ pub fn release() {
 }
 
 /// Makes room for `more` bytes behind what `out` holds.
+#[inline]
 pub(crate) fn reserve(out: &mut Vec<u8>, more: usize) {
-    let needed = out.len().saturating_add(more);
-    if needed > out.capacity()
-        && let Some(mut storage) = take(needed)
-    {
+    if out.capacity() - out.len() < more {
+        grow(out, more);
+    }
+}
+
+#[cold]
+fn grow(out: &mut Vec<u8>, more: usize) {
+    if let Some(mut storage) = take(out.len().saturating_add(more)) {
         storage.extend_from_slice(out);
         give(std::mem::replace(out, storage));
     }

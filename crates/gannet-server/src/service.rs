@@ -6,12 +6,13 @@
 //! The handler is called by the future and not before it: a future that was made outside would lie
 //! in the storage twice, once as it was captured and once as it is awaited.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use gannet_core::{Codec, MessageCodec, Result, ServiceDescriptor, Status};
+use gannet_core::{Codec, MessageCodec, Result, ServiceDescriptor, Status, storage};
 use gannet_transport::{Inbound, Outbound, Source};
 use tokio_util::sync::ReusableBoxFuture;
 
@@ -52,8 +53,8 @@ pub struct Start<'a> {
 
 /// What the client sends.
 pub(crate) enum Input<'a> {
-    /// The one request, encoded.
-    Message(&'a [u8]),
+    /// The one request, encoded: owned where it is long and came in parts.
+    Message(Cow<'a, [u8]>),
     /// A stream of requests.
     Stream(Source),
 }
@@ -75,11 +76,27 @@ impl Start<'_> {
         Req: Send + 'static,
         Fut: Future<Output = (Call, Result<Resp>)> + Send + 'static,
     {
+        let send_bytes_max = self.message_send_bytes_max;
+        if let Input::Message(Cow::Owned(payload)) = self.input {
+            // Decoded when it is polled: of many that came together, one lies here decoded.
+            let call = self.call;
+            return install(self.storage, async move {
+                let message = C::decode(&payload);
+                storage::give(payload);
+                match message {
+                    Ok(message) => {
+                        let (call, result) = handler(call, message).await;
+                        reply::<C, Resp>(call, result, send_bytes_max)
+                    }
+                    Err(error) => Outcome { call, result: Err(error.into()) },
+                }
+            });
+        }
         let message = match self.message::<C, Req>() {
             Ok(message) => message,
             Err(status) => return self.refuse(status),
         };
-        let (call, send_bytes_max) = (self.call, self.message_send_bytes_max);
+        let call = self.call;
         install(self.storage, async move {
             let (call, result) = handler(call, message).await;
             reply::<C, Resp>(call, result, send_bytes_max)

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 
-use gannet_core::{MessageReader, Metadata, MethodKind, Status, storage};
+use gannet_core::{MessageReader, Metadata, MethodKind, Status};
 use gannet_http2::StreamKey;
 use gannet_http2::hpack::FieldBlock;
 use gannet_transport::{Asks, feed};
@@ -15,6 +15,8 @@ use crate::Call;
 use crate::head::{Head, Refusal};
 use crate::service::{Input, drop_quietly};
 
+/// A request message of this length is decoded by its handler's first poll.
+const LONG_BYTES_MIN: usize = 64 << 10;
 /// Body bytes of a request that is no gRPC, after which it is answered anyway.
 const REFUSED_BODY_BYTES_MAX: usize = 64 << 10;
 
@@ -174,10 +176,13 @@ impl ServerSide {
             if slot.handler.is_some() {
                 return self.fail(at, Status::internal("more than one request message"));
             }
-            self.start(at, Input::Message(&message.payload));
-            if let Cow::Owned(payload) = message.payload {
-                storage::give(payload);
-            }
+            let payload = match &message.payload {
+                Cow::Owned(payload) if payload.len() < LONG_BYTES_MIN => {
+                    Cow::Borrowed(&payload[..])
+                }
+                _ => message.payload,
+            };
+            self.start(at, Input::Message(payload));
             if self.slots[at].state != State::Gathering {
                 return;
             }

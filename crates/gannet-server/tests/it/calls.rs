@@ -58,6 +58,16 @@ async fn large_messages_go_both_ways() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_request_that_cannot_be_decoded_fails_be_it_short_or_long() {
+    let mut raw = connect(Server::new().add(Test::new())).await;
+    for size in [10, 100_000, 1 << 20] {
+        let reply = raw.unary("Echo", &vec![0xff; size]).await;
+        assert_eq!(reply.code(), 13, "{size} bytes");
+        assert!(raw.unary("Echo", &vec![7; size]).await.ok() == vec![7; size]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_error_is_trailers_only_with_its_metadata() {
     let mut raw = connect(Server::new().add(Test::new())).await;
     let reply = raw.unary("Fail", b"5").await;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use gannet_core::codec::Raw;
+use gannet_core::codec::{Codec, DecodeError, EncodeError, Raw};
 use gannet_core::{Code, MethodDescriptor, MethodKind, Result, ServiceDescriptor, Status};
 use gannet_server::{Call, Service, Start, Started};
 use gannet_transport::{Inbound, Outbound};
@@ -237,6 +237,22 @@ fn hold(world: &Arc<World>) {
     }
 }
 
+/// As [`Raw`], but a message that begins with 0xff cannot be decoded.
+struct Picky;
+
+impl Codec<Bytes> for Picky {
+    fn encode(message: &Bytes, bytes_max: usize, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        Raw::encode(message, bytes_max, out)
+    }
+
+    fn decode(payload: &[u8]) -> Result<Bytes, DecodeError> {
+        match payload.first() {
+            Some(0xff) => Err(DecodeError::new(std::io::Error::other("it begins with 0xff"))),
+            _ => Raw::decode(payload),
+        }
+    }
+}
+
 impl Service for Test {
     fn descriptor(&self) -> &'static ServiceDescriptor {
         &TEST
@@ -245,7 +261,7 @@ impl Service for Test {
     fn call(&self, method: usize, start: Start<'_>) -> Started {
         let world = Arc::clone(&self.world);
         match method {
-            0 => start.unary::<Raw, Bytes, Bytes, _, _>(|call, message| async move {
+            0 => start.unary::<Picky, Bytes, Bytes, _, _>(|call, message| async move {
                 let result = Ok(message);
                 (call, result)
             }),
