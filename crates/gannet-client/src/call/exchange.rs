@@ -25,11 +25,11 @@ pub(crate) struct Exchange<'a> {
 
 enum State<'a> {
     /// Not handed over.
-    New(Request),
+    New(Box<Request>),
     /// The request could not be made.
     Failed(Status),
     /// Waits for a connection.
-    Linking(Request, LinkFuture<'a>),
+    Linking(Box<Request>, LinkFuture<'a>),
     /// The connection has it.
     Started(Started),
     Done,
@@ -54,7 +54,7 @@ pub(crate) enum Made {
 }
 
 impl<'a> Exchange<'a> {
-    pub(crate) fn new(channel: &'a Channel, request: Result<Request, Status>) -> Exchange<'a> {
+    pub(crate) fn new(channel: &'a Channel, request: Result<Box<Request>, Status>) -> Exchange<'a> {
         let state = match request {
             Ok(request) => State::New(request),
             Err(status) => State::Failed(status),
@@ -64,7 +64,7 @@ impl<'a> Exchange<'a> {
 
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Made, Status>> {
         loop {
-            // In place, as a request is long and moving it in and out costs.
+            // In place, as moving the state in and out costs.
             if let State::Started(started) = &self.state
                 && started.notice.poll(cx).is_pending()
             {
@@ -99,7 +99,7 @@ impl<'a> Exchange<'a> {
     }
 
     #[cold]
-    fn find_link(&self, request: Request) -> State<'a> {
+    fn find_link(&self, request: Box<Request>) -> State<'a> {
         let shared = self.channel.shared();
         let linking = shared.link(request.wait_for_ready, request.deadline);
         State::Linking(request, Box::pin(linking))
@@ -107,7 +107,7 @@ impl<'a> Exchange<'a> {
 }
 
 impl Started {
-    fn new(link: Arc<Link>, request: Request) -> Started {
+    fn new(link: Arc<Link>, request: Box<Request>) -> Started {
         let notice = Notice::new();
         let (receiver, stream) = match request.method.kind {
             MethodKind::Unary => (Receiver::Unary(Arc::clone(&notice)), None),
@@ -125,7 +125,7 @@ impl Started {
     }
 
     /// The request, where it came back.
-    fn take_unsent(&self) -> Option<Request> {
+    fn take_unsent(&self) -> Option<Box<Request>> {
         self.notice.get().and_then(Outcome::take_unsent)
     }
 

@@ -38,7 +38,7 @@ pub(crate) enum Outcome {
     /// The call is over.
     Failed(Status),
     /// The server has certainly not seen the call, and it may be made again.
-    Unsent(Mutex<Option<Request>>),
+    Unsent(Mutex<Option<Box<Request>>>),
 }
 
 impl Notice {
@@ -66,7 +66,7 @@ impl Notice {
     }
 
     /// Hands the request back, to be made on another connection.
-    pub(crate) fn set_unsent(&self, request: Request) {
+    pub(crate) fn set_unsent(&self, request: Box<Request>) {
         self.set(Outcome::Unsent(Mutex::new(Some(request))));
     }
 
@@ -88,7 +88,7 @@ impl Notice {
 
 impl Outcome {
     /// The request that was handed back; the one caller takes it once.
-    pub(crate) fn take_unsent(&self) -> Option<Request> {
+    pub(crate) fn take_unsent(&self) -> Option<Box<Request>> {
         match self {
             Outcome::Unsent(request) => {
                 request.lock().unwrap_or_else(PoisonError::into_inner).take()

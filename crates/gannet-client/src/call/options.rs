@@ -86,18 +86,18 @@ impl<'a, Req, Resp> Options<'a, Req, Resp> {
     }
 
     /// The request of a call whose messages the application sends.
-    pub(super) fn stream_request(self) -> Result<Request, Status> {
+    pub(super) fn stream_request(self) -> Result<Box<Request>, Status> {
         self.request(Body::Stream)
     }
 
     /// The request of a call with one message.
-    pub(super) fn message_request(self, message: &Req) -> Result<Request, Status> {
+    pub(super) fn message_request(self, message: &Req) -> Result<Box<Request>, Status> {
         let mut framed = Vec::new();
         self.codec.request.encode_framed(message, self.send_bytes_max, &mut framed)?;
         self.request(Body::one(framed))
     }
 
-    fn request(self, body: Body) -> Result<Request, Status> {
+    fn request(self, body: Body) -> Result<Box<Request>, Status> {
         if let Some(error) = self.error {
             return Err(error);
         }
@@ -108,7 +108,7 @@ impl<'a, Req, Resp> Options<'a, Req, Resp> {
                 .map(|at| self.deadline.map_or(at, |deadline| deadline.min(at)))
                 .or(self.deadline),
         };
-        Ok(Request {
+        Ok(Box::new(Request {
             method: self.method,
             deadline: deadline.and_then(timed),
             metadata: self.metadata,
@@ -117,7 +117,7 @@ impl<'a, Req, Resp> Options<'a, Req, Resp> {
             wait_for_ready: self.wait_for_ready,
             wants_metadata: false,
             refusals: 0,
-        })
+        }))
     }
 
     #[cold]

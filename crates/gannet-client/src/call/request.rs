@@ -13,7 +13,7 @@ use super::notice::Notice;
 /// First messages from this length on are sent by reference, bytes.
 const LARGE_BODY_BYTES_MIN: usize = 16 << 10;
 
-/// A call that was asked for.
+/// A call that was asked for. Boxed by who has it: it goes through several hands.
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) method: &'static MethodDescriptor,
@@ -87,15 +87,15 @@ impl fmt::Debug for Receiver {
 /// A request on its way to a connection. Dropped on the way, it goes back to the caller, who makes
 /// it on another connection.
 #[derive(Debug)]
-pub(crate) struct Start(Option<(Request, Receiver)>);
+pub(crate) struct Start(Option<(Box<Request>, Receiver)>);
 
 impl Start {
-    pub(crate) fn new(request: Request, receiver: Receiver) -> Start {
+    pub(crate) fn new(request: Box<Request>, receiver: Receiver) -> Start {
         Start(Some((request, receiver)))
     }
 
     /// Arrived.
-    pub(crate) fn take(mut self) -> Option<(Request, Receiver)> {
+    pub(crate) fn take(mut self) -> Option<(Box<Request>, Receiver)> {
         self.0.take()
     }
 }

@@ -10,7 +10,6 @@ use gannet_core::{MessageCodec, Metadata, Result, Status};
 
 use super::exchange::{Exchange, Made};
 use super::notice::Outcome;
-use super::request::Request;
 use super::{Options, ResponseMetadata};
 use crate::blocking;
 
@@ -48,8 +47,10 @@ impl<'a, Req, Resp> Unary<'a, Req, Resp> {
     fn start(self, with_metadata: bool) -> (Exchange<'a>, MessageCodec<Resp>) {
         let Unary { options, message } = self;
         let (channel, codec) = (options.channel, options.codec.response);
-        let request = options.message_request(&message);
-        let request = request.map(|request| Request { wants_metadata: with_metadata, ..request });
+        let mut request = options.message_request(&message);
+        if let Ok(request) = &mut request {
+            request.wants_metadata = with_metadata;
+        }
         (Exchange::new(channel, request), codec)
     }
 }

@@ -19,7 +19,7 @@ use crate::call::request::{Body, Receiver, Request, StreamReceiver};
 /// A call, from its arrival on the connection until its stream is forgotten.
 #[derive(Debug)]
 pub(super) struct Call {
-    pub(super) request: Request,
+    pub(super) request: Box<Request>,
     pub(super) phase: Phase,
     /// Noted in the side's list of calls to settle.
     pub(super) is_due: bool,
@@ -67,7 +67,7 @@ struct UnaryReceiving {
 
 impl Call {
     /// A call that lies at `place`.
-    pub(super) fn new(request: Request, receiver: Receiver, place: u32) -> Call {
+    pub(super) fn new(request: Box<Request>, receiver: Receiver, place: u32) -> Call {
         receiver.notice().set_place(place);
         let receiving = match receiver {
             Receiver::Unary(notice) => Receiving::Unary(UnaryReceiving {
@@ -289,12 +289,12 @@ impl UnaryReceiving {
                 Cow::Owned(payload) => payload,
                 // The server has seen the request: its storage is free for the response.
                 Cow::Borrowed(payload) => match std::mem::replace(body, Body::Stream) {
-                    Body::Small(mut storage) => {
+                    Body::Small(mut storage) if storage.capacity() >= payload.len() => {
                         storage.clear();
                         storage.extend_from_slice(payload);
                         storage
                     }
-                    Body::Large(_) | Body::Stream => payload.to_vec(),
+                    Body::Small(_) | Body::Large(_) | Body::Stream => payload.to_vec(),
                 },
             });
         }

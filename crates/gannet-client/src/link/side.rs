@@ -70,7 +70,7 @@ impl ClientSide {
     }
 
     /// A call arrives.
-    fn admit(&mut self, turn: &mut Turn<'_, Client>, request: Request, receiver: Receiver) {
+    fn admit(&mut self, turn: &mut Turn<'_, Client>, request: Box<Request>, receiver: Receiver) {
         let deadline = request.deadline;
         let key = self.calls.insert(|place| Call::new(request, receiver, place));
         self.waiting_live += 1;

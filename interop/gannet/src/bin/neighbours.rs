@@ -27,9 +27,9 @@ struct Args {
     /// Slow calls in flight beside the quick ones.
     #[arg(long, default_value_t = 1)]
     slow_in_flight: usize,
-    /// Pause between two quick calls, µs.
-    #[arg(long, default_value_t = 200)]
-    pause_micros: u64,
+    /// Pause between two quick calls, ms.
+    #[arg(long, default_value_t = 1)]
+    pause_millis: u64,
     /// How long each measurement takes, seconds.
     #[arg(long, default_value_t = 3)]
     seconds: u64,
@@ -105,7 +105,7 @@ async fn measure(args: &Args, addr: String) -> std::result::Result<(), AnyError>
     let client = NeighboursClient::new(Channel::builder(addr).build()?);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let time = Duration::from_secs(args.seconds);
-    let pause = Duration::from_micros(args.pause_micros);
+    let pause = Duration::from_millis(args.pause_millis);
     let work = Work { micros: args.micros, ..Default::default() };
 
     quick_calls(&client, pause, Duration::from_millis(300)).await?;
@@ -179,10 +179,7 @@ async fn quick_calls(
         let began = Instant::now();
         client.quick(Work::default()).await?;
         latencies.push(began.elapsed());
-        // Timers are too coarse.
-        while began.elapsed() < pause {
-            tokio::task::yield_now().await;
-        }
+        tokio::time::sleep(pause).await;
     }
     latencies.sort();
     Ok(Latencies(latencies))
