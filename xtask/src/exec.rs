@@ -91,9 +91,11 @@ pub(crate) fn debian(programs: &[(&str, &str)]) -> Result {
     let missing = programs.iter().filter(|(program, _)| find(program).is_none());
     let mut packages: Vec<&str> = missing.map(|(_, package)| *package).collect();
     packages.dedup();
-    if packages.is_empty() {
-        return Ok(());
-    }
+    if packages.is_empty() { Ok(()) } else { debian_install(&packages) }
+}
+
+/// Installs Debian packages.
+pub(crate) fn debian_install(packages: &[&str]) -> Result {
     let by_hand = format!("apt-get install {}", packages.join(" "));
     let apt = find("apt-get").ok_or(format!("missing; on Debian: {by_hand}"))?;
     let apt_get = |words: &[&str]| {
@@ -102,7 +104,7 @@ pub(crate) fn debian(programs: &[(&str, &str)]) -> Result {
     };
     // A new machine has no lists of packages, or old ones.
     apt_get(&["update", "--quiet"])?;
-    apt_get(&[&["install", "--yes", "--quiet"], &packages[..]].concat())
+    apt_get(&[&["install", "--yes", "--quiet"], packages].concat())
         .map_err(|error| format!("{error}; try: {by_hand}"))
 }
 

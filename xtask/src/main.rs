@@ -4,6 +4,7 @@
 
 #![allow(clippy::print_stdout, reason = "a command-line tool talks to its user by printing")]
 
+mod bench;
 mod ci;
 mod codegen;
 mod corpus;
@@ -11,6 +12,7 @@ mod counts;
 mod deny;
 mod exec;
 mod fuzz;
+mod install;
 mod interop;
 mod tidy;
 
@@ -51,6 +53,8 @@ enum Task {
     Fuzz(fuzz::Args),
     /// Runs the real peers of other languages, and protocol suites, against Gannet.
     Interop(interop::Args),
+    /// The benchmark.
+    Bench(bench::Args),
 }
 
 fn main() -> ExitCode {
@@ -64,6 +68,7 @@ fn main() -> ExitCode {
         Task::Ci(args) => ci::run(&args),
         Task::Fuzz(args) => fuzz::run(&args),
         Task::Interop(args) => interop::run(&args),
+        Task::Bench(args) => bench::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

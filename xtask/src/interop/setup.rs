@@ -4,16 +4,15 @@
 //! Versions are pinned here. Only what the planned checks use is prepared; what cannot be had is
 //! an error that says how to get it by hand.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use super::plan::{Group, Peer, What};
 use super::suites::Suite;
 use crate::exec::{self, Result};
+use crate::install::{self, create, with_path};
 
 const PYTHON_PACKAGES: &[&str] = &["grpcio==1.85.1", "grpcio-tools==1.85.1", "hpack==4.2.0"];
-const PROTOC_GEN_GO: &str = "google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12";
-const PROTOC_GEN_GO_GRPC: &str = "google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.2";
 const H2SPEC: &str = "github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible";
 const HTTPWG: &str = "httpwg-cli@0.2.5";
 const PROTOS: &[&str] = &["gannet_interop.proto", "grpctest.proto"];
@@ -77,7 +76,7 @@ pub(super) fn prepare(groups: &[Group]) -> Result<Tools> {
         go(&tools)?;
     }
     if needs.h2spec {
-        go_install(&tools, H2SPEC)?;
+        install::go_install(&tools.bin(), H2SPEC)?;
     }
     if needs.httpwg {
         httpwg(&tools)?;
@@ -148,22 +147,18 @@ fn python(tools: &Tools) -> Result {
 
 /// The Go module with its generated stubs, copied out of the source tree and built.
 fn go(tools: &Tools) -> Result {
-    go_install(tools, PROTOC_GEN_GO)?;
-    go_install(tools, PROTOC_GEN_GO_GRPC)?;
+    install::go_generators(&tools.bin())?;
     let module = tools.home.join("go-module");
-    if module.exists() {
-        std::fs::remove_dir_all(&module).map_err(|error| cannot("remove", &module, &error))?;
-    }
-    copy(&exec::root().join("interop/go"), &module)?;
+    install::copy_anew(&exec::root().join("interop/go"), &module)?;
     let mut protoc = protoc(tools);
-    protoc.env("PATH", path_with(&tools.bin())?);
+    protoc.env("PATH", install::path_with(&tools.bin())?);
     for plugin in ["go", "go-grpc"] {
         protoc.arg(with_path(&format!("--{plugin}_out="), &module));
         protoc.arg(format!("--{plugin}_opt=module={GO_MODULE}"));
     }
     exec::run(protoc.args(PROTOS))?;
     create(&tools.go_programs())?;
-    let mut build = go_command()?;
+    let mut build = install::go()?;
     build.current_dir(&module).args(["build", "-mod=readonly", "-o"]).arg(tools.go_programs());
     exec::run(build.arg("./..."))
 }
@@ -175,21 +170,6 @@ fn protoc(tools: &Tools) -> Command {
     command
 }
 
-fn go_command() -> Result<Command> {
-    let go = exec::find("go").ok_or("go is needed on the search path: https://go.dev/dl")?;
-    Ok(Command::new(go))
-}
-
-/// Installs `path/name@version` into our own folder.
-fn go_install(tools: &Tools, package: &str) -> Result {
-    let path = package.split('@').next().unwrap_or(package);
-    let name = path.rsplit('/').next().unwrap_or(path);
-    exec::once(&tools.bin().join(format!(".{name}")), package, || {
-        let mut install = go_command()?;
-        exec::run(install.env("GOBIN", tools.bin()).args(["install", package]))
-    })
-}
-
 fn httpwg(tools: &Tools) -> Result {
     exec::once(&tools.bin().join(".httpwg"), HTTPWG, || {
         // Without its own lock file it does not build.
@@ -198,43 +178,6 @@ fn httpwg(tools: &Tools) -> Result {
         // A place of its own: our target folder and lints are not its business.
         exec::run(install.current_dir(std::env::temp_dir()).env_remove("CARGO_TARGET_DIR"))
     })
-}
-
-/// Copies a folder with all that is in it.
-fn copy(from: &Path, to: &Path) -> Result {
-    create(to)?;
-    let entries = std::fs::read_dir(from).map_err(|error| cannot("read", from, &error))?;
-    for entry in entries {
-        let path = entry.map_err(|error| cannot("read", from, &error))?.path();
-        let target = to.join(path.file_name().unwrap_or_default());
-        if path.is_dir() {
-            copy(&path, &target)?;
-        } else {
-            std::fs::copy(&path, &target).map_err(|error| cannot("copy", &path, &error))?;
-        }
-    }
-    Ok(())
-}
-
-fn create(folder: &Path) -> Result {
-    std::fs::create_dir_all(folder).map_err(|error| cannot("create", folder, &error))
-}
-
-fn cannot(verb: &str, path: &Path, error: &std::io::Error) -> String {
-    format!("cannot {verb} {}: {error}", path.display())
-}
-
-fn with_path(flag: &str, path: &Path) -> std::ffi::OsString {
-    let mut word = std::ffi::OsString::from(flag);
-    word.push(path);
-    word
-}
-
-/// The search path with `folder` in front.
-fn path_with(folder: &Path) -> Result<std::ffi::OsString> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::iter::once(folder.to_path_buf()).chain(std::env::split_paths(&path));
-    std::env::join_paths(folders).map_err(|error| format!("bad search path: {error}"))
 }
 
 #[cfg(test)]
