@@ -35,14 +35,15 @@ const SCENARIOS: [Scenario; 4] = [
         client: false,
         in_flight: 100,
         client_args: &[],
-        instructions_max: 4_500.0,
+        instructions_max: 4_000.0,
     },
     Scenario {
         name: "server, 1 in flight",
         client: false,
         in_flight: 1,
         client_args: &[],
-        instructions_max: 7_000.0,
+        // The goal is 6,000: DESIGN.md tells where the rest goes.
+        instructions_max: 7_300.0,
     },
     Scenario {
         name: "client, 100 in flight",
