@@ -1,0 +1,5 @@
+//! Generates the service.
+
+fn main() -> std::io::Result<()> {
+    tonic_prost_build::compile_protos("proto/grpctest.proto")
+}
