@@ -24,6 +24,14 @@ pub fn greeting(message: &str) -> String {
     format!("Hello I am up and running received \"{message}\" message from you")
 }
 
+/// The hello world's reply with this text as it is on the wire, for servers without a codec: the
+/// length of the message, field 1 with the text, field 2 with `true`.
+pub fn hello_reply(text: &str) -> Result<Vec<u8>> {
+    let message = [&[0x0a, u8::try_from(text.len())?], text.as_bytes(), &[0x10, 0x01]].concat();
+    let head = [0, 0, 0, 0, u8::try_from(message.len())?];
+    Ok([&head[..], &message].concat())
+}
+
 /// The body of a payload that is sent because so many bytes are wanted.
 pub fn body(bytes: u32) -> Vec<u8> {
     vec![b'x'; bytes as usize]

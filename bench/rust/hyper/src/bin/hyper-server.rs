@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::process::ExitCode;
 use std::task::{Context, Poll};
 
-use bench_common::{Result, greeting, server};
+use bench_common::{Result, greeting, hello_reply, server};
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming};
@@ -52,16 +52,8 @@ async fn answer(request: Request<Incoming>, message: Bytes) -> Result<Response<R
     Ok(response)
 }
 
-/// The reply as it is on the wire: the length, field 1 with the text, field 2 with `true`.
-fn message() -> Result<Bytes> {
-    let text = greeting("hello");
-    let field = [&[0x0a, u8::try_from(text.len())?], text.as_bytes(), &[0x10, 0x01]].concat();
-    let head = [0, 0, 0, 0, u8::try_from(field.len())?];
-    Ok([&head[..], &field].concat().into())
-}
-
 async fn serve(args: server::Args) -> Result<()> {
-    let message = message()?;
+    let message = Bytes::from(hello_reply(&greeting("hello"))?);
     let listener = args.listen().await?;
     loop {
         let (stream, _) = listener.accept().await?;
