@@ -35,7 +35,7 @@ const SCENARIOS: [Scenario; 4] = [
         client: false,
         in_flight: 100,
         client_args: &[],
-        instructions_max: 4_000.0,
+        instructions_max: 4_500.0,
     },
     Scenario {
         name: "server, 1 in flight",
