@@ -16,6 +16,8 @@ pub(crate) struct Target {
     pub(crate) endpoint: Endpoint,
     /// The `:authority` of requests, unless the user names another.
     pub(crate) authority: String,
+    /// Whether the scheme says that there is TLS, or none.
+    pub(crate) tls: Option<bool>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +63,24 @@ impl Target {
     pub(crate) fn parse(text: &str) -> Result<Target, TargetError> {
         let failed = |problem: String| TargetError::new(text, problem);
         let (endpoint, authority) = read(text).map_err(failed)?;
-        Ok(Target { text: text.to_owned(), endpoint, authority })
+        let tls = match text.split_once("://") {
+            Some(("https", _)) => Some(true),
+            Some(("http", _)) => Some(false),
+            _ => None,
+        };
+        Ok(Target { text: text.to_owned(), endpoint, authority, tls })
+    }
+
+    /// What is wrong where the scheme says one thing and the builder, which has TLS or not, another.
+    pub(crate) fn scheme_problem(&self, has_tls: bool) -> Option<&'static str> {
+        match (self.tls, has_tls) {
+            (Some(true), false) => Some(
+                "https:// needs to know whom to trust: give the builder `tls(ClientTls::new()?)` \
+                 (feature \"tls\"), or write http:// for plaintext",
+            ),
+            (Some(false), true) => Some("http:// is plaintext, but the builder was given TLS"),
+            _ => None,
+        }
     }
 
     /// The target of a channel that was given a connector.
@@ -70,6 +89,7 @@ impl Target {
             text: text.to_owned(),
             endpoint: Endpoint::Connector,
             authority: LOCAL_AUTHORITY.to_owned(),
+            tls: None,
         }
     }
 }
@@ -81,15 +101,14 @@ fn read(text: &str) -> Result<(Endpoint, String), String> {
     if text.is_empty() {
         return Err("it is empty; write for instance \"localhost:50051\"".into());
     }
-    if let Some(rest) = text.strip_prefix("http://") {
-        let (host_port, path) = rest.split_once('/').unwrap_or((rest, ""));
-        if !path.is_empty() {
-            return Err("a gRPC target has no path".into());
+    for (scheme, port) in [("http://", 80), ("https://", 443)] {
+        if let Some(rest) = text.strip_prefix(scheme) {
+            let (host_port, path) = rest.split_once('/').unwrap_or((rest, ""));
+            if !path.is_empty() {
+                return Err("a gRPC target has no path".into());
+            }
+            return host_port_endpoint(host_port, Some(port));
         }
-        return host_port_endpoint(host_port, Some(80));
-    }
-    if text.starts_with("https://") {
-        return Err("this version does not speak TLS; write http:// for plaintext".into());
     }
     let Some((scheme, rest)) = text.split_once(':') else {
         return Err("it has no port; write for instance \"localhost:50051\"".into());
@@ -113,7 +132,7 @@ fn read(text: &str) -> Result<(Endpoint, String), String> {
             address.is_ipv6()
         }),
         _ if rest.starts_with("//") => Err(format!(
-            "the scheme {scheme:?} is not known; known are dns, http, unix, ipv4 and ipv6"
+            "the scheme {scheme:?} is not known; known are dns, http, https, unix, ipv4 and ipv6"
         )),
         _ => host_port_endpoint(text, None),
     }
@@ -244,6 +263,7 @@ mod tests {
             ("dns:svc:50051", name("svc", 50051), "svc:50051"),
             ("http://svc:8080", name("svc", 8080), "svc:8080"),
             ("http://svc/", name("svc", 80), "svc:80"),
+            ("https://svc", name("svc", 443), "svc:443"),
             ("127.0.0.1:7", addresses(&["127.0.0.1:7"]), "127.0.0.1:7"),
             ("[::1]:7", addresses(&["[::1]:7"]), "[::1]:7"),
             ("dns:///[::1]:7", addresses(&["[::1]:7"]), "[::1]:7"),
@@ -296,7 +316,6 @@ mod tests {
             ("dns://8.8.8.8/svc:1", "naming a DNS server"),
             ("dns://svc:1", "three slashes"),
             ("http://svc:1/path", "no path"),
-            ("https://svc:1", "TLS"),
             ("xds:///svc", "the scheme \"xds\" is not known"),
             ("ipv4:[::1]:5", "not an IPv4 address"),
             ("ipv4:1.2.3.4", "not an IPv4 address"),

@@ -11,6 +11,7 @@
 //! | `queue` | the way into the task |
 //! | `call` | shared state of a call; `Inbound` and `Outbound`, the application's streams |
 //! | `io` | TCP, Unix sockets, the in-process pipe |
+//! | `tls` | TLS over any of them (feature `tls`) |
 //! | `fields` | metadata and statuses as header fields |
 //! | `timer`, `pool` | deadlines; read buffers |
 //!
@@ -23,6 +24,11 @@ mod io;
 mod pool;
 mod queue;
 mod timer;
+#[cfg(feature = "_tls")]
+pub mod tls;
+#[cfg(not(feature = "_tls"))]
+#[path = "tls/absent.rs"]
+pub mod tls;
 
 pub use call::{
     Asks, CallShared, Feed, Framed, Inbound, Outbound, Piece, SEND_QUEUE_BYTES_MAX, Source, feed,
@@ -31,7 +37,7 @@ pub use driver::{CloseReason, Driver, Progress, Side, Turn};
 #[cfg(unix)]
 pub use io::connect_unix;
 pub use io::{
-    Acceptor, ListenError, Listener, Peer, PipeConnector, PipeListener, Stream, TcpOptions,
+    Acceptor, Handshake, Incoming, ListenError, Listener, Peer, PipeConnector, PipeListener, Stream, TcpOptions,
     connect_tcp, pipe,
 };
 pub use queue::{CallQueue, Command, Queue};

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use gannet_core::limits;
 use gannet_transport::PipeConnector;
+use gannet_transport::tls::ClientTls;
 
 use super::{Channel, Shared};
 use crate::policy::BackoffConfig;
@@ -17,6 +18,7 @@ const USER_AGENT: &str = concat!("grpc-rust-gannet/", env!("CARGO_PKG_VERSION"))
 pub(crate) struct Config {
     pub(crate) target: Target,
     pub(crate) connector: Option<PipeConnector>,
+    pub(crate) tls: Option<ClientTls>,
     pub(crate) authority: String,
     pub(crate) user_agent: String,
     pub(crate) backoff: BackoffConfig,
@@ -32,6 +34,7 @@ pub(crate) struct Config {
 pub struct ChannelBuilder {
     target: String,
     connector: Option<PipeConnector>,
+    tls: Option<ClientTls>,
     authority: Option<String>,
     user_agent: Option<String>,
     backoff: BackoffConfig,
@@ -46,6 +49,7 @@ impl ChannelBuilder {
         ChannelBuilder {
             target,
             connector: None,
+            tls: None,
             authority: None,
             user_agent: None,
             backoff: BackoffConfig::default(),
@@ -59,6 +63,14 @@ impl ChannelBuilder {
     /// Connects through an in-process pipe. The target is a name for messages then, and not parsed.
     pub fn connector(mut self, connector: PipeConnector) -> Self {
         self.connector = Some(connector);
+        self
+    }
+
+    /// Speaks TLS. The server's certificate must be for the authority's host, unless `tls` names
+    /// another.
+    #[cfg(feature = "_tls")]
+    pub fn tls(mut self, tls: ClientTls) -> Self {
+        self.tls = Some(tls);
         self
     }
 
@@ -122,6 +134,9 @@ impl ChannelBuilder {
             Some(_) => Target::connector(&self.target),
             None => Target::parse(&self.target)?,
         };
+        if let Some(problem) = target.scheme_problem(self.tls.is_some()) {
+            return Err(TargetError::new(&self.target, problem));
+        }
         let authority = self.authority.unwrap_or_else(|| target.authority.clone());
         if let Some(c) = authority.chars().find(|c| !is_authority(*c)) {
             let problem = format!("the authority {authority:?} has the character {c:?}");
@@ -140,6 +155,7 @@ impl ChannelBuilder {
         let config = Config {
             target,
             connector: self.connector,
+            tls: self.tls,
             authority,
             user_agent,
             backoff: self.backoff,
@@ -170,6 +186,11 @@ fn is_authority(c: char) -> bool {
 }
 
 impl Config {
+    /// The `:scheme` of requests.
+    pub(crate) fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
+    }
+
     /// Where the channel leads, for messages.
     pub(crate) fn shown_target(&self) -> &str {
         &self.target.text

@@ -81,9 +81,11 @@ impl Way {
                 None => Err(io::ErrorKind::Unsupported.into()),
             },
         };
-        match connected {
-            Ok((stream, _)) => Ok(stream),
-            Err(error) => Err(Status::from_io(self, error)),
+        let failed = |error| Status::from_io(self, error);
+        let (stream, _) = connected.map_err(failed)?;
+        match &config.tls {
+            None => Ok(stream),
+            Some(tls) => tls.connect(stream, &config.authority).await.map_err(failed),
         }
     }
 }

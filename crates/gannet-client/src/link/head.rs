@@ -40,6 +40,7 @@ impl Constants {
     /// Registers the constants with a new connection.
     pub(crate) fn new(
         conn: &mut Connection<Client>,
+        scheme: &str,
         authority: &str,
         user_agent: &str,
     ) -> Constants {
@@ -47,7 +48,7 @@ impl Constants {
             conn.register_field(name.as_bytes(), value.as_bytes())
                 .expect("a new connection has room for the constants")
         };
-        let (method, scheme) = (register(":method", "POST"), register(":scheme", "http"));
+        let (method, scheme) = (register(":method", "POST"), register(":scheme", scheme));
         let authority_field = register(":authority", authority);
         let rest = [
             register(names::TE, "trailers"),

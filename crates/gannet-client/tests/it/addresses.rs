@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 #[cfg(target_os = "linux")]
 use tokio::net::{TcpSocket, TcpStream};
 
-use crate::peer::{Peer, Peers, dead_port, unary};
+use crate::peer::{Peer, Peers, accept, dead_port, unary};
 
 /// Far below the connect timeout.
 const SOON: Duration = Duration::from_secs(5);
@@ -23,7 +23,7 @@ fn good() -> (SocketAddr, tokio::task::JoinHandle<()>) {
     let address = std.local_addr().unwrap();
     let mut acceptor = Listener::try_from(std).unwrap().into_acceptor().unwrap();
     let server = tokio::spawn(async move {
-        let (stream, _) = acceptor.accept().await.unwrap().unwrap();
+        let stream = accept(&mut acceptor).await;
         let mut peer = Peer::new(stream, Config::default());
         peer.flush().await;
         peer.echo().await;

@@ -8,7 +8,7 @@ use gannet_core::{Code, Result};
 use gannet_http2::Config;
 use gannet_transport::Listener;
 
-use crate::peer::{Got, OK, Peer, chat, dead_port, download, framed, unary, upload};
+use crate::peer::{Got, OK, Peer, accept, chat, dead_port, download, framed, unary, upload};
 
 /// Serves one connection on a thread of its own, and leads to it.
 fn serve(script: impl AsyncFnOnce(Peer) + Send + 'static) -> (String, thread::JoinHandle<()>) {
@@ -18,7 +18,7 @@ fn serve(script: impl AsyncFnOnce(Peer) + Send + 'static) -> (String, thread::Jo
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let mut acceptor = Listener::try_from(std).unwrap().into_acceptor().unwrap();
-            let (stream, _) = acceptor.accept().await.unwrap().unwrap();
+            let stream = accept(&mut acceptor).await;
             let mut peer = Peer::new(stream, Config::default());
             peer.flush().await;
             script(peer).await;
@@ -152,7 +152,7 @@ async fn on_a_multi_thread_runtime_it_works() {
     let target = std.local_addr().unwrap().to_string();
     let server = tokio::spawn(async move {
         let mut acceptor = Listener::try_from(std).unwrap().into_acceptor().unwrap();
-        let (stream, _) = acceptor.accept().await.unwrap().unwrap();
+        let stream = accept(&mut acceptor).await;
         let mut peer = Peer::new(stream, Config::default());
         peer.flush().await;
         peer.echo_all().await;

@@ -13,7 +13,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::peer::{Fields, Got, OK, Peer, Peers, chat, dead_port, download, field, unary};
+use crate::peer::{Fields, Got, OK, Peer, Peers, accept, chat, dead_port, download, field, unary};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -33,7 +33,7 @@ fn cause<T: Error + 'static>(status: &Status) -> Option<&T> {
 fn echo_once(listener: Listener) -> JoinHandle<Fields> {
     let mut acceptor = listener.into_acceptor().unwrap();
     tokio::spawn(async move {
-        let (stream, _) = acceptor.accept().await.unwrap().unwrap();
+        let stream = accept(&mut acceptor).await;
         let mut peer = Peer::new(stream, Config::default());
         peer.flush().await;
         peer.echo().await
@@ -221,7 +221,7 @@ async fn attempts_back_off_and_waiting_calls_get_through() {
         let mut acceptor = Listener::from(listener).into_acceptor().unwrap();
         let mut attempts = Vec::new();
         for attempt in 0..6 {
-            let (stream, _) = acceptor.accept().await.unwrap().unwrap();
+            let stream = accept(&mut acceptor).await;
             attempts.push(start.elapsed().as_secs_f64());
             if attempt == 5 {
                 let mut peer = Peer::new(stream, Config::default());

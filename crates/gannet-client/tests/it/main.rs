@@ -15,3 +15,5 @@ mod peer;
 mod runtimes;
 mod server;
 mod streams;
+#[cfg(feature = "_tls")]
+mod tls;

@@ -106,6 +106,11 @@ pub(crate) const HEAD: &[(&str, &str)] =
 /// The trailers of a good end.
 pub(crate) const OK: &[(&str, &str)] = &[("grpc-status", "0")];
 
+/// The next connection of a listener without TLS.
+pub(crate) async fn accept(acceptor: &mut Acceptor) -> Stream {
+    acceptor.accept().await.unwrap().unwrap().into_stream().ok().unwrap().0
+}
+
 /// Accepts the connections of one channel.
 pub(crate) struct Peers {
     acceptor: Acceptor,
@@ -127,7 +132,7 @@ impl Peers {
 
     /// The next connection, before anything was said on it.
     pub(crate) async fn silent(&mut self) -> Stream {
-        self.acceptor.accept().await.unwrap().unwrap().0
+        accept(&mut self.acceptor).await
     }
 
     /// Whether no connection waits, and none can come any more.

@@ -26,7 +26,7 @@ static TEST: ServiceDescriptor = ServiceDescriptor::new(
 static MISSING: MethodDescriptor = MethodDescriptor::new("/test.Test/Missing", MethodKind::Unary);
 
 #[derive(Clone, Default)]
-struct Test {
+pub(crate) struct Test {
     /// Handlers whose future is gone.
     gone: Arc<AtomicUsize>,
 }
@@ -133,7 +133,7 @@ fn connect(test: &Test) -> Channel {
     Channel::builder_with_connector(serve(test)).build().unwrap()
 }
 
-async fn all_kinds(channel: &Channel) {
+pub(crate) async fn all_kinds(channel: &Channel) {
     assert_eq!(unary(channel, b"hello").await.unwrap(), b"hello");
 
     let (mut tx, reply) = upload(channel).await.unwrap();

@@ -9,7 +9,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use gannet_http2::{Config, Connection};
-use gannet_transport::{Acceptor, Command, Driver, Peer, Queue, Stream};
+use gannet_transport::{
+    Acceptor, Command, Driver, Handshake, Incoming, Peer, Queue, Stream,
+};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{Id, JoinSet};
 use tokio::time::Instant;
@@ -87,10 +89,10 @@ pub(crate) async fn accept_loop(
         next_connection(&mut acceptor, &host, &mut phase, &mut connections, &mut next).await
     {
         match accepted {
-            Ok(Some((stream, peer))) => {
+            Ok(Some(incoming)) => {
                 let Some(permit) = next.permit.take() else { continue };
                 next.backoff = Duration::ZERO;
-                connections.start(&host, stream, peer, permit);
+                connections.start(&host, incoming, permit);
             }
             Ok(None) => break,
             Err(error) if Acceptor::is_exhaustion(&error) => {
@@ -111,7 +113,7 @@ async fn next_connection(
     phase: &mut watch::Receiver<Phase>,
     connections: &mut Connections,
     next: &mut Next,
-) -> Option<io::Result<Option<(Stream, Peer)>>> {
+) -> Option<io::Result<Option<Incoming>>> {
     let mut accepted = pin!(async {
         if next.permit.is_none() {
             next.permit = Arc::clone(&host.connections).acquire_owned().await.ok();
@@ -151,11 +153,34 @@ impl Future for Admitted {
     }
 }
 
+/// A connection that starts with a handshake, within the time that HTTP/2's has. Peers that fail it
+/// were told by it.
+async fn shake_hands(
+    host: Arc<Host>,
+    handshake: Handshake,
+    queue: Arc<Queue<Finished>>,
+    permit: OwnedSemaphorePermit,
+) {
+    let shaken = tokio::time::timeout(host.http2.handshake_timeout, handshake).await;
+    if let Ok(Ok((stream, peer))) = shaken {
+        let driver = host.driver(stream, peer, queue);
+        Admitted { driver, _permit: permit }.await;
+    }
+}
+
 impl Connections {
-    fn start(&mut self, host: &Host, stream: Stream, peer: Peer, permit: OwnedSemaphorePermit) {
+    fn start(&mut self, host: &Arc<Host>, incoming: Incoming, permit: OwnedSemaphorePermit) {
         let queue = Arc::new(Queue::new());
-        let driver = host.driver(stream, peer, Arc::clone(&queue));
-        let task = self.tasks.spawn(Admitted { driver, _permit: permit });
+        let task = match incoming.into_stream() {
+            Ok((stream, peer)) => {
+                let driver = host.driver(stream, peer, Arc::clone(&queue));
+                self.tasks.spawn(Admitted { driver, _permit: permit })
+            }
+            Err(handshake) => {
+                let (host, queue) = (Arc::clone(host), Arc::clone(&queue));
+                self.tasks.spawn(shake_hands(host, handshake, queue, permit))
+            }
+        };
         self.queues.insert(task.id(), queue);
     }
 

@@ -1,21 +1,26 @@
 //! Listening endpoints, bound before a runtime runs, and their accepting halves.
 //!
 //! A [`Listener`] is bound and listens already: an error shows at once and names its address. An
-//! [`Acceptor`] is a listener registered with the runtime it was made on.
+//! [`Acceptor`] is a listener registered with the runtime it was made on. What it accepts is
+//! [`Incoming`]: under TLS there is a handshake before there is a stream.
 
 use std::fmt;
+use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 #[cfg(unix)]
 use std::path::Path;
+use std::pin::Pin;
 
 use super::tcp::TcpOptions;
 use super::{Peer, PipeListener, Stream};
+use crate::tls::ServerTls;
 
 /// An endpoint that accepts connections.
 #[derive(Debug)]
 pub struct Listener {
     kind: Kind,
+    tls: Option<ServerTls>,
 }
 
 #[derive(Debug)]
@@ -55,7 +60,7 @@ impl Listener {
         let mut last = io::Error::new(io::ErrorKind::InvalidInput, "the name has no address");
         for candidate in address.to_socket_addrs().map_err(unread)? {
             match options.listen(candidate) {
-                Ok(listener) => return Ok(Listener { kind: Kind::Tcp { listener, options } }),
+                Ok(listener) => return Ok(Kind::Tcp { listener, options }.into()),
                 Err(error) => last = error,
             }
         }
@@ -71,7 +76,14 @@ impl Listener {
         let path = path.as_ref();
         let failed = |source| ListenError::new(format!("unix:{}", path.display()), source);
         let listener = super::unix::listen(path).map_err(failed)?;
-        Ok(Listener { kind: Kind::Unix(listener) })
+        Ok(Kind::Unix(listener).into())
+    }
+
+    /// Speaks TLS with everyone who connects.
+    #[cfg(feature = "_tls")]
+    #[must_use]
+    pub fn tls(self, tls: ServerTls) -> Listener {
+        Listener { tls: Some(tls), ..self }
     }
 
     /// The bound TCP address, `None` for other kinds.
@@ -103,7 +115,7 @@ impl Listener {
             Kind::Unix(listener) => Kind::Unix(listener.try_clone().map_err(failed)?),
             Kind::Pipe(_) => return Ok(None),
         };
-        Ok(Some(Listener { kind }))
+        Ok(Some(Listener { kind, tls: self.tls.clone() }))
     }
 
     /// Registers with the current tokio runtime.
@@ -126,7 +138,13 @@ impl Listener {
             }
             Kind::Pipe(listener) => Accepting::Pipe(listener),
         };
-        Ok(Acceptor { kind })
+        Ok(Acceptor { kind, tls: self.tls })
+    }
+}
+
+impl From<Kind> for Listener {
+    fn from(kind: Kind) -> Listener {
+        Listener { kind, tls: None }
     }
 }
 
@@ -152,7 +170,7 @@ impl fmt::Display for Listener {
 
 impl From<PipeListener> for Listener {
     fn from(listener: PipeListener) -> Self {
-        Listener { kind: Kind::Pipe(listener) }
+        Kind::Pipe(listener).into()
     }
 }
 
@@ -161,7 +179,7 @@ impl TryFrom<std::net::TcpListener> for Listener {
 
     fn try_from(listener: std::net::TcpListener) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
-        Ok(Listener { kind: Kind::Tcp { listener, options: TcpOptions::default() } })
+        Ok(Kind::Tcp { listener, options: TcpOptions::default() }.into())
     }
 }
 
@@ -177,6 +195,7 @@ impl TryFrom<tokio::net::TcpListener> for Listener {
 #[derive(Debug)]
 pub struct Acceptor {
     kind: Accepting,
+    tls: Option<ServerTls>,
 }
 
 #[derive(Debug)]
@@ -195,7 +214,13 @@ impl Acceptor {
     ///
     /// # Cancel safety
     /// No accepted connection is lost when the future is dropped.
-    pub async fn accept(&mut self) -> io::Result<Option<(Stream, Peer)>> {
+    pub async fn accept(&mut self) -> io::Result<Option<Incoming>> {
+        let accepted = self.accept_stream().await?;
+        let incoming = |(stream, peer)| Incoming { stream, peer, tls: self.tls.clone() };
+        Ok(accepted.map(incoming))
+    }
+
+    async fn accept_stream(&mut self) -> io::Result<Option<(Stream, Peer)>> {
         match &mut self.kind {
             Accepting::Tcp(listener) => {
                 let (stream, address) = listener.accept().await?;
@@ -222,6 +247,32 @@ impl Acceptor {
                 | io::ErrorKind::ConnectionRefused
                 | io::ErrorKind::Interrupted
         )
+    }
+}
+
+/// A connection that was accepted.
+#[derive(Debug)]
+pub struct Incoming {
+    stream: Stream,
+    peer: Peer,
+    tls: Option<ServerTls>,
+}
+
+/// What a connection must do before it is a stream. It has no time limit of its own; its error says
+/// what is wrong with the peer.
+pub type Handshake = Pin<Box<dyn Future<Output = io::Result<(Stream, Peer)>> + Send>>;
+
+impl Incoming {
+    /// The stream, where nothing has to be said first.
+    ///
+    /// # Errors
+    /// Under TLS: the handshake, to be awaited.
+    pub fn into_stream(self) -> Result<(Stream, Peer), Handshake> {
+        let Incoming { stream, peer, tls } = self;
+        match tls {
+            None => Ok((stream, peer)),
+            Some(tls) => Err(Box::pin(async move { Ok((tls.accept(stream).await?, peer)) })),
+        }
     }
 }
 

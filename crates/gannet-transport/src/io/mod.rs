@@ -1,6 +1,6 @@
 //! Byte streams and how they come to be: TCP, Unix sockets, the in-process pipe.
 //!
-//! Knows nothing of HTTP/2. TLS will be one more variant of [`Stream`].
+//! Knows nothing of HTTP/2. TLS is one more variant of [`Stream`]; what it takes is in `tls`.
 
 mod listener;
 mod pipe;
@@ -9,7 +9,7 @@ mod tcp;
 #[cfg(unix)]
 mod unix;
 
-pub use listener::{Acceptor, ListenError, Listener};
+pub use listener::{Acceptor, Handshake, Incoming, ListenError, Listener};
 pub use pipe::{PipeConnector, PipeListener, pipe};
 pub use stream::{Peer, Stream};
 pub use tcp::{TcpOptions, connect_tcp};

@@ -23,6 +23,9 @@ pub enum Stream {
     Unix(UnixStream),
     /// One half of an in-process pipe.
     Pipe(DuplexStream),
+    /// Any of these under TLS.
+    #[cfg(feature = "_tls")]
+    Tls(Box<crate::tls::TlsStream>),
 }
 
 /// The other end of a connection.
@@ -73,6 +76,8 @@ impl AsyncRead for Stream {
             #[cfg(unix)]
             Stream::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
             Stream::Pipe(stream) => Pin::new(stream).poll_read(cx, buf),
+            #[cfg(feature = "_tls")]
+            Stream::Tls(stream) => Pin::new(&mut **stream).poll_read(cx, buf),
         }
     }
 }
@@ -88,6 +93,8 @@ impl AsyncWrite for Stream {
             #[cfg(unix)]
             Stream::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
             Stream::Pipe(stream) => Pin::new(stream).poll_write(cx, buf),
+            #[cfg(feature = "_tls")]
+            Stream::Tls(stream) => Pin::new(&mut **stream).poll_write(cx, buf),
         }
     }
 
@@ -101,6 +108,8 @@ impl AsyncWrite for Stream {
             #[cfg(unix)]
             Stream::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             Stream::Pipe(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            #[cfg(feature = "_tls")]
+            Stream::Tls(stream) => Pin::new(&mut **stream).poll_write_vectored(cx, bufs),
         }
     }
 
@@ -110,6 +119,8 @@ impl AsyncWrite for Stream {
             #[cfg(unix)]
             Stream::Unix(stream) => stream.is_write_vectored(),
             Stream::Pipe(stream) => stream.is_write_vectored(),
+            #[cfg(feature = "_tls")]
+            Stream::Tls(stream) => stream.is_write_vectored(),
         }
     }
 
@@ -119,6 +130,8 @@ impl AsyncWrite for Stream {
             #[cfg(unix)]
             Stream::Unix(stream) => Pin::new(stream).poll_flush(cx),
             Stream::Pipe(stream) => Pin::new(stream).poll_flush(cx),
+            #[cfg(feature = "_tls")]
+            Stream::Tls(stream) => Pin::new(&mut **stream).poll_flush(cx),
         }
     }
 
@@ -128,6 +141,8 @@ impl AsyncWrite for Stream {
             #[cfg(unix)]
             Stream::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
             Stream::Pipe(stream) => Pin::new(stream).poll_shutdown(cx),
+            #[cfg(feature = "_tls")]
+            Stream::Tls(stream) => Pin::new(&mut **stream).poll_shutdown(cx),
         }
     }
 }

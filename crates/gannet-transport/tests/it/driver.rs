@@ -15,6 +15,8 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use crate::listeners::accept;
+
 type Told = Arc<Mutex<Vec<String>>>;
 
 /// Answers every request with its own body.
@@ -182,7 +184,7 @@ async fn world(deadline: Option<Duration>) -> World {
     let (stream, _) = connector.connect().await.unwrap();
     let conn = Connection::new(Config::default(), Arc::new(NoClassifier), now);
     let client = tokio::spawn(Driver::new(stream, conn, side, Arc::clone(&queue)));
-    let (stream, _) = acceptor.accept().await.unwrap().unwrap();
+    let (stream, _) = accept(&mut acceptor).await;
     let conn = Connection::new(Config::default(), Arc::new(NoClassifier), now);
     let driver = Driver::new(stream, conn, Echo::default(), Arc::clone(&server_queue));
     let server = tokio::spawn(driver);
@@ -265,7 +267,7 @@ async fn echo_server() -> (Stream, JoinHandle<CloseReason>) {
     let (connector, listener) = pipe();
     let mut acceptor = gannet_transport::Listener::from(listener).into_acceptor().unwrap();
     let (client, _) = connector.connect().await.unwrap();
-    let (stream, _) = acceptor.accept().await.unwrap().unwrap();
+    let (stream, _) = accept(&mut acceptor).await;
     let now = tokio::time::Instant::now().into_std();
     let conn = Connection::new(Config::default(), Arc::new(NoClassifier), now);
     let driver = Driver::new(stream, conn, Echo::default(), Arc::new(Queue::new()));

@@ -5,8 +5,10 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use gannet_transport::{Acceptor, Listener, Peer, Stream, TcpOptions, connect_tcp, pipe};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-async fn accept(acceptor: &mut Acceptor) -> (Stream, Peer) {
-    acceptor.accept().await.unwrap().unwrap()
+/// The next connection, of a listener without TLS.
+pub(crate) async fn accept(acceptor: &mut Acceptor) -> (Stream, Peer) {
+    let incoming = acceptor.accept().await.unwrap().unwrap();
+    incoming.into_stream().ok().unwrap()
 }
 
 fn nodelay(stream: &Stream) -> bool {

@@ -1,0 +1,169 @@
+//! TLS against gannet-server: who is trusted, who is refused, and what the errors say.
+
+use std::future::IntoFuture;
+
+use gannet_client::Channel;
+use gannet_core::{Code, Status};
+use gannet_server::Server;
+use gannet_transport::tls::{ClientTls, ClientTlsBuilder, Identity, Roots, ServerTls};
+use gannet_transport::{Listener, pipe};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+
+use crate::peer::unary;
+use crate::server::{Test, all_kinds};
+
+/// An authority of the test's own.
+struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+}
+
+impl Authority {
+    fn new() -> Authority {
+        let mut params = CertificateParams::new([]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        Authority { issuer }
+    }
+
+    fn roots(&self) -> Roots {
+        Roots::from_pem(self.issuer.pem()).unwrap()
+    }
+
+    /// An identity for `name`.
+    fn identity(&self, name: &str) -> Identity {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new([name.to_owned()]).unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        Identity::from_pem(certificate.pem(), key.serialize_pem()).unwrap()
+    }
+
+    /// A channel's TLS that trusts this authority.
+    fn client(&self) -> ClientTlsBuilder {
+        ClientTls::builder().roots(self.roots())
+    }
+}
+
+/// A server on a port of the system's choice; its target.
+fn serve(tls: Option<ServerTls>) -> String {
+    let listener = Listener::tcp("127.0.0.1:0").unwrap();
+    let target = format!("localhost:{}", listener.local_addr().unwrap().port());
+    let listener = match tls {
+        Some(tls) => listener.tls(tls),
+        None => listener,
+    };
+    tokio::spawn(Server::new().add(Test::default()).serve(listener).into_future());
+    target
+}
+
+fn connect(target: &str, tls: ClientTlsBuilder) -> Channel {
+    Channel::builder(target).tls(tls.build().unwrap()).build().unwrap()
+}
+
+/// A call that must fail because there is no connection; its message with all causes.
+async fn refused(channel: &Channel) -> String {
+    let status = unary(channel, b"x").await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable, "{status}");
+    told(&status)
+}
+
+fn told(status: &Status) -> String {
+    let mut told = status.to_string();
+    let mut cause = std::error::Error::source(status);
+    while let Some(error) = cause {
+        told = format!("{told}: {error}");
+        cause = error.source();
+    }
+    told
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_kinds_over_tls() {
+    let authority = Authority::new();
+    let target = serve(Some(ServerTls::new(authority.identity("localhost")).unwrap()));
+    all_kinds(&connect(&target, authority.client())).await;
+    all_kinds(&connect(&format!("https://{target}"), authority.client())).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pipe_under_tls() {
+    let authority = Authority::new();
+    let (connector, listener) = pipe();
+    let tls = ServerTls::new(authority.identity("localhost")).unwrap();
+    let listener = Listener::from(listener).tls(tls);
+    tokio::spawn(Server::new().add(Test::default()).serve(listener).into_future());
+    let builder = Channel::builder_with_connector(connector);
+    let channel = builder.tls(authority.client().build().unwrap()).build().unwrap();
+    all_kinds(&channel).await;
+}
+
+#[tokio::test]
+async fn a_certificate_must_be_trusted_and_for_the_name() {
+    let authority = Authority::new();
+    let target = serve(Some(ServerTls::new(authority.identity("svc.example")).unwrap()));
+    let told = refused(&connect(&target, Authority::new().client())).await;
+    assert!(told.contains("the server's certificate is not accepted"), "{told}");
+    let told = refused(&connect(&target, authority.client())).await;
+    assert!(told.contains("localhost") && told.contains("svc.example"), "{told}");
+    let named = connect(&target, authority.client().server_name("svc.example"));
+    assert_eq!(unary(&named, b"x").await.unwrap(), b"x");
+}
+
+#[tokio::test]
+async fn clients_show_certificates_where_they_must() {
+    let authority = Authority::new();
+    let theirs = Authority::new();
+    let builder = || ServerTls::builder(authority.identity("localhost"));
+    let strict = serve(Some(builder().client_roots(theirs.roots()).build().unwrap()));
+    let good = || authority.client().identity(theirs.identity("client"));
+    let bad = || authority.client().identity(authority.identity("client"));
+    all_kinds(&connect(&strict, good())).await;
+    let told = refused(&connect(&strict, authority.client())).await;
+    assert!(told.contains("CertificateRequired"), "{told}");
+    refused(&connect(&strict, bad())).await;
+
+    let optional = builder().client_roots(theirs.roots()).client_certificates_optional();
+    let optional = serve(Some(optional.build().unwrap()));
+    all_kinds(&connect(&optional, authority.client())).await;
+    all_kinds(&connect(&optional, good())).await;
+    refused(&connect(&optional, bad())).await;
+}
+
+#[tokio::test]
+async fn plaintext_and_tls_do_not_meet() {
+    let authority = Authority::new();
+    let plain = serve(None);
+    let told = refused(&connect(&plain, authority.client())).await;
+    assert!(told.contains("the server does not speak TLS"), "{told}");
+    let tls = serve(Some(ServerTls::new(authority.identity("localhost")).unwrap()));
+    refused(&Channel::new(tls).unwrap()).await;
+}
+
+#[test]
+fn schemes_and_builders_agree() {
+    let told = Channel::new("https://svc").unwrap_err().to_string();
+    assert!(told.contains("https://svc") && told.contains("ClientTls"), "{told}");
+    let tls = Authority::new().client().build().unwrap();
+    let told = Channel::builder("http://svc").tls(tls).build().unwrap_err().to_string();
+    assert!(told.contains("plaintext"), "{told}");
+}
+
+#[test]
+fn bad_certificates_are_named() {
+    let authority = Authority::new();
+    let folder = tempfile::tempdir().unwrap();
+    let (empty, missing) = (folder.path().join("empty.pem"), folder.path().join("missing.pem"));
+    std::fs::write(&empty, "no certificate").unwrap();
+    let told = Identity::from_pem_files(&missing, &empty).unwrap_err().to_string();
+    assert!(told.contains("missing.pem"), "{told}");
+    let told = Identity::from_pem_files(&empty, &empty).unwrap_err().to_string();
+    assert!(told.contains("empty.pem holds no certificate"), "{told}");
+    let told = Roots::from_pem_file(&empty).unwrap_err().to_string();
+    assert!(told.contains("empty.pem holds no certificate"), "{told}");
+    let told = Identity::from_pem(authority.issuer.pem(), "no key").unwrap_err().to_string();
+    assert!(told.contains("no private key"), "{told}");
+    let other = KeyPair::generate().unwrap();
+    let mixed = Identity::from_pem(authority.issuer.pem(), other.serialize_pem()).unwrap();
+    assert!(ServerTls::new(mixed).is_err(), "the key is another's");
+    let told = authority.client().server_name("a b").build().unwrap_err().to_string();
+    assert!(told.contains("\"a b\""), "{told}");
+}

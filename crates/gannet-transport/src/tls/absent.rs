@@ -1,0 +1,29 @@
+//! What stands for TLS where it is switched off: types without values.
+
+use std::io;
+
+use crate::Stream;
+
+/// TLS of a listener; there is none without the feature `tls`.
+#[derive(Clone, Debug)]
+pub enum ServerTls {}
+
+impl ServerTls {
+    pub(crate) async fn accept(&self, _: Stream) -> io::Result<Stream> {
+        match *self {}
+    }
+}
+
+/// TLS of a channel; there is none without the feature `tls`.
+#[derive(Clone, Debug)]
+pub enum ClientTls {}
+
+impl ClientTls {
+    /// Never called.
+    ///
+    /// # Errors
+    /// Never.
+    pub async fn connect(&self, _: Stream, _: &str) -> io::Result<Stream> {
+        match *self {}
+    }
+}

@@ -1,0 +1,93 @@
+//! What can be wrong with certificates and keys, and what a failed handshake means.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+
+use tokio_rustls::rustls;
+
+/// Certificates or keys that cannot be used. The text names the file where there is one.
+#[derive(Debug)]
+pub struct TlsError {
+    problem: String,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl TlsError {
+    pub(super) fn new(problem: impl Into<String>) -> TlsError {
+        TlsError { problem: problem.into(), source: None }
+    }
+
+    pub(super) fn with_source(
+        problem: impl Into<String>,
+        source: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> TlsError {
+        TlsError { problem: problem.into(), source: Some(source.into()) }
+    }
+}
+
+impl fmt::Display for TlsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.problem)?;
+        match &self.source {
+            Some(source) => write!(f, ": {source}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Error for TlsError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|source| source as &(dyn Error + 'static))
+    }
+}
+
+/// A handshake's error in the words of whoever has to mend it. `peer` is "server" or "client".
+pub(super) fn handshake(peer: &str, error: io::Error) -> io::Error {
+    let cause = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let meaning = match cause {
+        Some(rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType)) => {
+            format!("the {peer} does not speak TLS: what it sent is no TLS record")
+        }
+        Some(
+            rustls::Error::AlertReceived(rustls::AlertDescription::NoApplicationProtocol)
+            | rustls::Error::NoApplicationProtocol,
+        ) => no_h2(peer),
+        Some(rustls::Error::AlertReceived(alert)) => {
+            format!("the {peer} refused the TLS handshake: {alert:?}")
+        }
+        Some(rustls::Error::InvalidCertificate(why)) => {
+            format!("the {peer}'s certificate is not accepted: {why}")
+        }
+        Some(other) => format!("the TLS handshake failed: {other}"),
+        None if error.kind() == io::ErrorKind::UnexpectedEof => {
+            format!("the {peer} closed the connection during the TLS handshake")
+        }
+        None => return error,
+    };
+    io::Error::new(error.kind(), Handshake { meaning, cause: error })
+}
+
+/// What to say where ALPN has not agreed on HTTP/2.
+pub(super) fn no_h2(peer: &str) -> String {
+    format!("the {peer} does not offer HTTP/2 (\"h2\") by ALPN, which gRPC needs")
+}
+
+/// The meaning in front, rustls' own words behind.
+#[derive(Debug)]
+struct Handshake {
+    meaning: String,
+    cause: io::Error,
+}
+
+impl fmt::Display for Handshake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.meaning)
+    }
+}
+
+impl Error for Handshake {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.cause)
+    }
+}

@@ -1,0 +1,142 @@
+//! Certificates with their key, and certificates that are trusted; both read from PEM.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio_rustls::rustls::RootCertStore;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::TlsError;
+
+/// A certificate chain, the leaf first, and its private key.
+pub struct Identity {
+    pub(super) chain: Vec<CertificateDer<'static>>,
+    pub(super) key: PrivateKeyDer<'static>,
+}
+
+impl Identity {
+    /// Reads a chain and a key (PKCS #8, PKCS #1 or SEC1) from PEM text.
+    ///
+    /// # Errors
+    /// Where either holds none, or is no PEM.
+    pub fn from_pem(
+        chain: impl AsRef<[u8]>,
+        key: impl AsRef<[u8]>,
+    ) -> Result<Identity, TlsError> {
+        Identity::read("the certificate chain", chain.as_ref(), "the private key", key.as_ref())
+    }
+
+    /// Reads a chain and a key from PEM files.
+    ///
+    /// # Errors
+    /// Names the file that cannot be read, or holds no certificate or key.
+    pub fn from_pem_files(
+        chain: impl AsRef<Path>,
+        key: impl AsRef<Path>,
+    ) -> Result<Identity, TlsError> {
+        let (chain, key) = (chain.as_ref(), key.as_ref());
+        let (chain_bytes, key_bytes) = (read_file(chain)?, read_file(key)?);
+        let (chain, key) = (chain.display().to_string(), key.display().to_string());
+        Identity::read(&chain, &chain_bytes, &key, &key_bytes)
+    }
+
+    fn read(
+        chain_name: &str,
+        chain: &[u8],
+        key_name: &str,
+        key: &[u8],
+    ) -> Result<Identity, TlsError> {
+        let chain = certificates(chain_name, chain)?;
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| {
+            TlsError::with_source(format!("{key_name} holds no private key in PEM"), error)
+        })?;
+        Ok(Identity { chain, key })
+    }
+}
+
+impl Clone for Identity {
+    fn clone(&self) -> Identity {
+        Identity { chain: self.chain.clone(), key: self.key.clone_key() }
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity").field("certificates", &self.chain.len()).finish_non_exhaustive()
+    }
+}
+
+/// The certificate authorities that are trusted.
+#[derive(Clone)]
+pub struct Roots {
+    pub(super) store: Arc<RootCertStore>,
+}
+
+impl Roots {
+    /// Those that the operating system trusts.
+    ///
+    /// # Errors
+    /// Where it has none that can be read.
+    pub fn system() -> Result<Roots, TlsError> {
+        let mut found = rustls_native_certs::load_native_certs();
+        let mut store = RootCertStore::empty();
+        let (added, _) = store.add_parsable_certificates(found.certs);
+        if added > 0 {
+            return Ok(Roots { store: Arc::new(store) });
+        }
+        let problem = "this system has no trusted certificates (on Debian: ca-certificates)";
+        Err(match found.errors.pop() {
+            Some(error) => TlsError::with_source(problem, error),
+            None => TlsError::new(problem),
+        })
+    }
+
+    /// Those in a PEM text.
+    ///
+    /// # Errors
+    /// Where it holds no certificate, or one that cannot be an authority's.
+    pub fn from_pem(pem: impl AsRef<[u8]>) -> Result<Roots, TlsError> {
+        Roots::read("the trusted certificates", pem.as_ref())
+    }
+
+    /// Those in a PEM file.
+    ///
+    /// # Errors
+    /// Names the file.
+    pub fn from_pem_file(path: impl AsRef<Path>) -> Result<Roots, TlsError> {
+        let path = path.as_ref();
+        Roots::read(&path.display().to_string(), &read_file(path)?)
+    }
+
+    fn read(name: &str, pem: &[u8]) -> Result<Roots, TlsError> {
+        let mut store = RootCertStore::empty();
+        for certificate in certificates(name, pem)? {
+            store.add(certificate).map_err(|error| {
+                TlsError::with_source(format!("{name} holds a certificate of no use"), error)
+            })?;
+        }
+        Ok(Roots { store: Arc::new(store) })
+    }
+}
+
+impl fmt::Debug for Roots {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Roots").field("certificates", &self.store.len()).finish()
+    }
+}
+
+fn certificates(name: &str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    let read = read.map_err(|error| TlsError::with_source(format!("{name} is not PEM"), error))?;
+    if read.is_empty() {
+        return Err(TlsError::new(format!("{name} holds no certificate in PEM")));
+    }
+    Ok(read)
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>, TlsError> {
+    std::fs::read(path)
+        .map_err(|error| TlsError::with_source(format!("cannot read {}", path.display()), error))
+}
