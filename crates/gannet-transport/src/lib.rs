@@ -37,8 +37,8 @@ pub use driver::{CloseReason, Driver, Progress, Side, Turn};
 #[cfg(unix)]
 pub use io::connect_unix;
 pub use io::{
-    Acceptor, Handshake, Incoming, ListenError, Listener, Peer, PipeConnector, PipeListener, Stream, TcpOptions,
-    connect_tcp, pipe,
+    Acceptor, Handshake, Incoming, ListenError, Listener, Peer, PipeConnector, PipeListener,
+    Stream, TcpOptions, connect_tcp, pipe,
 };
 pub use queue::{CallQueue, Command, Queue};
 pub use timer::Deadlines;

@@ -9,9 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use gannet_http2::{Config, Connection};
-use gannet_transport::{
-    Acceptor, Command, Driver, Handshake, Incoming, Peer, Queue, Stream,
-};
+use gannet_transport::{Acceptor, Command, Driver, Handshake, Incoming, Peer, Queue, Stream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{Id, JoinSet};
 use tokio::time::Instant;

@@ -95,6 +95,8 @@ pub struct Driver<S: Side, Io> {
     /// Parsing stopped with frames left, because the engine had too much to answer.
     parse_again: bool,
     read_ended: bool,
+    /// The stream holds output of its own that the socket did not take: TLS records.
+    unflushed: bool,
     /// Since when the socket has taken nothing, although there is output.
     stalled_since: Option<Instant>,
     closing: Option<Closing>,
@@ -145,6 +147,7 @@ where
             alarm: Alarm::default(),
             parse_again: false,
             read_ended: false,
+            unflushed: false,
             stalled_since: None,
             closing: None,
         }
@@ -302,7 +305,7 @@ where
         loop {
             self.conn.poll_transmit(now, &mut self.send);
             let output_bytes = self.send.len();
-            if output_bytes == 0 || wake.write_pending {
+            if output_bytes == 0 && !self.unflushed || wake.write_pending {
                 return Ok(());
             }
             match self.flush(cx).map_err(CloseReason::Io)? {
@@ -358,10 +361,9 @@ where
                 Poll::Ready(Err(error)) => return Err(error),
             }
         }
-        match Pin::new(&mut self.io).poll_flush(cx) {
-            Poll::Pending => Ok(Poll::Pending),
-            Poll::Ready(result) => result.map(Poll::Ready),
-        }
+        let flushed = Pin::new(&mut self.io).poll_flush(cx)?;
+        self.unflushed = flushed.is_pending();
+        Ok(flushed)
     }
 
     /// Registers for what can wake the task; false where something came up meanwhile.

@@ -46,8 +46,7 @@ impl ClientTls {
             Some(name) => name.clone(),
             None => {
                 let host = host_of(authority);
-                name_of(host)
-                    .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?
+                name_of(host).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?
             }
         };
         let shaken = self.connector.connect(name, stream).await;

@@ -21,10 +21,7 @@ impl Identity {
     ///
     /// # Errors
     /// Where either holds none, or is no PEM.
-    pub fn from_pem(
-        chain: impl AsRef<[u8]>,
-        key: impl AsRef<[u8]>,
-    ) -> Result<Identity, TlsError> {
+    pub fn from_pem(chain: impl AsRef<[u8]>, key: impl AsRef<[u8]>) -> Result<Identity, TlsError> {
         Identity::read("the certificate chain", chain.as_ref(), "the private key", key.as_ref())
     }
 
