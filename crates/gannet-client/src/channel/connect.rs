@@ -95,7 +95,7 @@ impl Connecting {
         tokio::spawn(Driver::new(stream, conn, side, Arc::clone(link.queue())));
         match told.await {
             Ok(Ok(())) => Ok(unproven.proven()),
-            Ok(Err(status)) => Err(hardly_a_server(status)),
+            Ok(Err(status)) => Err(hardly_a_server(status, self.config.tls.is_some())),
             // The driver tells even when it is dropped; this is for what it does not know.
             Err(_) => Err(Status::unavailable(format!("{way}: the runtime went away"))),
         }
@@ -139,8 +139,9 @@ impl Drop for Unproven {
 
 /// Adds what it mostly means that a connection ends before the server's SETTINGS.
 #[cold]
-fn hardly_a_server(status: Status) -> Status {
-    let told = format!("{}; is it a server that speaks HTTP/2 without TLS?", status.message());
+fn hardly_a_server(status: Status, has_tls: bool) -> Status {
+    let without = if has_tls { "" } else { " without TLS" };
+    let told = format!("{}; is it a server that speaks HTTP/2{without}?", status.message());
     status.with_message(told)
 }
 
