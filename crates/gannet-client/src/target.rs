@@ -71,7 +71,8 @@ impl Target {
         Ok(Target { text: text.to_owned(), endpoint, authority, tls })
     }
 
-    /// What is wrong where the scheme says one thing and the builder, which has TLS or not, another.
+    /// What is wrong where the scheme says one thing and the builder, with TLS or without,
+    /// another.
     pub(crate) fn scheme_problem(&self, has_tls: bool) -> Option<&'static str> {
         match (self.tls, has_tls) {
             (Some(true), false) => Some(
