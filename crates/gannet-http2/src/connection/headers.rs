@@ -3,7 +3,6 @@
 
 use std::time::Instant;
 
-use super::memo::TableState;
 use super::message::Verdict;
 use super::reader::{Emit, Step};
 use super::{Connection, Role};
@@ -98,8 +97,8 @@ impl<R: Role> Connection<R> {
     }
 
     fn decode_block(&mut self, bytes: &[u8]) -> Result<Verdict, ConnectionError> {
-        let state = TableState::of(&self.decoder);
-        if let Some(verdict) = self.memo.recall(state, bytes, &mut self.fields) {
+        let version = self.decoder.version();
+        if let Some(verdict) = self.memo.recall(version, bytes, &mut self.fields) {
             return Ok(verdict);
         }
         if self.decoder.decode(bytes, &mut self.fields, &*self.classifier).is_err() {
@@ -109,8 +108,8 @@ impl<R: Role> Connection<R> {
             ));
         }
         let verdict = Verdict::of(&self.fields, R::IS_SERVER);
-        if let Some(state) = state.filter(|_| state == TableState::of(&self.decoder)) {
-            self.memo.remember(state, bytes, &self.fields, verdict);
+        if let Some(version) = version.filter(|_| version == self.decoder.version()) {
+            self.memo.remember(version, bytes, &self.fields, verdict);
         }
         Ok(verdict)
     }

@@ -6,23 +6,7 @@
 //! remembered.
 
 use super::message::Verdict;
-use crate::hpack::{Decoder, FieldBlock};
-
-/// Tells one state of a decoder's table from every other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct TableState {
-    version: u64,
-    /// A field that is larger than the table empties it and leaves the version as it was.
-    bytes: u32,
-}
-
-impl TableState {
-    /// `None` while the next block must change the table.
-    #[inline]
-    pub(super) fn of(decoder: &Decoder) -> Option<TableState> {
-        Some(TableState { version: decoder.version()?, bytes: decoder.table_bytes() })
-    }
-}
+use crate::hpack::FieldBlock;
 
 /// The last few different blocks.
 #[derive(Debug, Default)]
@@ -36,8 +20,8 @@ pub(super) struct Memo {
 
 #[derive(Debug)]
 struct Entry {
-    /// The decoder's before and after.
-    state: TableState,
+    /// The decoder's before and after, see `Decoder::version`.
+    version: u64,
     block: Vec<u8>,
     fields: FieldBlock,
     verdict: Verdict,
@@ -52,12 +36,12 @@ impl Memo {
     #[inline]
     pub(super) fn recall(
         &self,
-        state: Option<TableState>,
+        version: Option<u64>,
         block: &[u8],
         fields: &mut FieldBlock,
     ) -> Option<Verdict> {
-        let state = state?;
-        let known = |entry: &&Entry| entry.state == state && entry.block == block;
+        let version = version?;
+        let known = |entry: &&Entry| entry.version == version && entry.block == block;
         let entry = self.entries.iter().find(known)?;
         fields.copy_from(&entry.fields);
         Some(entry.verdict)
@@ -66,7 +50,7 @@ impl Memo {
     /// Remembers a block that left the decoder's table as it was.
     pub(super) fn remember(
         &mut self,
-        state: TableState,
+        version: u64,
         block: &[u8],
         fields: &FieldBlock,
         verdict: Verdict,
@@ -81,12 +65,12 @@ impl Memo {
         if self.entries.len() < Self::ENTRIES_MAX {
             let (block, mut fields) = (block.to_vec(), fields.clone());
             fields.set_stamp(stamp);
-            self.entries.push(Entry { state, block, fields, verdict });
+            self.entries.push(Entry { version, block, fields, verdict });
             return;
         }
         let entry = &mut self.entries[self.next];
         self.next = (self.next + 1) % Self::ENTRIES_MAX;
-        entry.state = state;
+        entry.version = version;
         entry.block.clear();
         entry.block.extend_from_slice(block);
         entry.fields.copy_from(fields);
@@ -110,9 +94,9 @@ impl Memo {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hpack::{Encoder, FieldKind, FieldTag, Indexing, Limits, NoClassifier};
+    use crate::hpack::{Decoder, Encoder, FieldKind, FieldTag, Indexing, Limits, NoClassifier};
 
-    const STATE: TableState = TableState { version: 1, bytes: 0 };
+    const VERSION: u64 = 1;
 
     fn decode(decoder: &mut Decoder, block: &[u8]) -> FieldBlock {
         let mut fields = FieldBlock::default();
@@ -132,20 +116,38 @@ mod tests {
         };
         decode(&mut decoder, &block(b"a", b"1"));
         let repeated = block(b"a", b"1");
-        let state = TableState::of(&decoder).unwrap();
+        let version = decoder.version().unwrap();
         let fields = decode(&mut decoder, &repeated);
-        assert_eq!(TableState::of(&decoder), Some(state), "an indexed field changes nothing");
+        assert_eq!(decoder.version(), Some(version), "an indexed field changes nothing");
         let mut memo = Memo::default();
-        memo.remember(state, &repeated, &fields, Verdict::Trailers);
+        memo.remember(version, &repeated, &fields, Verdict::Trailers);
 
         let mut recalled = FieldBlock::default();
-        let verdict = memo.recall(TableState::of(&decoder), &repeated, &mut recalled);
+        let verdict = memo.recall(decoder.version(), &repeated, &mut recalled);
         assert_eq!(verdict, Some(Verdict::Trailers));
         assert_eq!(recalled.field(0), fields.field(0));
 
         decode(&mut decoder, &block(b"b", b"2"));
-        assert_eq!(memo.recall(TableState::of(&decoder), &repeated, &mut recalled), None);
+        assert_eq!(memo.recall(decoder.version(), &repeated, &mut recalled), None);
         assert_eq!(decode(&mut decoder, &repeated).field(0).unwrap().name, b"b");
+    }
+
+    #[test]
+    fn a_field_larger_than_the_table_counts_as_a_change() {
+        let mut encoder = Encoder::new(4096);
+        let mut decoder = Decoder::new(4096, Limits::default());
+        let mut block = Vec::new();
+        encoder.begin_block(&mut block);
+        encoder.field(&mut block, b"a", b"1", Indexing::Incremental);
+        decode(&mut decoder, &block);
+        let version = decoder.version();
+        assert!(decoder.table_bytes() > 0);
+        // A literal with incremental indexing and a value of 5,000 bytes.
+        let mut oversized = vec![0x40, 1, b'b', 0x7f, 0x89, 0x26];
+        oversized.extend(std::iter::repeat_n(b'x', 5_000));
+        decode(&mut decoder, &oversized);
+        assert_eq!(decoder.table_bytes(), 0, "the table is empty");
+        assert_ne!(decoder.version(), version);
     }
 
     #[test]
@@ -154,20 +156,20 @@ mod tests {
         let mut fields = FieldBlock::default();
         fields.push(FieldKind::Regular, FieldTag::NONE, b"a", b"1");
         for block in 0..10u8 {
-            memo.remember(STATE, &[block], &fields, Verdict::Trailers);
+            memo.remember(VERSION, &[block], &fields, Verdict::Trailers);
         }
         let mut out = FieldBlock::default();
-        let known = (0..10u8).filter(|b| memo.recall(Some(STATE), &[*b], &mut out).is_some());
+        let known = (0..10u8).filter(|b| memo.recall(Some(VERSION), &[*b], &mut out).is_some());
         assert_eq!(known.collect::<Vec<_>>(), [6, 7, 8, 9]);
-        memo.remember(STATE, &[0; 65], &fields, Verdict::Trailers);
-        assert_eq!(memo.recall(Some(STATE), &[0; 65], &mut out), None);
+        memo.remember(VERSION, &[0; 65], &fields, Verdict::Trailers);
+        assert_eq!(memo.recall(Some(VERSION), &[0; 65], &mut out), None);
         let mut encoder = Encoder::new(0);
         let mut secret = Vec::new();
         encoder.begin_block(&mut secret);
         encoder.field(&mut secret, b"authorization", b"x", Indexing::Never);
         let mut decoder = Decoder::new(4096, Limits::default());
         let fields = decode(&mut decoder, &secret);
-        memo.remember(STATE, &secret, &fields, Verdict::Trailers);
-        assert_eq!(memo.recall(Some(STATE), &secret, &mut out), None);
+        memo.remember(VERSION, &secret, &fields, Verdict::Trailers);
+        assert_eq!(memo.recall(Some(VERSION), &secret, &mut out), None);
     }
 }

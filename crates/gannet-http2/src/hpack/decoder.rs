@@ -42,8 +42,9 @@ pub struct Decoder {
     /// The tags of the static table's entries, as far as `static_tagged` has their bits, by index.
     static_tags: [FieldTag; STATIC_LEN as usize + 1],
     static_tagged: u64,
-    /// How often the table's size was set, each time counted as one insertion in `version`.
-    resizes: u64,
+    /// How often the table changed other than by an insertion: its size was set, or a field larger
+    /// than all of it emptied it. Each counts as one insertion in `version`.
+    changes: u64,
 }
 
 /// What is known about an entry of the dynamic table.
@@ -79,7 +80,7 @@ impl Decoder {
             update_bytes_max: None,
             static_tags: [FieldTag::NONE; STATIC_LEN as usize + 1],
             static_tagged: 0,
-            resizes: 0,
+            changes: 0,
         }
     }
 
@@ -100,7 +101,7 @@ impl Decoder {
     /// Changes the bounds on the lists to come.
     pub fn set_limits(&mut self, limits: Limits) {
         self.limits = limits;
-        self.resizes += 1;
+        self.changes += 1;
     }
 
     /// The bytes in use in the dynamic table (RFC 7541, section 4.1).
@@ -118,7 +119,7 @@ impl Decoder {
         if self.update_bytes_max.is_some() {
             return None;
         }
-        Some(self.table.inserted() + self.resizes)
+        Some(self.table.inserted() + self.changes)
     }
 
     /// The fields in the dynamic table, newest first.
@@ -196,7 +197,7 @@ impl Decoder {
                 return Err(HpackError::SizeUpdateMissing);
             }
             self.table.resize(size);
-            self.resizes += 1;
+            self.changes += 1;
         }
         match required {
             Some(_) => Err(HpackError::SizeUpdateMissing),
@@ -278,7 +279,8 @@ impl Decoder {
             _ => classifier.classify(name, value),
         };
         if literal == Literal::Indexed {
-            self.table.insert(name, value, Known { tag, kind, name_kind });
+            let inserted = self.table.insert(name, value, Known { tag, kind, name_kind });
+            self.changes += u64::from(!inserted);
         }
         let Limits { header_list_bytes_max, fields_max } = self.limits;
         if out.admit(field_bytes(name_len + value_len), header_list_bytes_max, fields_max) {
