@@ -70,14 +70,18 @@ pub trait Codec<T>: 'static {
     fn decode(payload: &[u8]) -> Result<T, DecodeError>;
 }
 
+/// Makes a message of a whole payload.
+pub type DecodeFn<T> = fn(&[u8]) -> Result<T, DecodeError>;
+
 /// A [`Codec`] of one message type, erased to function pointers.
 pub struct MessageCodec<T> {
     encode: EncodeFn<T>,
     encode_framed: EncodeFn<T>,
-    decode: fn(&[u8]) -> Result<T, DecodeError>,
+    decode: DecodeFn<T>,
 }
 
-type EncodeFn<T> = fn(&T, usize, &mut Vec<u8>) -> Result<(), EncodeError>;
+/// Appends a message to a buffer, within a number of bytes.
+pub type EncodeFn<T> = fn(&T, usize, &mut Vec<u8>) -> Result<(), EncodeError>;
 
 impl<T> MessageCodec<T> {
     /// The erased form of the codec `C`.
@@ -122,6 +126,17 @@ impl<T> MessageCodec<T> {
     /// As [`Codec::decode`].
     pub fn decode(&self, payload: &[u8]) -> Result<T, DecodeError> {
         (self.decode)(payload)
+    }
+
+    /// What [`decode`](Self::decode) calls, for those who need no more than that.
+    pub fn decoder(&self) -> DecodeFn<T> {
+        self.decode
+    }
+
+    /// What [`encode_framed`](Self::encode_framed) calls, for those who need no more than that.
+    /// After an error, what it appended is to be taken back.
+    pub fn framer(&self) -> EncodeFn<T> {
+        self.encode_framed
     }
 }
 

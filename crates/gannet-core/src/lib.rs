@@ -26,7 +26,7 @@ pub mod timeout;
 pub mod trailers;
 
 pub use code::Code;
-pub use codec::{Codec, DecodeError, EncodeError, MessageCodec, MethodCodec};
+pub use codec::{Codec, DecodeError, DecodeFn, EncodeError, EncodeFn, MessageCodec, MethodCodec};
 pub use descriptor::{Idempotency, MethodDescriptor, MethodKind, ServiceDescriptor};
 pub use frame::{FrameError, Message, MessageReader};
 pub use metadata::{Metadata, MetadataError, MetadataKey};

@@ -55,6 +55,11 @@ pub fn take(bytes: usize) -> Option<Vec<u8>> {
     Some(storage)
 }
 
+/// Whether the thread keeps none.
+pub fn is_empty() -> bool {
+    with(|kept| kept.vectors.is_empty()).unwrap_or(true)
+}
+
 /// Frees what the thread has kept: for a thread that has had nothing to do for a while.
 pub fn release() {
     with(|kept| {

@@ -27,17 +27,24 @@ struct Data {
     peer: Arc<Peer>,
     deadline: Option<Instant>,
     fields: FieldBlock,
-    metadata: OnceLock<Metadata>,
-    headers: Metadata,
-    trailers: Metadata,
+    metadata: OnceLock<Box<Metadata>>,
+    /// Of the response; made when a handler first asks for it.
+    response: Option<Box<Response>>,
     /// The encoded reply of a method with one response.
     reply: Vec<u8>,
+}
+
+/// Metadata of a response.
+#[derive(Default)]
+struct Response {
+    headers: Metadata,
+    trailers: Metadata,
 }
 
 impl Call {
     /// The request's metadata. Built from the header fields the first time it is asked for.
     pub fn metadata(&self) -> &Metadata {
-        self.data.metadata.get_or_init(|| fields::read_metadata(&self.data.fields))
+        self.data.metadata.get_or_init(|| Box::new(fields::read_metadata(&self.data.fields)))
     }
 
     /// The headers to be sent with the response. They go out before the first message or with
@@ -48,7 +55,7 @@ impl Call {
 
     /// The trailers to be sent with the call's outcome, good or bad.
     pub fn trailers_mut(&mut self) -> &mut Metadata {
-        &mut self.data.trailers
+        &mut self.data.response_mut().trailers
     }
 
     /// Sends the response headers now instead of with the first message. A client then sees them at
@@ -120,8 +127,7 @@ impl Call {
                 deadline: None,
                 fields: FieldBlock::default(),
                 metadata: OnceLock::new(),
-                headers: Metadata::new(),
-                trailers: Metadata::new(),
+                response: None,
                 reply: Vec::new(),
             }),
         }
@@ -133,11 +139,9 @@ impl Call {
         data.deadline = None;
         data.fields.clear();
         data.metadata.take();
-        if !data.headers.is_empty() {
-            data.headers.clear();
-        }
-        if !data.trailers.is_empty() {
-            data.trailers.clear();
+        if let Some(response) = &mut data.response {
+            response.headers.clear();
+            response.trailers.clear();
         }
         data.reply.clear();
         if data.reply.capacity() > REPLY_RETAINED_BYTES_MAX {
@@ -157,13 +161,29 @@ impl Call {
         std::mem::swap(&mut self.data.fields, fields);
     }
 
+    /// As [`begin`](Self::begin), for a call that may stay open for long: keeps no more of `fields`
+    /// than may be asked for.
+    pub(crate) fn begin_long(
+        &mut self,
+        method: &'static MethodDescriptor,
+        fields: &FieldBlock,
+        deadline: Option<Instant>,
+    ) {
+        self.data.method = method;
+        self.data.deadline = deadline;
+        self.data.fields.copy_kept_from(fields);
+    }
+
     pub(crate) fn shared(&self) -> &Arc<CallShared> {
         &self.data.shared
     }
 
     /// Response headers and trailers as the handler left them.
     pub(crate) fn response_metadata(&self) -> (&Metadata, &Metadata) {
-        (&self.data.headers, &self.data.trailers)
+        match &self.data.response {
+            Some(response) => (&response.headers, &response.trailers),
+            None => (&NO_METADATA, &NO_METADATA),
+        }
     }
 
     /// The encoded reply, prefix included.
@@ -176,10 +196,18 @@ impl Call {
     }
 }
 
+static NO_METADATA: Metadata = Metadata::new();
+
 impl Data {
+    fn response_mut(&mut self) -> &mut Response {
+        self.response.get_or_insert_default()
+    }
+
     fn publish_headers(&self) {
-        if !self.headers.is_empty() {
-            self.shared.publish_headers(self.headers.clone());
+        if let Some(response) = &self.response
+            && !response.headers.is_empty()
+        {
+            self.shared.publish_headers(response.headers.clone());
         }
     }
 }
@@ -205,13 +233,13 @@ impl Deref for HeadersMut<'_> {
     type Target = Metadata;
 
     fn deref(&self) -> &Metadata {
-        &self.data.headers
+        self.data.response.as_ref().map_or(&NO_METADATA, |response| &response.headers)
     }
 }
 
 impl DerefMut for HeadersMut<'_> {
     fn deref_mut(&mut self) -> &mut Metadata {
-        &mut self.data.headers
+        &mut self.data.response_mut().headers
     }
 }
 
@@ -226,6 +254,6 @@ impl Drop for HeadersMut<'_> {
 
 impl fmt::Debug for HeadersMut<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("HeadersMut").field(&self.data.headers).finish()
+        f.debug_tuple("HeadersMut").field(&**self).finish()
     }
 }

@@ -3,17 +3,20 @@
 //! A service gets each call once, with its request still encoded, and answers with a future that is
 //! built in storage the connection lends and reuses.
 //!
-//! The handler is called by the future and not before it: a future that was made outside would lie
-//! in the storage twice, once as it was captured and once as it is awaited.
+//! The future is polled where it lies, and not awaited by another one: that would hold it twice, once
+//! as it was captured and once as it is awaited.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use gannet_core::{Codec, MessageCodec, Result, ServiceDescriptor, Status, storage};
 use gannet_transport::{Inbound, Outbound, Source};
+use pin_project_lite::pin_project;
 use tokio_util::sync::ReusableBoxFuture;
 
 use crate::Call;
@@ -97,10 +100,8 @@ impl Start<'_> {
             Err(status) => return self.refuse(status),
         };
         let call = self.call;
-        install(self.storage, async move {
-            let (call, result) = handler(call, message).await;
-            reply::<C, Resp>(call, result, send_bytes_max)
-        })
+        let finish = move |call, result| reply::<C, Resp>(call, result, send_bytes_max);
+        install(self.storage, Running { handler: handler(call, message), finish })
     }
 
     /// Starts a method with many requests and one response.
@@ -114,10 +115,8 @@ impl Start<'_> {
         let Input::Stream(source) = self.input else { return self.mismatch() };
         let (call, send_bytes_max) = (self.call, self.message_send_bytes_max);
         let messages = Inbound::new(source, MessageCodec::new::<C>());
-        install(self.storage, async move {
-            let (call, result) = handler(call, messages).await;
-            reply::<C, Resp>(call, result, send_bytes_max)
-        })
+        let finish = move |call, result| reply::<C, Resp>(call, result, send_bytes_max);
+        install(self.storage, Running { handler: handler(call, messages), finish })
     }
 
     /// Starts a method with one request and many responses.
@@ -135,10 +134,8 @@ impl Start<'_> {
         };
         let replies = self.replies::<C, Resp>();
         let call = self.call;
-        install(self.storage, async move {
-            let (call, result) = handler(call, message, replies).await;
-            Outcome { call, result }
-        })
+        let finish = |call, result| Outcome { call, result };
+        install(self.storage, Running { handler: handler(call, message, replies), finish })
     }
 
     /// Starts a method with many requests and many responses.
@@ -154,10 +151,8 @@ impl Start<'_> {
         let Input::Stream(source) = self.input else { return self.mismatch() };
         let call = self.call;
         let messages = Inbound::new(source, MessageCodec::new::<C>());
-        install(self.storage, async move {
-            let (call, result) = handler(call, messages, replies).await;
-            Outcome { call, result }
-        })
+        let finish = |call, result| Outcome { call, result };
+        install(self.storage, Running { handler: handler(call, messages, replies), finish })
     }
 
     /// Refuses: there is no method with this index.
@@ -191,6 +186,29 @@ impl Start<'_> {
 impl fmt::Debug for Start<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Start").field("call", &self.call).finish_non_exhaustive()
+    }
+}
+
+pin_project! {
+    /// A handler that runs, and what is made of what it returns.
+    struct Running<Fut, M> {
+        #[pin]
+        handler: Fut,
+        finish: M,
+    }
+}
+
+impl<Fut, T, M> Future for Running<Fut, M>
+where
+    Fut: Future<Output = (Call, Result<T>)>,
+    M: FnMut(Call, Result<T>) -> Outcome,
+{
+    type Output = Outcome;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
+        let running = self.project();
+        let (call, result) = ready!(running.handler.poll(cx));
+        Poll::Ready((running.finish)(call, result))
     }
 }
 

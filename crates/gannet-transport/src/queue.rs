@@ -8,8 +8,8 @@
 //! consistent fence between the two steps, so at least one of them sees the other.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 
 use atomic_waker::AtomicWaker;
@@ -42,7 +42,9 @@ impl<X> fmt::Debug for Command<X> {
 
 /// The queue of one connection: many pushers, one popping driver.
 pub struct Queue<X> {
-    commands: SegQueue<Command<X>>,
+    /// Made by the first push: a server's connection whose calls are unary and run inline never has
+    /// any, and it is large.
+    commands: OnceLock<Box<SegQueue<Command<X>>>>,
     sleeping: AtomicBool,
     closed: AtomicBool,
     waker: AtomicWaker,
@@ -52,7 +54,7 @@ impl<X> Queue<X> {
     /// An empty queue whose driver does not run yet.
     pub fn new() -> Self {
         Queue {
-            commands: SegQueue::new(),
+            commands: OnceLock::new(),
             sleeping: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             waker: AtomicWaker::new(),
@@ -64,7 +66,7 @@ impl<X> Queue<X> {
     /// After the connection ended the command is dropped; a command whose loss somebody must notice
     /// says so in its `Drop`.
     pub fn push(&self, command: Command<X>) {
-        self.commands.push(command);
+        self.commands.get_or_init(Box::default).push(command);
         fence(Ordering::SeqCst);
         if self.sleeping.load(Ordering::Relaxed) && self.sleeping.swap(false, Ordering::AcqRel) {
             self.waker.wake();
@@ -82,7 +84,8 @@ impl<X> Queue<X> {
     /// Takes the oldest command. Only the driver calls this.
     pub(crate) fn pop(&self) -> Option<Command<X>> {
         // Looking is cheaper than trying, and mostly there is nothing.
-        if self.commands.is_empty() { None } else { self.commands.pop() }
+        let commands = self.commands.get()?;
+        if commands.is_empty() { None } else { commands.pop() }
     }
 
     /// Goes to sleep: returns false, and stays awake, where a command came in meanwhile.
@@ -90,7 +93,7 @@ impl<X> Queue<X> {
         self.waker.register(waker);
         self.sleeping.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
-        if self.commands.is_empty() {
+        if self.commands.get().is_none_or(|commands| commands.is_empty()) {
             return true;
         }
         self.sleeping.store(false, Ordering::Relaxed);
@@ -112,7 +115,7 @@ impl<X> Queue<X> {
     }
 
     fn discard(&self) {
-        while let Some(command) = self.commands.pop() {
+        while let Some(command) = self.pop() {
             drop(command);
         }
     }
@@ -127,7 +130,7 @@ impl<X> Default for Queue<X> {
 impl<X> fmt::Debug for Queue<X> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Queue")
-            .field("waiting", &self.commands.len())
+            .field("waiting", &self.commands.get().map_or(0, |commands| commands.len()))
             .field("sleeping", &self.sleeping)
             .field("closed", &self.closed)
             .finish()

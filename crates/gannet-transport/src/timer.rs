@@ -124,6 +124,13 @@ impl Alarm {
     }
 }
 
+impl Alarm {
+    /// Gives the timer back, where nothing waits for it.
+    pub(crate) fn release(&mut self) {
+        *self = Alarm::default();
+    }
+}
+
 impl fmt::Debug for Alarm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Alarm").field("armed", &self.armed).finish()

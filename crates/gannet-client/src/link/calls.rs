@@ -76,6 +76,13 @@ impl Calls {
         self.len() == 0
     }
 
+    /// Gives all storage back, if there is no call. No key may be used after this.
+    pub(super) fn release(&mut self) {
+        if self.is_empty() {
+            *self = Calls::default();
+        }
+    }
+
     /// Takes every call out.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = Call> {
         self.free.clear();

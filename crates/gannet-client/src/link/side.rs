@@ -421,6 +421,19 @@ impl Side for ClientSide {
         !self.calls.is_empty()
     }
 
+    fn release(&mut self) {
+        if !self.calls.is_empty() {
+            return;
+        }
+        self.calls.release();
+        self.by_stream = Vec::new();
+        self.due = Vec::new();
+        self.sending = Vec::new();
+        // All of calls that are gone.
+        self.waiting = VecDeque::new();
+        self.deadlines = Deadlines::new();
+    }
+
     fn closed(&mut self, reason: &CloseReason) {
         self.retire();
         let lost = self.lost(reason);

@@ -342,6 +342,10 @@ impl<R: Role> Connection<R> {
         self.schedule = VecDeque::new();
         self.credit_due = Vec::new();
         self.drained = Vec::new();
+        self.lingering = Vec::new();
+        if self.block.is_none() {
+            self.block_bytes = Vec::new();
+        }
     }
 
     fn write_preface(&mut self) {

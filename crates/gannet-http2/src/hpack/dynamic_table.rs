@@ -180,7 +180,7 @@ impl<M: Copy + Default> DynamicTable<M> {
         self.bytes_base += dead as u64;
         let wanted = (self.bytes.len() + more) * 2;
         if wanted > self.bytes.capacity() {
-            let capacity = wanted.next_power_of_two().max(BYTES_CAPACITY_MIN);
+            let capacity = wanted.max(BYTES_CAPACITY_MIN);
             self.bytes.reserve_exact(capacity - self.bytes.len());
         }
     }
@@ -243,7 +243,7 @@ fn slot_of(sequence: u64, slots: usize) -> usize {
 }
 
 /// The first ring has this many entries.
-const RING_SLOTS_MIN: usize = 8;
+const RING_SLOTS_MIN: usize = 4;
 
 /// The first buffer has this many bytes.
-const BYTES_CAPACITY_MIN: usize = 256;
+const BYTES_CAPACITY_MIN: usize = 64;

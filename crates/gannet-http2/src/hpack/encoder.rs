@@ -65,7 +65,8 @@ pub struct Encoder {
     size_change: Option<SizeChange>,
     cached: Vec<Cached>,
     runs: Vec<Run>,
-    lookup: Lookup,
+    /// Made when the first field comes that is not registered.
+    lookup: Option<Box<Lookup>>,
 }
 
 /// What must be said at the start of the next block: that the table's bound went down to `smallest`
@@ -108,7 +109,7 @@ impl Encoder {
             size_change: None,
             cached: Vec::new(),
             runs: Vec::new(),
-            lookup: Lookup::default(),
+            lookup: None,
         };
         encoder.set_peer_table_bytes_max(super::TABLE_BYTES_DEFAULT);
         encoder
@@ -140,6 +141,8 @@ impl Encoder {
             return None;
         }
         if known.is_none() {
+            // Few, and never more: none of it to spare.
+            self.cached.reserve_exact(1);
             self.cached.push(Cached::new(name, value));
             self.admit_cached();
         }
@@ -158,7 +161,9 @@ impl Encoder {
             return None;
         }
         if known.is_none() {
-            self.runs.push(Run::new(fields)?);
+            let run = Run::new(fields)?;
+            self.runs.reserve_exact(1);
+            self.runs.push(run);
         }
         u8::try_from(position).ok().map(CachedBlock)
     }
@@ -240,6 +245,9 @@ impl Encoder {
             Found::Nothing => 0,
         };
         let name_hash = hash(name, 0);
+        if self.lookup.is_none() {
+            self.lookup();
+        }
         let (pattern, prefix_bits, hashes) = match indexing {
             Indexing::Never => (0x10, 4, None),
             Indexing::WithoutIndexing => (0, 4, None),
@@ -312,7 +320,7 @@ impl Encoder {
         match indexing {
             Indexing::Incremental => size <= self.table.size_max(),
             Indexing::WhenRepeated => {
-                size <= self.table.size_max() / 4 && self.lookup.seen_before(hashes.field)
+                size <= self.table.size_max() / 4 && self.lookup().seen_before(hashes.field)
             }
             Indexing::WithoutIndexing | Indexing::Never => false,
         }
@@ -320,15 +328,30 @@ impl Encoder {
 
     /// `name` and `value` fit the table.
     fn insert(&mut self, name: &[u8], value: &[u8], hashes: Hashes) {
-        let links = self.lookup.links(hashes);
-        if self.table.insert(name, value, links) {
-            self.lookup.link(hashes, low_32_bits(self.table.inserted()));
+        let links = self.lookup.as_ref().map_or(Links::default(), |lookup| lookup.links(hashes));
+        if self.table.insert(name, value, links)
+            && let Some(lookup) = &mut self.lookup
+        {
+            lookup.link(hashes, low_32_bits(self.table.inserted()));
         }
+    }
+
+    /// The lookup, made at its first use: an encoder that writes registered fields only needs none.
+    fn lookup(&mut self) -> &mut Lookup {
+        self.lookup.get_or_insert_with(|| {
+            let mut lookup = Box::<Lookup>::default();
+            // What is in the table was registered. Those that meet in one place hide each other,
+            // which costs bytes and no more.
+            for cached in self.cached.iter().filter(|cached| cached.sequence != 0) {
+                lookup.link(cached.hashes, low_32_bits(cached.sequence));
+            }
+            lookup
+        })
     }
 
     /// The age of a field in the dynamic table.
     fn find_field(&self, field_hash: u32, name: &[u8], value: &[u8]) -> Option<u32> {
-        let mut sequence = self.lookup.fields[bucket(field_hash)];
+        let mut sequence = self.lookup.as_ref()?.fields[bucket(field_hash)];
         for _ in 0..CHAIN_STEPS_MAX {
             let age = low_32_bits(self.table.inserted()).wrapping_sub(sequence);
             let (entry_name, entry_value, links) = self.table.field(age)?;
@@ -342,7 +365,7 @@ impl Encoder {
 
     /// The age of an entry of the dynamic table with this name.
     fn find_name(&self, name_hash: u32, name: &[u8]) -> Option<u32> {
-        let mut sequence = self.lookup.names[bucket(name_hash)];
+        let mut sequence = self.lookup.as_ref()?.names[bucket(name_hash)];
         for _ in 0..CHAIN_STEPS_MAX {
             let age = low_32_bits(self.table.inserted()).wrapping_sub(sequence);
             let (entry_name, _, links) = self.table.field(age)?;

@@ -303,6 +303,19 @@ impl FieldBlock {
         self.stamp = other.stamp;
     }
 
+    /// Makes this block a copy of `other` without its elided fields, in its own memory, or in no more
+    /// than it takes: for a list that is kept for long.
+    pub fn copy_kept_from(&mut self, other: &FieldBlock) {
+        self.clear();
+        let kept = || other.slots.iter().filter(|slot| !slot.tag.is_elided());
+        self.slots.reserve_exact(kept().count());
+        self.slots.extend(kept());
+        self.bytes.reserve_exact(other.bytes.len());
+        self.bytes.extend_from_slice(&other.bytes);
+        self.list_bytes = other.list_bytes;
+        self.over_limit = other.over_limit;
+    }
+
     /// Appends a field by hand. A tag with [`FieldTag::ELIDE`] drops the bytes. A list beyond 4 GiB
     /// drops the field and marks the block as over its limit.
     pub fn push(&mut self, kind: FieldKind, tag: FieldTag, name: &[u8], value: &[u8]) {

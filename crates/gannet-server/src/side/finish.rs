@@ -79,7 +79,7 @@ impl ServerSide {
         if !slot.headers_sent
             && let Some(headers) = slot.shared.take_headers()
         {
-            slot.headers = headers;
+            slot.headers = Some(Box::new(headers));
         }
         if slot.headers_due {
             self.send_headers(turn, at);
@@ -124,7 +124,8 @@ impl ServerSide {
             return;
         }
         slot.headers_sent = true;
-        let headers = &slot.headers;
+        let none = Metadata::new();
+        let headers = slot.headers.as_deref().unwrap_or(&none);
         let _ = turn.conn.send_headers(slot.key, false, |w| constants.head(w, headers));
     }
 
@@ -183,7 +184,7 @@ impl ServerSide {
             Some(deadline) => turn.conn.forget_until(slot.key, deadline),
             None => turn.conn.forget(slot.key),
         }
-        self.free(at, turn.now);
+        self.free(at);
     }
 }
 

@@ -24,9 +24,9 @@ mod watch;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use gannet_core::{Code, Status, storage};
+use gannet_core::{Code, Status};
 use gannet_http2::hpack::{CachedBlock, CachedField};
 use gannet_http2::{Connection, Event, Reason, Server, StreamKey};
 use gannet_transport::{
@@ -41,8 +41,6 @@ pub(crate) use compute::Compute;
 use slot::{Ending, Slot, State};
 use watch::Watch;
 
-/// Slots without calls are given back after this long.
-const IDLE_SLOTS_KEPT: Duration = Duration::from_secs(5);
 /// Handler storage kept for each method of a connection.
 const HANDLERS_KEPT_MAX: usize = 256;
 
@@ -82,8 +80,6 @@ pub(crate) struct ServerSide {
     deadlines: Deadlines<StreamKey>,
     /// Storage of finished handlers, by method.
     handlers: Vec<Vec<Handler>>,
-    /// When to give unused slots back.
-    trim_at: Option<Instant>,
     /// Notices handlers that keep the connection waiting.
     watch: Watch,
 }
@@ -136,7 +132,6 @@ impl ServerSide {
             credit_of_ended: 0,
             deadlines: Deadlines::new(),
             handlers: Vec::new(),
-            trim_at: None,
             watch: Watch::default(),
         }
     }
@@ -215,38 +210,17 @@ impl ServerSide {
     }
 
     /// Makes the slot free for another call.
-    fn free(&mut self, at: usize, now: Instant) {
+    fn free(&mut self, at: usize) {
         let Some(slot) = self.slots.get_mut(at) else { return };
         let had_deadline = slot.has_deadline;
         slot.clear();
         self.live -= 1;
-        if self.live == 0 {
-            self.trim_at = Some(now + IDLE_SLOTS_KEPT);
-        }
         if had_deadline {
             let slots = &self.slots;
             self.deadlines.forget(|key: StreamKey| {
                 let slot = slots.get(key.index());
                 slot.is_some_and(|slot| !slot.is_free() && slot.key == key)
             });
-        }
-    }
-
-    /// Gives memory back once a connection has been without calls for a while.
-    fn trim(&mut self, now: Instant) {
-        if self.trim_at.is_none_or(|at| at > now) {
-            return;
-        }
-        self.trim_at = None;
-        if self.live == 0 {
-            self.slots = Vec::new();
-            self.handlers = Vec::new();
-            self.ready = VecDeque::new();
-            self.fed = Vec::new();
-            self.unsettled = Vec::new();
-            self.sending = Vec::new();
-            self.credits = Vec::new();
-            storage::release();
         }
     }
 }
@@ -298,10 +272,7 @@ impl Side for ServerSide {
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        match (self.deadlines.next(), self.trim_at) {
-            (Some(deadline), Some(trim)) => Some(deadline.min(trim)),
-            (deadline, trim) => deadline.or(trim),
-        }
+        self.deadlines.next()
     }
 
     fn handle_deadlines(&mut self, turn: &mut Turn<'_, Server>) {
@@ -314,11 +285,25 @@ impl Side for ServerSide {
                 self.abandon(at, Code::DeadlineExceeded);
             }
         }
-        self.trim(turn.now);
     }
 
     fn is_busy(&self) -> bool {
         self.live > 0
+    }
+
+    fn release(&mut self) {
+        if self.live > 0 {
+            return;
+        }
+        self.slots = Vec::new();
+        self.handlers = Vec::new();
+        self.ready = VecDeque::new();
+        self.fed = Vec::new();
+        self.unsettled = Vec::new();
+        self.sending = Vec::new();
+        self.credits = Vec::new();
+        // All of calls that are gone.
+        self.deadlines = Deadlines::new();
     }
 
     fn closed(&mut self, _reason: &CloseReason) {

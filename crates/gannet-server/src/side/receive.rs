@@ -37,7 +37,6 @@ impl ServerSide {
         self.slots[at].renew(key, &self.call_queue);
         self.slots[at].shared.set_place(place(at));
         self.live += 1;
-        self.trim_at = None;
         match self.heads.read(fields, &self.rules.router) {
             Ok(head) => self.begin(now, at, &head, fields, end_stream),
             Err(refusal) => self.refuse(at, refusal, end_stream),
@@ -72,7 +71,11 @@ impl ServerSide {
         let call = slot.call.get_or_insert_with(|| {
             Call::new(Arc::clone(&slot.shared), descriptor, Arc::clone(&self.peer))
         });
-        call.begin(descriptor, fields, deadline);
+        if descriptor.kind.client_streams() || descriptor.kind.server_streams() {
+            call.begin_long(descriptor, fields, deadline);
+        } else {
+            call.begin(descriptor, fields, deadline);
+        }
         slot.state = State::Gathering;
         slot.method = head.method;
         slot.has_outbox = descriptor.kind != MethodKind::Unary;
@@ -87,7 +90,7 @@ impl ServerSide {
             }
             MethodKind::ClientStreaming | MethodKind::BidiStreaming => {
                 let (feed, source) = feed(&slot.shared, message_bytes_max);
-                slot.feed = Some(feed);
+                slot.feed = Some(Box::new(feed));
                 self.start(at, Input::Stream(source));
                 self.launch(at);
             }

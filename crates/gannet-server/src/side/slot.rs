@@ -58,9 +58,9 @@ pub(super) struct Slot {
     /// Reassembles the one message of a request that is no stream.
     pub(super) reader: MessageReader,
     /// Leads to the handler of a stream of requests.
-    pub(super) feed: Option<Feed>,
+    pub(super) feed: Option<Box<Feed>>,
     /// Response headers that a streaming handler has published.
-    pub(super) headers: Metadata,
+    pub(super) headers: Option<Box<Metadata>>,
     /// Bytes of messages handed to the engine. Wraps.
     pub(super) accepted_bytes: usize,
     pub(super) headers_sent: bool,
@@ -90,7 +90,7 @@ impl Slot {
             ending: None,
             reader: MessageReader::new(0),
             feed: None,
-            headers: Metadata::new(),
+            headers: None,
             accepted_bytes: 0,
             headers_sent: false,
             headers_due: false,
@@ -113,9 +113,7 @@ impl Slot {
         self.handler = None;
         self.ending = None;
         self.feed = None;
-        if !self.headers.is_empty() {
-            self.headers.clear();
-        }
+        self.headers = None;
         self.accepted_bytes = 0;
         self.headers_sent = false;
         self.headers_due = false;

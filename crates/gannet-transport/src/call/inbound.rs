@@ -5,7 +5,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 
-use gannet_core::{MessageCodec, Metadata, Result, storage};
+use gannet_core::{DecodeFn, MessageCodec, Metadata, Result, storage};
 
 use super::{Piece, Source};
 
@@ -15,14 +15,14 @@ use super::{Piece, Source};
 /// cancels the call; a server throws away what still comes.
 pub struct Inbound<T> {
     source: Source,
-    codec: MessageCodec<T>,
-    headers: Option<Metadata>,
+    decode: DecodeFn<T>,
+    headers: Option<Box<Metadata>>,
 }
 
 impl<T> Inbound<T> {
     /// For the two sides: a stream of what `source` brings.
     pub fn new(source: Source, codec: MessageCodec<T>) -> Inbound<T> {
-        Inbound { source, codec, headers: None }
+        Inbound { source, decode: codec.decoder(), headers: None }
     }
 
     /// The next message; `Ok(None)` only after a clean end of the stream, and from then on.
@@ -43,7 +43,7 @@ impl<T> Inbound<T> {
     /// As [`next`](Self::next).
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<T>>> {
         if let Some(payload) = self.source.next_packed() {
-            let message = self.codec.decode(payload);
+            let message = (self.decode)(payload);
             return Poll::Ready(message.map(Some).map_err(Into::into));
         }
         self.poll_piece(cx)
@@ -54,9 +54,9 @@ impl<T> Inbound<T> {
         loop {
             let Poll::Ready(piece) = self.source.poll_piece(cx) else { return Poll::Pending };
             match piece {
-                Piece::Headers(headers) => self.headers = Some(headers.clone()),
+                Piece::Headers(headers) => self.headers = Some(Box::new(headers.clone())),
                 Piece::Message(payload) => {
-                    let message = self.codec.decode(&payload);
+                    let message = (self.decode)(&payload);
                     if let Cow::Owned(payload) = payload {
                         storage::give(payload);
                     }
@@ -78,9 +78,9 @@ impl<T> Inbound<T> {
     /// Nothing is lost when the future is dropped.
     pub async fn headers(&mut self) -> Result<&Metadata> {
         if self.headers.is_none() {
-            self.headers = poll_fn(|cx| self.source.poll_headers(cx)).await?;
+            self.headers = poll_fn(|cx| self.source.poll_headers(cx)).await?.map(Box::new);
         }
-        Ok(self.headers.as_ref().unwrap_or(&NO_METADATA))
+        Ok(self.headers.as_deref().unwrap_or(&NO_METADATA))
     }
 
     /// The trailers of a good end, once [`next`](Self::next) has returned `Ok(None)`. Those of a
@@ -99,6 +99,6 @@ static NO_METADATA: Metadata = Metadata::new();
 
 impl<T> fmt::Debug for Inbound<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Inbound").field("codec", &self.codec).finish_non_exhaustive()
+        f.debug_struct("Inbound").field("source", &self.source).finish_non_exhaustive()
     }
 }

@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 
 use futures_core::Stream;
-use gannet_core::{MessageCodec, Result};
+use gannet_core::{EncodeFn, MessageCodec, Result};
 
 use super::{Asks, CallShared};
 
@@ -15,7 +15,7 @@ use super::{Asks, CallShared};
 /// means nothing: the call ends when the handler returns.
 pub struct Outbound<T> {
     shared: Arc<CallShared>,
-    codec: MessageCodec<T>,
+    frame: EncodeFn<T>,
     message_bytes_max: usize,
     /// Bytes of messages queued in all, prefixes included. Wraps.
     queued: usize,
@@ -30,7 +30,8 @@ impl<T> Outbound<T> {
         message_bytes_max: usize,
     ) -> Outbound<T> {
         shared.set_streamed();
-        Outbound { shared, codec, message_bytes_max, queued: 0, finished: false }
+        let frame = codec.framer();
+        Outbound { shared, frame, message_bytes_max, queued: 0, finished: false }
     }
 
     /// Queues one message; waits first while too much of this call is queued or in flight
@@ -50,8 +51,11 @@ impl<T> Outbound<T> {
         if self.queued == 0 {
             self.shared.fix_headers();
         }
-        let (codec, bytes_max) = (self.codec, self.message_bytes_max);
-        let bytes = self.shared.put_message(|out| codec.encode_framed(&message, bytes_max, out))?;
+        let (frame, bytes_max) = (self.frame, self.message_bytes_max);
+        let bytes = self.shared.put_message(|out| {
+            let start = out.len();
+            frame(&message, bytes_max, out).inspect_err(|_| out.truncate(start))
+        })?;
         self.queued = self.queued.wrapping_add(bytes);
         Ok(())
     }
@@ -92,6 +96,6 @@ impl<T> Drop for Outbound<T> {
 
 impl<T> fmt::Debug for Outbound<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Outbound").field("codec", &self.codec).finish_non_exhaustive()
+        f.debug_struct("Outbound").field("call", &self.shared).finish_non_exhaustive()
     }
 }

@@ -9,6 +9,7 @@
 //! Does not know what a call is: see [`Side`].
 
 mod closing;
+mod rest;
 mod side;
 
 use std::fmt;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
+use gannet_core::storage;
 use gannet_http2::{Connection, ConnectionError, RecvBuf, SendBuf};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -26,6 +28,7 @@ use crate::pool;
 use crate::queue::{Command, Queue};
 use crate::timer::Alarm;
 use closing::Closing;
+use rest::{Due, Rest};
 pub use side::{Progress, Side, Turn};
 
 /// Rounds of one wake before the task yields to others.
@@ -92,6 +95,7 @@ pub struct Driver<S: Side, Io> {
     recv: RecvBuf,
     send: SendBuf,
     alarm: Alarm,
+    rest: Rest,
     /// Parsing stopped with frames left, because the engine had too much to answer.
     parse_again: bool,
     read_ended: bool,
@@ -145,6 +149,7 @@ where
             recv: RecvBuf::new(),
             send: SendBuf::new(),
             alarm: Alarm::default(),
+            rest: Rest::new(),
             parse_again: false,
             read_ended: false,
             unflushed: false,
@@ -171,6 +176,9 @@ where
             self.handle_timers(now)?;
         } else {
             return Ok(Round::Idle);
+        }
+        if self.is_busy() {
+            self.rest.stir();
         }
         let (side, mut turn) = self.turn(now);
         let side_progress = side.run(&mut turn);
@@ -256,10 +264,15 @@ where
         Ok(any)
     }
 
+    /// Whether there are calls.
+    fn is_busy(&self) -> bool {
+        self.conn.open_streams() > 0 || self.side.is_busy()
+    }
+
     /// What it means that the peer closed its half. HTTP/2 has no use for a half-closed connection:
     /// whoever closes it no longer waits for anything.
     fn peer_closed(&self) -> CloseReason {
-        if self.conn.open_streams() == 0 && !self.side.is_busy() {
+        if !self.is_busy() {
             return CloseReason::Finished;
         }
         let told = "the peer closed the connection with calls open";
@@ -375,9 +388,28 @@ where
         if let Some(storage) = self.recv.take_storage() {
             pool::give(storage);
         }
+        self.give_back(now);
         let deadline = earlier(self.conn.poll_timeout(), self.side.next_deadline());
+        let deadline = earlier(deadline, self.rest.next());
         let deadline = earlier(deadline, self.stalled_since.map(|since| since + WRITE_STALL_MAX));
         self.alarm.arm(deadline, now, cx) && self.queue.sleep(cx.waker())
+    }
+
+    /// Gives memory back that only calls need, when it is time to.
+    fn give_back(&mut self, now: Instant) {
+        let due = self.rest.due(now, !self.is_busy() && self.send.is_empty());
+        if due == Due::Nothing {
+            return;
+        }
+        self.side.release();
+        self.conn.release_storage();
+        self.send.release();
+        self.alarm.release();
+        if due == Due::All {
+            storage::release();
+        } else if !storage::is_empty() {
+            self.rest.again(now);
+        }
     }
 
     /// Tells every call, and goes on to close the socket.

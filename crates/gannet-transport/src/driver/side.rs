@@ -51,6 +51,9 @@ pub trait Side: Send + Unpin + 'static {
     /// Whether calls are still there although the engine may have finished with their streams.
     fn is_busy(&self) -> bool;
 
+    /// Gives storage back that only calls need. Called now and then while there is no call.
+    fn release(&mut self) {}
+
     /// The connection is over: end every call, release everything. Nothing is called after this.
     fn closed(&mut self, reason: &CloseReason);
 }

@@ -1,0 +1,128 @@
+//! When a connection without calls gives back the memory that only calls need.
+//!
+//! At once, for the first few pauses: a connection that makes a call now and then holds little in
+//! between. One that goes on making calls shows that it is busy, and keeps its memory until a few
+//! seconds have passed, so that a call in steady state allocates nothing. What the thread keeps for
+//! long messages goes then too.
+
+use std::time::{Duration, Instant};
+
+/// Pauses in which memory goes back at once, before the connection counts as busy.
+const AT_ONCE_MAX: u8 = 8;
+/// How long a busy connection keeps its memory. It then counts as new.
+const KEPT: Duration = Duration::from_secs(5);
+
+/// What to give back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    /// Nothing.
+    Nothing,
+    /// What the connection's calls left.
+    Calls,
+    /// That, and what the thread keeps.
+    All,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Rest {
+    /// There was a call, or a handshake, since memory was given back.
+    stirred: bool,
+    /// Pauses so far in which memory was given back at once.
+    at_once: u8,
+    /// When a busy connection gives back, unless it is in the middle of calls then.
+    at: Option<Instant>,
+}
+
+impl Rest {
+    pub(super) fn new() -> Rest {
+        Rest { stirred: true, at_once: 0, at: None }
+    }
+
+    /// There are calls.
+    pub(super) fn stir(&mut self) {
+        self.stirred = true;
+    }
+
+    /// Has it looked at again in a few seconds.
+    pub(super) fn again(&mut self, now: Instant) {
+        self.at = now.checked_add(KEPT);
+    }
+
+    /// The task is about to sleep, without calls or output where `idle`.
+    pub(super) fn due(&mut self, now: Instant, idle: bool) -> Due {
+        if !idle {
+            self.at = None;
+            return Due::Nothing;
+        }
+        match self.at {
+            Some(at) if at > now => Due::Nothing,
+            Some(_) => {
+                *self = Rest { stirred: false, at_once: 0, at: None };
+                Due::All
+            }
+            None if !self.stirred => Due::Nothing,
+            None if self.at_once < AT_ONCE_MAX => {
+                self.at_once += 1;
+                self.stirred = false;
+                Due::Calls
+            }
+            None => {
+                self.again(now);
+                Due::Nothing
+            }
+        }
+    }
+
+    /// When to ask again at the latest.
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.at
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gives_back_at_once_until_the_connection_is_busy_and_then_every_few_seconds() {
+        let start = Instant::now();
+        let mut rest = Rest::new();
+        for _ in 0..AT_ONCE_MAX {
+            assert_eq!(rest.due(start, true), Due::Calls);
+            assert_eq!(rest.due(start, true), Due::Nothing, "nothing came since");
+            assert_eq!(rest.next(), None, "nothing to wait for");
+            rest.stir();
+        }
+        assert_eq!(rest.due(start, true), Due::Nothing, "busy");
+        assert_eq!(rest.next(), Some(start + KEPT));
+        rest.stir();
+        assert_eq!(rest.due(start + KEPT / 2, true), Due::Nothing);
+        assert_eq!(rest.due(start + KEPT, true), Due::All);
+        assert_eq!(rest.next(), None);
+        assert_eq!(rest.due(start + KEPT * 2, true), Due::Nothing, "all is given back");
+        rest.stir();
+        assert_eq!(rest.due(start + KEPT * 2, true), Due::Calls, "as good as new");
+    }
+
+    #[test]
+    fn looks_again_when_asked_to() {
+        let start = Instant::now();
+        let mut rest = Rest::new();
+        assert_eq!(rest.due(start, true), Due::Calls);
+        rest.again(start);
+        assert_eq!(rest.due(start + KEPT, true), Due::All);
+        assert_eq!(rest.next(), None);
+    }
+
+    #[test]
+    fn never_in_the_middle_of_calls() {
+        let start = Instant::now();
+        let mut rest = Rest { stirred: true, at_once: AT_ONCE_MAX, at: None };
+        assert_eq!(rest.due(start, true), Due::Nothing);
+        assert_eq!(rest.due(start + KEPT, false), Due::Nothing);
+        assert_eq!(rest.next(), None, "a moment that has passed would wake the task for ever");
+        assert_eq!(rest.due(start + KEPT, true), Due::Nothing);
+        assert_eq!(rest.next(), Some(start + KEPT * 2));
+    }
+}
