@@ -39,13 +39,17 @@ pub struct Decoder {
     table_bytes_max: u32,
     /// The next block must begin with an update to at most this size.
     update_bytes_max: Option<u32>,
-    /// The tags of the static table's entries, as far as `static_tagged` has their bits, by index.
-    static_tags: [FieldTag; STATIC_LEN as usize + 1],
+    /// The tags of the static table's first entries, those with values, as far as `static_tagged`
+    /// has their bits, by index.
+    static_tags: [FieldTag; STATIC_TAGS],
     static_tagged: u64,
     /// How often the table changed other than by an insertion: its size was set, or a field larger
     /// than all of it emptied it. Each counts as one insertion in `version`.
     changes: u64,
 }
+
+/// The entries 1 to 16 of the static table are those with values.
+const STATIC_TAGS: usize = 17;
 
 /// What is known about an entry of the dynamic table.
 #[derive(Clone, Copy)]
@@ -78,7 +82,7 @@ impl Decoder {
             limits,
             table_bytes_max,
             update_bytes_max: None,
-            static_tags: [FieldTag::NONE; STATIC_LEN as usize + 1],
+            static_tags: [FieldTag::NONE; STATIC_TAGS],
             static_tagged: 0,
             changes: 0,
         }
@@ -237,7 +241,8 @@ impl Decoder {
         Ok(())
     }
 
-    /// The tag of a static entry, computed at its first use.
+    /// The tag of a static entry, computed at its first use where it has a value. One without is
+    /// hardly ever a whole field.
     #[inline]
     fn static_tag(
         &mut self,
@@ -246,7 +251,9 @@ impl Decoder {
         classifier: &dyn FieldClassifier,
     ) -> FieldTag {
         let bit = 1_u64.wrapping_shl(index);
-        let Some(tag) = self.static_tags.get_mut(index as usize) else { return FieldTag::NONE };
+        let Some(tag) = self.static_tags.get_mut(index as usize) else {
+            return classifier.classify(field.name, field.value);
+        };
         if self.static_tagged & bit == 0 {
             *tag = classifier.classify(field.name, field.value);
             self.static_tagged |= bit;

@@ -1,0 +1,263 @@
+//! What a server holds for a connection without calls and for a stream without messages, in bytes
+//! that its allocator counts: exact, so that nothing here depends on a machine or on what else it
+//! does. DESIGN.md, "Memory", tells what the bytes are.
+//!
+//! The other end of each connection is a socket that writes canned frames and allocates nothing
+//! while it is counted. A binary of its own, because it replaces the allocator. Resident memory, by
+//! hand, needs the server in a process of its own: `cargo xtask bench`.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+use std::alloc::System;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use gannet::server::Dispatch;
+use gannet::{Call, Inbound, Listener, Outbound, Result, Server};
+use gannet_interop::proto::gannet::interop::v1 as pb;
+use pb::{EchoReply, EchoRequest};
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// Connections that are counted: enough that what the server has once does not show.
+const CONNECTIONS: usize = 256;
+/// Streams that are counted, all on one connection; with the first, no more than it may have.
+const STREAMS: usize = 255;
+/// Without streams, right after a call.
+const FRESH_CONNECTION_BYTES_MAX: f64 = 3_900.0;
+/// The same once it has been idle for a while.
+const IDLE_CONNECTION_BYTES_MAX: f64 = 3_900.0;
+/// An open stream whose handler waits for the next message; half of it is the handler's future.
+const STREAM_BYTES_MAX: f64 = 2_024.0;
+/// After this long an idle connection has given back what it can.
+const IDLE: Duration = Duration::from_secs(20);
+
+struct Echo;
+
+impl pb::Echo for Echo {
+    async fn unary(&self, _: &mut Call, request: EchoRequest) -> Result<EchoReply> {
+        Ok(EchoReply { payload: request.payload, ..Default::default() })
+    }
+
+    async fn bidi(
+        &self,
+        _: &mut Call,
+        mut requests: Inbound<EchoRequest>,
+        mut replies: Outbound<EchoReply>,
+    ) -> Result<()> {
+        while let Some(request) = requests.next().await? {
+            replies.send(EchoReply { payload: request.payload, ..Default::default() }).await?;
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn what_a_server_holds_for_idle_connections_and_open_streams_is_small() {
+    let server = Running::start();
+    let mut peers = Vec::with_capacity(CONNECTIONS);
+    // What is there once, and what pools keep.
+    let mut warm = Peer::connect(server.addr);
+    warm.open("Unary", true);
+    warm.open("Bidi", false);
+    server.settle();
+
+    let before = held_bytes();
+    for _ in 0..CONNECTIONS {
+        let mut peer = Peer::connect(server.addr);
+        peer.open("Unary", true);
+        peers.push(peer);
+    }
+    server.settle();
+    let each = |held: usize| (held - before) as f64 / CONNECTIONS as f64;
+    let fresh = each(held_bytes());
+    server.pass(IDLE);
+    let idle = each(held_bytes());
+    println!("a connection holds {fresh:.0} bytes after a call, {idle:.0} when it stays idle");
+    // And the connections are as good as new.
+    for peer in &mut peers {
+        peer.open("Unary", true);
+    }
+    drop(peers);
+
+    let mut peer = Peer::connect(server.addr);
+    peer.open("Bidi", false);
+    server.settle();
+    let before = held_bytes();
+    for _ in 0..STREAMS {
+        peer.open("Bidi", false);
+    }
+    server.settle();
+    let stream = (held_bytes() - before) as f64 / STREAMS as f64;
+    println!("an open stream holds {stream:.0} bytes");
+    assert!(fresh <= FRESH_CONNECTION_BYTES_MAX, "{fresh} bytes for a connection after a call");
+    assert!(idle <= IDLE_CONNECTION_BYTES_MAX, "{idle} bytes for an idle connection");
+    assert!(stream <= STREAM_BYTES_MAX, "{stream} bytes for an open stream");
+    assert!(idle > 500.0 && stream > 100.0, "the count is broken: {idle}, {stream}");
+}
+
+fn held_bytes() -> usize {
+    let stats = ALLOCATOR.stats();
+    stats.bytes_allocated - stats.bytes_deallocated
+}
+
+/// The client's end of a connection, without any memory.
+struct Peer {
+    socket: TcpStream,
+    next_id: u32,
+}
+
+impl Peer {
+    fn connect(addr: SocketAddr) -> Peer {
+        let socket = TcpStream::connect(addr).unwrap();
+        socket.set_nodelay(true).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let mut peer = Peer { socket, next_id: 1 };
+        let mut out = Frames::default();
+        out.bytes(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+        out.frame(4, 0, 0, &[]);
+        peer.socket.write_all(out.as_slice()).unwrap();
+        peer
+    }
+
+    /// Calls `method`, with one message, and waits for the reply; then the call is over (`whole`),
+    /// or its stream stays open.
+    fn open(&mut self, method: &str, whole: bool) {
+        let id = self.next_id;
+        self.next_id += 2;
+        let mut block = Frames::default();
+        block.bytes(&[0x83, 0x86]); // :method POST, :scheme http
+        // Literals that enter the table, as those of any client do; names by the static table.
+        block.literal(&[0x44], &["/gannet.interop.v1.Echo/", method]);
+        block.literal(&[0x41], &["localhost:50051"]);
+        block.literal(&[0x5f], &["application/grpc"]);
+        block.literal(&[0x7a], &["grpc-measure/1.0.0 (test)"]);
+        block.literal(b"\x40\x02te", &["trailers"]);
+        block.literal(b"\x40\x14grpc-accept-encoding", &["identity,deflate,gzip"]);
+        let mut out = Frames::default();
+        out.frame(1, 4, id, block.as_slice());
+        // The payload, field 1, is `hello`.
+        out.frame(0, u8::from(whole), id, b"\0\0\0\0\x07\x0a\x05hello");
+        self.socket.write_all(out.as_slice()).unwrap();
+        self.wait_for_reply(id, whole);
+    }
+
+    fn wait_for_reply(&mut self, id: u32, whole: bool) {
+        loop {
+            let mut head = [0; 9];
+            self.socket.read_exact(&mut head).unwrap();
+            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+            let mut payload = [0; 1024];
+            self.socket.read_exact(&mut payload[..length]).unwrap();
+            let stream_id = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+            let (kind, flags) = (head[3], head[4]);
+            if kind == 4 && flags == 0 {
+                let mut out = Frames::default();
+                out.frame(4, 1, 0, &[]);
+                self.socket.write_all(out.as_slice()).unwrap();
+            }
+            assert!(kind != 3 && kind != 7, "reset or turned away");
+            if kind == 0 {
+                assert_eq!(&payload[..length], b"\0\0\0\0\x07\x0a\x05hello");
+            }
+            // The reply's DATA, or its trailers.
+            if stream_id == id && (kind == 0 && !whole || kind == 1 && flags & 1 == 1) {
+                return;
+            }
+        }
+    }
+}
+
+/// Bytes on the stack.
+struct Frames {
+    bytes: [u8; 1024],
+    len: usize,
+}
+
+impl Default for Frames {
+    fn default() -> Frames {
+        Frames { bytes: [0; 1024], len: 0 }
+    }
+}
+
+impl Frames {
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.bytes[self.len..self.len + bytes.len()].copy_from_slice(bytes);
+        self.len += bytes.len();
+    }
+
+    fn frame(&mut self, kind: u8, flags: u8, id: u32, payload: &[u8]) {
+        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        self.bytes(&length[1..]);
+        self.bytes(&[kind, flags]);
+        self.bytes(&id.to_be_bytes());
+        self.bytes(payload);
+    }
+
+    /// A literal with incremental indexing (RFC 7541 section 6.2.1).
+    fn literal(&mut self, name: &[u8], value: &[&str]) {
+        self.bytes(name);
+        let length: usize = value.iter().map(|part| part.len()).sum();
+        self.bytes(&[u8::try_from(length).unwrap()]);
+        for part in value {
+            self.bytes(part.as_bytes());
+        }
+    }
+
+    fn as_slice(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+/// The server, on a thread of its own, where time passes as it is told.
+struct Running {
+    addr: SocketAddr,
+    tell: tokio::sync::mpsc::UnboundedSender<Duration>,
+    done: mpsc::Receiver<()>,
+}
+
+impl Running {
+    fn start() -> Running {
+        let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+        let (report, done) = mpsc::channel();
+        let (give_addr, addr) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut runtime = tokio::runtime::Builder::new_current_thread();
+            let runtime = runtime.enable_all().start_paused(true).build().unwrap();
+            runtime.block_on(async {
+                // While something blocks, the clock does not go on by itself.
+                let (_keep, blocked) = mpsc::channel::<()>();
+                tokio::task::spawn_blocking(move || blocked.recv());
+                let listener = Listener::tcp("127.0.0.1:0").unwrap();
+                give_addr.send(listener.local_addr().unwrap()).unwrap();
+                // Handlers stay in the connection's task, however slow the machine is.
+                let server = Server::new()
+                    .dispatch("gannet.interop.v1.Echo", Dispatch::Inline)
+                    .add(pb::EchoServer::new(Echo));
+                tokio::spawn(async move { server.serve(listener).await.unwrap() });
+                while let Some(time) = told.recv().await {
+                    tokio::time::advance(time).await;
+                    for _ in 0..1_000 {
+                        tokio::task::yield_now().await;
+                    }
+                    report.send(()).unwrap();
+                }
+            });
+        });
+        Running { addr: addr.recv().unwrap(), tell, done }
+    }
+
+    fn pass(&self, time: Duration) {
+        self.tell.send(time).unwrap();
+        self.done.recv().unwrap();
+    }
+
+    /// Lets the server finish what it has begun.
+    fn settle(&self) {
+        self.pass(Duration::ZERO);
+    }
+}
