@@ -3,8 +3,8 @@
 //! A service gets each call once, with its request still encoded, and answers with a future that is
 //! built in storage the connection lends and reuses.
 //!
-//! The future is polled where it lies, and not awaited by another one: that would hold it twice, once
-//! as it was captured and once as it is awaited.
+//! The future is polled where it lies, and not awaited by another one: that would hold it twice,
+//! once as it was captured and once as it is awaited.
 
 use std::borrow::Cow;
 use std::fmt;

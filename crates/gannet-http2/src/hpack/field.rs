@@ -303,8 +303,8 @@ impl FieldBlock {
         self.stamp = other.stamp;
     }
 
-    /// Makes this block a copy of `other` without its elided fields, in its own memory, or in no more
-    /// than it takes: for a list that is kept for long.
+    /// Makes this block a copy of `other` without its elided fields, in its own memory, or in no
+    /// more than it takes: for a list that is kept for long.
     pub fn copy_kept_from(&mut self, other: &FieldBlock) {
         self.clear();
         let kept = || other.slots.iter().filter(|slot| !slot.tag.is_elided());
