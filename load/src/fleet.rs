@@ -11,7 +11,7 @@ use mio::{Events, Interest, Poll, Token};
 
 use crate::hold::{Hold, WAKER};
 use crate::link::{INPUT_BYTES, Link, Speaker, State};
-use crate::tally::Tally;
+use crate::tally::{Pace, Tally};
 
 /// Where nothing moves for so long while calls are due, the run has failed.
 const STALL_MAX: Duration = Duration::from_secs(20);
@@ -97,13 +97,7 @@ impl<S: Speaker> Fleet<S> {
 
     /// Makes calls, as many as the tally lets begin.
     pub(crate) fn run(&mut self, until: Until<'_>, tally: &mut Tally) -> io::Result<()> {
-        let now = Instant::now();
-        for index in 0..self.links.len() {
-            match self.links[index].speaker.is_spent() {
-                true => self.renew(index, tally)?,
-                false => self.links[index].send(now, tally)?,
-            }
-        }
+        self.go(tally)?;
         while !self.is_over(until, tally) {
             match &mut self.wait {
                 Wait::Block => self.wake(0, false, tally).map_err(|error| match error.kind() {
@@ -128,7 +122,28 @@ impl<S: Speaker> Fleet<S> {
                     self.wake_all(tally)?;
                 }
             }
+            let is_settled = || self.links.iter().all(|link| link.speaker.is_settled());
+            if tally.pace == Pace::Waits && is_settled() {
+                self.go(tally)?;
+            }
         }
+        Ok(())
+    }
+
+    /// Lets every connection send.
+    fn go(&mut self, tally: &mut Tally) -> io::Result<()> {
+        let pace = tally.pace;
+        if pace == Pace::Waits {
+            tally.pace = Pace::Goes;
+        }
+        let now = Instant::now();
+        for index in 0..self.links.len() {
+            match self.links[index].speaker.is_spent() {
+                true => self.renew(index, tally)?,
+                false => self.links[index].send(now, tally)?,
+            }
+        }
+        tally.pace = pace;
         Ok(())
     }
 

@@ -21,6 +21,11 @@ pub(crate) trait Speaker {
     /// Calls may begin.
     fn is_ready(&self) -> bool;
 
+    /// Every reply to what was sent has come.
+    fn is_settled(&self) -> bool {
+        true
+    }
+
     /// Everything was said over this connection; the next one may come.
     fn is_spent(&self) -> bool {
         false

@@ -42,6 +42,10 @@ struct Args {
     /// Messages of a stream that may be without their echo [default: 32; 4 for large-stream]
     #[arg(long)]
     outstanding: Option<u32>,
+    /// Waits for all replies before it sends the next requests: what a server reads at once, and
+    /// so what it costs, then depends on no clock
+    #[arg(long)]
+    lockstep: bool,
     #[arg(long, default_value_t = 0.0)]
     warm_up_seconds: f64,
 }
@@ -68,6 +72,7 @@ fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
         connections: args.connections,
         in_flight,
         sizes: Sizes { bytes: args.bytes, messages: args.messages, outstanding: args.outstanding },
+        lockstep: args.lockstep,
         warm_up: Duration::try_from_secs_f64(args.warm_up_seconds)?,
         length: match args.seconds {
             Some(seconds) => Length::Time(Duration::try_from_secs_f64(seconds)?),

@@ -14,7 +14,7 @@ use crate::rest::{Connections, Rest};
 use crate::scenario::{Scenario, Sizes};
 use crate::script::Script;
 use crate::session::Session;
-use crate::tally::{Counts, Latencies, Tally};
+use crate::tally::{Counts, Latencies, Pace, Tally};
 
 /// A run.
 #[derive(Clone, Debug)]
@@ -29,6 +29,8 @@ pub struct Options {
     pub in_flight: usize,
     /// Of messages.
     pub sizes: Sizes,
+    /// All replies must have come before the next requests are sent, in one write.
+    pub lockstep: bool,
     /// Calls that are made and not counted, for so long.
     pub warm_up: Duration,
     /// When the run ends. Scenarios that hold take no notice.
@@ -103,6 +105,9 @@ fn prepare(options: &Options) -> io::Result<Prepared> {
     let connections = options.connections.max(1);
     let in_flight = options.in_flight.max(1);
     let mut tally = Tally { latencies: Some(Latencies::new()?), ..Tally::default() };
+    if options.lockstep {
+        tally.pace = Pace::Waits;
+    }
     let Some(plan) = options.scenario.plan(options.sizes)? else {
         let kind = match options.scenario {
             Scenario::RestConnect => Connections::PerRequest,

@@ -16,7 +16,7 @@ use crate::message::Reader;
 use crate::peer::{ENABLE_PUSH, INITIAL_WINDOW_SIZE, Peer};
 use crate::script::Script;
 use crate::streams::{self, Streams};
-use crate::tally::Tally;
+use crate::tally::{Pace, Tally};
 
 /// What each stream of ours may receive before it needs credit.
 const STREAM_WINDOW_BYTES: u32 = 1 << 30;
@@ -245,7 +245,8 @@ impl Session {
             if plan.holds && stream.replies == plan.replies {
                 tally.end(now - stream.begun);
             }
-            if !stream.is_queued && stream.has_to_send(&self.script) {
+            let is_free = tally.pace == Pace::Free;
+            if is_free && !stream.is_queued && stream.has_to_send(&self.script) {
                 stream.is_queued = true;
                 self.ready.push_back(id);
             }
@@ -339,13 +340,29 @@ impl Speaker for Session {
     }
 
     fn fill(&mut self, now: Instant, tally: &mut Tally) -> io::Result<()> {
-        while self.peer.is_known && self.streams.len() < self.in_flight && tally.begin() {
+        let goes = tally.pace != Pace::Waits;
+        while goes && self.peer.is_known && self.streams.len() < self.in_flight && tally.begin() {
             self.begin(now)?;
+        }
+        if tally.pace == Pace::Goes {
+            for (id, stream) in &mut self.streams {
+                if !stream.is_queued && stream.has_to_send(&self.script) {
+                    stream.is_queued = true;
+                    self.ready.push_back(*id);
+                }
+            }
         }
         if !self.ready.is_empty() {
             self.write_data();
         }
         Ok(())
+    }
+
+    fn is_settled(&self) -> bool {
+        let requests = self.script.plan.requests;
+        self.streams.values().all(|stream| {
+            stream.requests < requests && stream.replies == stream.requests && stream.offset == 0
+        })
     }
 
     fn output(&mut self) -> &mut Vec<u8> {

@@ -14,6 +14,19 @@ pub(crate) struct Tally {
     pub(crate) open: u64,
     pub(crate) counts: Counts,
     pub(crate) latencies: Option<Latencies>,
+    pub(crate) pace: Pace,
+}
+
+/// When requests are sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// As replies come.
+    #[default]
+    Free,
+    /// In lockstep, and replies are due: not now.
+    Waits,
+    /// In lockstep, and nothing is due: now.
+    Goes,
 }
 
 /// Counts that a difference can be taken of.

@@ -27,6 +27,7 @@ fn options(addr: SocketAddr, scenario: Scenario) -> Options {
         connections: 3,
         in_flight: 7,
         sizes: Sizes::default(),
+        lockstep: false,
         warm_up: Duration::ZERO,
         length: Length::Calls(50),
     }
@@ -56,6 +57,24 @@ fn one_connection_blocks_and_many_are_polled_alike() {
         let length = Length::Calls(calls);
         let options = Options { connections, in_flight, length, ..options(addr, Scenario::Unary) };
         assert_eq!(measure(&options).unwrap().calls(), calls);
+    }
+}
+
+#[test]
+fn in_lockstep_there_is_one_write_for_all_that_is_in_flight() {
+    let lockstep = |addr, scenario| Options { lockstep: true, ..options(addr, scenario) };
+    let (addr, _stop) = serve(&Reply::Hello("hello".to_owned()));
+    for (connections, in_flight, calls, writes) in [(1, 100, 20_000, 200), (5, 10, 1_000, 100)] {
+        let length = Length::Calls(calls);
+        let unary = lockstep(addr, Scenario::Unary);
+        let figures = measure(&Options { connections, in_flight, length, ..unary }).unwrap();
+        assert_eq!(figures.calls(), calls);
+        let json = figures.json();
+        assert!(json.contains(&format!("\"writes\":{writes}}}")), "{json}");
+    }
+    let (addr, _stop) = serve(&Reply::Echo);
+    for scenario in [Scenario::Echo, Scenario::Bidi, Scenario::LargeStream] {
+        assert_eq!(measure(&lockstep(addr, scenario)).unwrap().calls(), 50, "{scenario}");
     }
 }
 

@@ -61,6 +61,7 @@ fn options(addr: SocketAddr, scenario: Scenario, connections: usize) -> Options 
         connections,
         in_flight: 1,
         sizes: Sizes::default(),
+        lockstep: false,
         warm_up: Duration::ZERO,
         length: Length::Calls(200),
     }

@@ -118,6 +118,7 @@ fn options(addr: SocketAddr, scenario: Scenario) -> Options {
         connections: 1,
         in_flight: 1,
         sizes: Sizes::default(),
+        lockstep: false,
         warm_up: Duration::ZERO,
         length: Length::Calls(0),
     }
