@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::exec::{self, Result};
-use crate::{codegen, corpus, counts, deny, interop, tidy};
+use crate::{bench, codegen, corpus, deny, interop, tidy};
 
 /// Flags of `cargo xtask ci`.
 #[derive(Debug, clap::Args)]
@@ -37,7 +37,7 @@ const STEPS: &[Step] = &[
     Step { name: "corpus", run: corpus::run },
     Step { name: "doc", run: doc },
     Step { name: "examples", run: examples },
-    Step { name: "counts", run: counts::run },
+    Step { name: "gate", run: bench::gate::step },
     Step { name: "interop", run: interop::quick },
 ];
 

@@ -8,7 +8,6 @@ mod bench;
 mod ci;
 mod codegen;
 mod corpus;
-mod counts;
 mod deny;
 mod exec;
 mod fuzz;
@@ -45,16 +44,14 @@ enum Task {
     /// Compiles code generated for protos of others: googleapis', grpc's own (needs python3 and
     /// go).
     Corpus,
-    /// Counts what a unary call costs the server: instructions and locks (installs valgrind).
-    Counts,
+    /// Measures what a call costs, here and elsewhere.
+    Bench(bench::Args),
     /// Runs everything that must pass before a change is merged.
     Ci(ci::Args),
     /// Runs the fuzz targets.
     Fuzz(fuzz::Args),
     /// Runs the real peers of other languages, and protocol suites, against Gannet.
     Interop(interop::Args),
-    /// The benchmark.
-    Bench(bench::Args),
 }
 
 fn main() -> ExitCode {
@@ -64,7 +61,6 @@ fn main() -> ExitCode {
         Task::Deny => deny::run(),
         Task::Codegen(args) => codegen::run(&args),
         Task::Corpus => corpus::run(),
-        Task::Counts => counts::run(),
         Task::Ci(args) => ci::run(&args),
         Task::Fuzz(args) => fuzz::run(&args),
         Task::Interop(args) => interop::run(&args),

@@ -1,5 +1,5 @@
-//! The hello world's client for `cargo xtask counts`: so many calls over one channel, from as many
-//! tasks as are to be in flight, all on one thread.
+//! The hello world's client for `cargo xtask bench --gate`: so many calls over one channel, from as
+//! many tasks as are to be in flight, all on one thread.
 
 #![allow(clippy::print_stdout, reason = "tells how many calls were made")]
 

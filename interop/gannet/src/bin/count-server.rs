@@ -1,6 +1,6 @@
-//! The hello world for `cargo xtask counts`: handlers always inline, so that what is counted does
-//! not depend on how slow a counting tool makes them; one thread unless told otherwise. Ends when
-//! its input does.
+//! The hello world and the echo for `cargo xtask bench --gate`: handlers always inline, so that
+//! what is counted does not depend on how slow a counting tool makes them; one thread unless told
+//! otherwise. Ends when its input does.
 
 #![allow(clippy::print_stdout, reason = "the counting task reads its one line")]
 
@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use clap::Parser;
 use gannet::server::Dispatch;
-use gannet::{Call, Listener, Result, Server};
+use gannet::{Call, Inbound, Listener, Outbound, Result, Server};
+use gannet_interop::proto::bench::{Count, Echo, EchoServer, Payload, Want};
 use gannet_interop::proto::grpctest::{Grpctest, GrpctestServer, Message, MessageResponse};
 
 /// Greets.
@@ -18,6 +19,8 @@ struct Args {
     #[arg(long, default_value_t = 0)]
     workers: usize,
 }
+
+const MESSAGE_BYTES_MAX: usize = 8 << 20;
 
 struct Hello;
 
@@ -29,6 +32,47 @@ impl Grpctest for Hello {
             received: true,
             ..Default::default()
         })
+    }
+}
+
+struct Echoes;
+
+impl Echo for Echoes {
+    async fn unary(&self, _: &mut Call, request: Payload) -> Result<Payload> {
+        Ok(request)
+    }
+
+    async fn server_stream(
+        &self,
+        _: &mut Call,
+        want: Want,
+        mut replies: Outbound<Payload>,
+    ) -> Result<()> {
+        for _ in 0..want.messages {
+            let body = vec![b'x'; usize::try_from(want.bytes).unwrap_or(0)];
+            replies.send(Payload { body, ..Default::default() }).await?;
+        }
+        Ok(())
+    }
+
+    async fn client_stream(&self, _: &mut Call, mut requests: Inbound<Payload>) -> Result<Count> {
+        let mut messages = 0;
+        while requests.next().await?.is_some() {
+            messages += 1;
+        }
+        Ok(Count { messages, ..Default::default() })
+    }
+
+    async fn bidi_stream(
+        &self,
+        _: &mut Call,
+        mut requests: Inbound<Payload>,
+        mut replies: Outbound<Payload>,
+    ) -> Result<()> {
+        while let Some(request) = requests.next().await? {
+            replies.send(request).await?;
+        }
+        Ok(())
     }
 }
 
@@ -55,8 +99,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let _ = stopped.await;
         };
         let server = Server::new()
+            .max_receive_bytes(MESSAGE_BYTES_MAX)
             .dispatch("grpctest.Grpctest", Dispatch::Inline)
-            .add(GrpctestServer::new(Hello));
+            .dispatch("bench.Echo", Dispatch::Inline)
+            .add(GrpctestServer::new(Hello))
+            .add(EchoServer::new(Echoes));
         server.serve(listener).shutdown_on(ended, Duration::ZERO).await?;
         Ok(())
     })

@@ -1,0 +1,370 @@
+//! `cargo xtask bench --gate`: what a call costs, counted and not timed, against a baseline.
+//!
+//! The program under test runs under callgrind; the other side is cheap and keeps in step with it:
+//! the generator waits for every reply before it sends the next requests in one write, so that how
+//! much is batched depends on no clock. Each figure is the difference of two runs, so that the
+//! start does not count. Locks are counted in a build without inlining, where each taking of a
+//! mutex is a call that callgrind sees; what there is, is per wake (the reactor's), and small.
+//!
+//! The profiles stay in `target/callgrind.*`, for `callgrind_annotate --inclusive=yes`.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use super::baseline::{Baseline, Figures, METRICS, SLACK, Verdict};
+use super::callgrind::{self, Profile};
+use super::serving::Serving;
+use crate::exec::{self, Result};
+
+/// The side that is counted.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Side {
+    Server,
+    Client,
+}
+
+/// One case: what is called, how often, and what it may cost.
+struct Case {
+    /// The table's name in the baseline.
+    name: &'static str,
+    side: Side,
+    /// What the generator, or the client, is told.
+    args: &'static [&'static str],
+    /// Calls of the two runs: multiples of what is in flight.
+    calls: [u64; 2],
+    /// The same for the build without inlining.
+    calls_slow: [u64; 2],
+    /// What the figures are divided by, in each call.
+    messages: u64,
+    /// What it may cost at most, as [`METRICS`] are ordered.
+    budgets: [Option<f64>; METRICS.len()],
+    /// What its figures may differ by from run to run.
+    slack: Figures,
+}
+
+/// Mutexes taken per call or message; above this, something on its path takes one.
+const LOCKS_MAX: f64 = 0.2;
+const NONE: [Option<f64>; METRICS.len()] = [None, None, Some(LOCKS_MAX), None, None];
+
+const fn at_most(instructions: f64, allocations: f64) -> [Option<f64>; METRICS.len()] {
+    [Some(instructions), Some(allocations), Some(LOCKS_MAX), None, None]
+}
+
+/// How a mebibyte comes in is the kernel's choice: in a few more wakes, or a few less.
+const SLACK_LARGE: Figures = [0.0, 2.0, 10.0, 3.0, 3.0];
+
+/// What the client under test says.
+const CLIENT_TEXT: &str = "world";
+
+const CASES: &[Case] = &[
+    Case {
+        name: "unary-1x100",
+        side: Side::Server,
+        args: &["--scenario", "unary", "--in-flight", "100"],
+        calls: [10_000, 30_000],
+        calls_slow: [2_000, 6_000],
+        messages: 1,
+        budgets: at_most(4_500.0, 2.4),
+        slack: SLACK,
+    },
+    Case {
+        name: "unary-1x1",
+        side: Side::Server,
+        args: &["--scenario", "unary", "--in-flight", "1"],
+        calls: [2_000, 6_000],
+        calls_slow: [500, 1_500],
+        messages: 1,
+        // A wake for each call: its lock counts in full.
+        budgets: [Some(6_000.0), Some(2.4), None, None, None],
+        slack: SLACK,
+    },
+    Case {
+        name: "unary-50x20",
+        side: Side::Server,
+        args: &["--scenario", "unary", "--connections", "50", "--in-flight", "20"],
+        calls: [10_000, 30_000],
+        calls_slow: [2_000, 6_000],
+        messages: 1,
+        budgets: [None, Some(2.4), Some(LOCKS_MAX), None, None],
+        slack: SLACK,
+    },
+    Case {
+        name: "server-stream-16",
+        side: Side::Server,
+        args: &["--scenario", "server-stream", "--messages", "1000", "--bytes", "16"],
+        calls: [4, 24],
+        calls_slow: [2, 6],
+        messages: 1_000,
+        budgets: NONE,
+        slack: SLACK,
+    },
+    Case {
+        name: "bidi-16",
+        side: Side::Server,
+        args: &["--scenario", "bidi", "--messages", "1000", "--bytes", "16", "--outstanding", "50"],
+        calls: [4, 24],
+        calls_slow: [2, 6],
+        messages: 1_000,
+        budgets: NONE,
+        slack: SLACK,
+    },
+    Case {
+        name: "echo-1MiB",
+        side: Side::Server,
+        args: &["--scenario", "echo", "--bytes", "1048576", "--in-flight", "1"],
+        calls: [8, 40],
+        calls_slow: [2, 10],
+        messages: 1,
+        budgets: [None; METRICS.len()],
+        slack: SLACK_LARGE,
+    },
+    Case {
+        name: "client-100",
+        side: Side::Client,
+        args: &["--in-flight", "100"],
+        calls: [10_000, 30_000],
+        calls_slow: [2_000, 6_000],
+        messages: 1,
+        budgets: [Some(8_000.0), None, Some(LOCKS_MAX), None, None],
+        slack: SLACK,
+    },
+    Case {
+        name: "client-100-deadline",
+        side: Side::Client,
+        args: &["--in-flight", "100", "--timeout", "600"],
+        calls: [10_000, 30_000],
+        calls_slow: [2_000, 6_000],
+        messages: 1,
+        budgets: [Some(8_000.0), None, Some(LOCKS_MAX), None, None],
+        slack: SLACK,
+    },
+    Case {
+        name: "client-1",
+        side: Side::Client,
+        args: &["--in-flight", "1"],
+        calls: [2_000, 6_000],
+        calls_slow: [500, 1_500],
+        messages: 1,
+        budgets: [None; METRICS.len()],
+        slack: SLACK,
+    },
+];
+
+/// A kind of build of the programs under test.
+struct Build {
+    /// Where it goes, below `target`.
+    folder: &'static str,
+    args: &'static [&'static str],
+    /// Of the profiles' names.
+    suffix: &'static str,
+}
+
+const RELEASE: Build = Build { folder: "release", args: &["--release"], suffix: "" };
+const WITHOUT_INLINING: Build = Build {
+    folder: "counts/debug",
+    args: &["--target-dir", "target/counts", "--config", "profile.dev.package.\"*\".opt-level=0"],
+    suffix: ".locks",
+};
+
+/// Counts, prints, and fails where a figure is above its baseline or budget. `update` lowers the
+/// baseline; `only` leaves out the cases whose name does not contain it.
+pub(crate) fn run(update: bool, only: Option<&str>) -> Result {
+    let cases: Vec<&Case> =
+        CASES.iter().filter(|case| only.is_none_or(|text| case.name.contains(text))).collect();
+    if cases.is_empty() {
+        return Err("no case has such a name".into());
+    }
+    exec::debian(&[("valgrind", "valgrind")])?;
+    exec::run(&mut exec::cargo(["build", "--release", "-p", "gannet-load"]))?;
+    for build in [&RELEASE, &WITHOUT_INLINING] {
+        let mut command = exec::cargo(["build", "-p", "gannet-interop"]);
+        command.args(["--bin", "count-server", "--bin", "count-client"]);
+        exec::run(command.args(build.args))?;
+    }
+    let file = exec::root().join("bench/baseline.toml");
+    let mut baseline = match std::fs::read_to_string(&file) {
+        Ok(text) => Baseline::parse(&text)?,
+        Err(_) => Baseline::default(),
+    };
+    let mut problems = Vec::new();
+    let mut notes = Vec::new();
+    let mut better = false;
+    println!("per call or message (change against bench/baseline.toml)");
+    print!("{:<18}", "");
+    METRICS.iter().for_each(|metric| print!("{metric:>24}"));
+    println!();
+    for case in cases {
+        let figures = count(case).map_err(|error| format!("{}: {error}", case.name))?;
+        let known = baseline.get(case.name).copied();
+        println!("{:<18}{}", case.name, columns(&figures, known.as_ref()));
+        let verdicts = judge(case, &figures, known.or(update.then_some(figures)));
+        better |= verdicts.iter().any(|(_, verdict)| *verdict == Verdict::Better);
+        for (metric, verdict) in verdicts {
+            let told = told(verdict).map(|told| format!("{} {metric}: {told}", case.name));
+            if verdict.fails() { problems.extend(told) } else { notes.extend(told) }
+        }
+        baseline.lower(case.name, &figures);
+    }
+    notes.iter().for_each(|note| println!("{note}"));
+    if update {
+        std::fs::write(&file, baseline.text())
+            .map_err(|error| format!("{}: {error}", file.display()))?;
+        println!("bench/baseline.toml now has the lower of its figures and these");
+    } else if better {
+        println!("some figures are more than 3 % below the baseline: lower it by");
+        println!("cargo xtask bench --gate --update");
+    }
+    if problems.is_empty() { Ok(()) } else { Err(problems.join("\n       ")) }
+}
+
+/// The step of `cargo xtask ci`.
+pub(crate) fn step() -> Result {
+    run(false, None)
+}
+
+fn judge(case: &Case, figures: &Figures, known: Option<Figures>) -> Vec<(&'static str, Verdict)> {
+    let verdict = |at: usize| {
+        let known = known.map(|known| known[at]);
+        (METRICS[at], Verdict::of(case.slack[at], figures[at], known, case.budgets[at]))
+    };
+    (0..METRICS.len()).map(verdict).collect()
+}
+
+fn told(verdict: Verdict) -> Option<String> {
+    match verdict {
+        Verdict::Fine | Verdict::Better => None,
+        Verdict::Worse(baseline) => Some(format!("more than 3 % above the baseline {baseline}")),
+        Verdict::OverBudget(budget) => Some(format!("above the budget of {budget}")),
+        Verdict::NotThereYet(budget) => Some(format!("not yet within the budget of {budget}")),
+        Verdict::Unknown => Some("not in the baseline: --gate --update adds it".to_owned()),
+    }
+}
+
+/// The figures of a table's row, each with its change in percent.
+fn columns(figures: &Figures, known: Option<&Figures>) -> String {
+    let column = |at: usize| {
+        let digits = if at == 0 { 1 } else { 4 };
+        let change = match known.map(|known| known[at]) {
+            Some(known) if known > 0.0 => {
+                format!("({:+.2} %)", (figures[at] / known - 1.0) * 100.0)
+            }
+            _ => String::new(),
+        };
+        format!("{:>12.digits$} {change:<11}", figures[at])
+    };
+    (0..METRICS.len()).map(column).collect()
+}
+
+/// Counts one case in both builds.
+fn count(case: &Case) -> Result<Figures> {
+    let [less, more] = profiles(case, &RELEASE, case.calls)?;
+    let units = (case.calls[1] - case.calls[0]) * case.messages;
+    let per_unit = |figure: fn(&Profile) -> u64, units: u64, less: &Profile, more: &Profile| {
+        figure(more).saturating_sub(figure(less)) as f64 / units as f64
+    };
+    let instructions = per_unit(Profile::instructions, units, &less, &more);
+    let allocations = per_unit(Profile::allocations, units, &less, &more);
+    let writes = per_unit(Profile::writes, units, &less, &more);
+    let reads = per_unit(Profile::reads, units, &less, &more);
+    for (what, seen) in
+        [("allocation", less.allocations()), ("write", less.writes()), ("read", less.reads())]
+    {
+        if seen == 0 {
+            return Err(format!("no {what} was seen at all: it has another name now"));
+        }
+    }
+    let [less, more] = profiles(case, &WITHOUT_INLINING, case.calls_slow)?;
+    // The runtime's own start takes some: none at all would mean that they are not seen.
+    if less.locks() == 0 {
+        return Err("no mutex was seen at all: they have other names now".into());
+    }
+    let units = (case.calls_slow[1] - case.calls_slow[0]) * case.messages;
+    let locks = per_unit(Profile::locks, units, &less, &more);
+    Ok([instructions, allocations, locks, writes, reads])
+}
+
+fn profiles(case: &Case, build: &Build, calls: [u64; 2]) -> Result<[Profile; 2]> {
+    let [less, more] = calls.map(|calls| profile(case, build, calls));
+    Ok([less?, more?])
+}
+
+/// Runs one side under callgrind while it makes or answers `calls` calls.
+fn profile(case: &Case, build: &Build, calls: u64) -> Result<Profile> {
+    let target = exec::root().join("target");
+    let file: PathBuf = target.join(format!("callgrind.{}.{calls}{}", case.name, build.suffix));
+    // What an earlier run has left must not pass for this one's.
+    let _ = std::fs::remove_file(&file);
+    let program = |name: &str| target.join(build.folder).join(name);
+    let cheap = |name: &str| Command::new(target.join("release").join(name));
+    let calls = calls.to_string();
+    let other_side = match case.side {
+        Side::Server => Serving::start(callgrind::command(&program("count-server"), &file))?,
+        Side::Client => {
+            let mut command = cheap("canned-server");
+            command.args(["--addr", "127.0.0.1:0", "--text", CLIENT_TEXT]);
+            Serving::start(command)?
+        }
+    };
+    let mut caller = match case.side {
+        Side::Server => {
+            let mut load = cheap("gannet-load");
+            load.arg("--lockstep");
+            load
+        }
+        Side::Client => callgrind::command(&program("count-client"), &file),
+    };
+    caller.args(["--addr", other_side.addr(), "--calls", &calls]).args(case.args);
+    exec::output(&mut caller)?;
+    other_side.end()?;
+    Profile::read(&file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_rounds_are_counted() {
+        let number = |case: &Case, flag: &str| {
+            let at = case.args.iter().position(|arg| *arg == flag);
+            at.map_or(1, |at| case.args[at + 1].parse::<u64>().unwrap())
+        };
+        for case in CASES {
+            let round = number(case, "--connections") * number(case, "--in-flight");
+            for calls in [case.calls, case.calls_slow] {
+                assert!(calls[0] < calls[1], "{}", case.name);
+                assert!(calls.iter().all(|calls| calls % round == 0), "{}", case.name);
+            }
+            let messages = number(case, "--messages");
+            assert_eq!(messages, case.messages, "{}", case.name);
+            assert_eq!(messages % number(case, "--outstanding"), 0, "{}", case.name);
+        }
+    }
+
+    #[test]
+    fn what_is_worse_is_told() {
+        let case = &CASES[0];
+        let known = [4000.0, 2.0, 0.05, 0.01, 0.01];
+        let figures = [4200.0, 2.0, 1.05, 0.01, 0.01];
+        let told: Vec<_> = judge(case, &figures, Some(known))
+            .into_iter()
+            .filter_map(|(metric, verdict)| told(verdict).map(|text| (metric, text)))
+            .collect();
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert_eq!(told[0].0, "instructions");
+        assert!(told[1].1.contains("budget"), "{told:?}");
+        assert!(judge(case, &known, None).iter().all(|(_, verdict)| verdict.fails()));
+    }
+
+    #[test]
+    fn a_row_shows_changes() {
+        let row = columns(&[4200.0, 2.0, 0.0, 0.01, 0.01], Some(&[4000.0, 2.0, 0.0, 0.01, 0.02]));
+        assert!(row.contains("4200.0 (+5.00 %)"), "{row}");
+        assert!(row.contains("0.0100 (-50.00 %)"), "{row}");
+    }
+
+    #[test]
+    fn a_name_that_no_case_has_is_an_error() {
+        assert!(run(false, Some("no such case")).is_err());
+    }
+}
