@@ -100,11 +100,13 @@ impl<X> Queue<X> {
         false
     }
 
-    /// The driver runs: pushers need not wake it.
-    pub(crate) fn awake(&self) {
-        if self.sleeping.load(Ordering::Relaxed) {
+    /// The driver runs: pushers need not wake it. Returns whether one of them did.
+    pub(crate) fn awake(&self) -> bool {
+        let woke_by_itself = self.sleeping.load(Ordering::Relaxed);
+        if woke_by_itself {
             self.sleeping.store(false, Ordering::Relaxed);
         }
+        !woke_by_itself
     }
 
     /// Ends the queue: drops what waits, and everything pushed from now on.

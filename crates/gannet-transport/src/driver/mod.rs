@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 use gannet_core::storage;
 use gannet_http2::{Connection, ConnectionError, RecvBuf, SendBuf};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::pool;
 use crate::queue::{Command, Queue};
@@ -96,6 +97,10 @@ pub struct Driver<S: Side, Io> {
     send: SendBuf,
     alarm: Alarm,
     rest: Rest,
+    /// Woken by a command, lets other tasks run before it looks.
+    gathers: bool,
+    /// The last poll ended in sleep.
+    slept: bool,
     /// Parsing stopped with frames left, because the engine had too much to answer.
     parse_again: bool,
     read_ended: bool,
@@ -150,6 +155,8 @@ where
             send: SendBuf::new(),
             alarm: Alarm::default(),
             rest: Rest::new(),
+            gathers: other_tasks_are_overtaken(),
+            slept: false,
             parse_again: false,
             read_ended: false,
             unflushed: false,
@@ -436,13 +443,18 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<CloseReason> {
         let this = self.get_mut();
-        this.queue.awake();
+        let is_told = this.queue.awake();
+        if std::mem::take(&mut this.slept) && is_told && this.gathers {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let now = tokio::time::Instant::now().into_std();
         let mut wake = Wake::default();
         while this.closing.is_none() {
             match this.round(cx, now, &mut wake) {
                 Ok(Round::Idle) => {
                     if this.sleep(cx, now, &wake) {
+                        this.slept = true;
                         return Poll::Pending;
                     }
                 }
@@ -481,6 +493,14 @@ impl<S: Side, Io> fmt::Debug for Driver<S, Io> {
             .field("send", &self.send)
             .finish_non_exhaustive()
     }
+}
+
+/// Whether the runtime lets a task that is woken go before those that are ready already, as tokio's
+/// multi-thread runtime does. A connection that ran at once, for the first command of a hundred
+/// tasks, would write a hundred times; so it goes to the end of the line once.
+fn other_tasks_are_overtaken() -> bool {
+    Handle::try_current()
+        .is_ok_and(|handle| handle.runtime_flavor() != RuntimeFlavor::CurrentThread)
 }
 
 fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {

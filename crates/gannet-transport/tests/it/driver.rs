@@ -89,6 +89,8 @@ struct Asking {
     told: Told,
     deadline: Option<Instant>,
     deadlines: Arc<AtomicUsize>,
+    /// The most streams that were opened in one turn.
+    opened_max: Arc<AtomicUsize>,
 }
 
 impl Side for Asking {
@@ -112,6 +114,7 @@ impl Side for Asking {
     }
 
     fn run(&mut self, turn: &mut Turn<'_, Client>) -> Progress {
+        let before = self.asked.len();
         while turn.conn.can_open().is_ok()
             && let Some(ask) = self.waiting.pop()
         {
@@ -124,6 +127,7 @@ impl Side for Asking {
             turn.conn.send_data(key, &ask.body, true).unwrap();
             self.asked.insert(key, (Vec::new(), ask.answer));
         }
+        self.opened_max.fetch_max(self.asked.len() - before, Ordering::SeqCst);
         Progress::Done
     }
 
@@ -162,6 +166,7 @@ struct World {
     queue: Arc<Queue<Ask>>,
     told: Told,
     deadlines: Arc<AtomicUsize>,
+    opened_max: Arc<AtomicUsize>,
     client: JoinHandle<CloseReason>,
     server: JoinHandle<CloseReason>,
     server_queue: Arc<Queue<()>>,
@@ -173,6 +178,7 @@ async fn world(deadline: Option<Duration>) -> World {
     let now = tokio::time::Instant::now().into_std();
     let (queue, server_queue) = (Arc::new(Queue::new()), Arc::new(Queue::new()));
     let (told, deadlines) = (Told::default(), Arc::new(AtomicUsize::new(0)));
+    let opened_max = Arc::new(AtomicUsize::new(0));
     let side = Asking {
         waiting: Vec::new(),
         asked: HashMap::new(),
@@ -180,6 +186,7 @@ async fn world(deadline: Option<Duration>) -> World {
         told: Arc::clone(&told),
         deadline: deadline.map(|after| now + after),
         deadlines: Arc::clone(&deadlines),
+        opened_max: Arc::clone(&opened_max),
     };
     let (stream, _) = connector.connect().await.unwrap();
     let conn = Connection::new(Config::default(), Arc::new(NoClassifier), now);
@@ -188,7 +195,7 @@ async fn world(deadline: Option<Duration>) -> World {
     let conn = Connection::new(Config::default(), Arc::new(NoClassifier), now);
     let driver = Driver::new(stream, conn, Echo::default(), Arc::clone(&server_queue));
     let server = tokio::spawn(driver);
-    World { queue, told, deadlines, client, server, server_queue }
+    World { queue, told, deadlines, opened_max, client, server, server_queue }
 }
 
 async fn ask(world: &World, body: Vec<u8>) -> Result<Vec<u8>, oneshot::error::RecvError> {
@@ -224,6 +231,29 @@ async fn commands_of_many_threads_are_all_answered() {
     for task in tasks {
         task.await.unwrap();
     }
+}
+
+/// A woken task goes first on tokio's multi-thread runtime; the connection must not write for each.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn commands_of_many_tasks_leave_together() {
+    let world = Arc::new(world(None).await);
+    let tasks = tokio::spawn(async move {
+        // The connection sleeps once this is answered and the other tasks have had their turn.
+        ask(&world, vec![0]).await.unwrap();
+        for _ in 0..1_000 {
+            tokio::task::yield_now().await;
+        }
+        let asking = |_| {
+            let world = Arc::clone(&world);
+            tokio::spawn(async move { ask(&world, vec![1]).await.unwrap() })
+        };
+        let tasks: Vec<_> = (0..100).map(asking).collect();
+        for task in tasks {
+            task.await.unwrap();
+        }
+        world.opened_max.load(Ordering::SeqCst)
+    });
+    assert_eq!(tasks.await.unwrap(), 100);
 }
 
 #[tokio::test(start_paused = true)]
