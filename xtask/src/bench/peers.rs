@@ -3,18 +3,15 @@
 //! bench/PEERS.md says what they are. Building again does only what is new.
 
 use std::ffi::OsString;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
+use super::serving::Serving;
 use crate::exec::{self, Result};
 use crate::install::{self, create, with_path};
 
 const PROTOS: &[&str] = &["grpctest.proto", "echo.proto"];
 const GO_MODULE: &str = "gannet.invalid/bench";
-/// Time for a server to end after its standard input has.
-const END_SECONDS_MAX: u64 = 10;
 
 /// One program.
 #[derive(Debug)]
@@ -84,61 +81,18 @@ fn check(peer: &Peer) -> Result {
         Kind::Client => ("client", (PEERS[0].build)()?, words),
     };
     let checker = python("check.py")?;
-    let server = Running::start(&server)?;
-    exec::output(command(&checker).arg(kind).arg(&server.addr).args(client))?;
-    server.end()
+    let mut server = command(&server);
+    server.args(["--addr", "127.0.0.1:0", "--threads", "1"]);
+    let server = Serving::start(server)?;
+    exec::output(command(&checker).arg(kind).arg(server.addr()).args(client))?;
+    let status = server.end()?;
+    if status.success() { Ok(()) } else { Err(format!("the server ended with {status}")) }
 }
 
 fn command(words: &[OsString]) -> Command {
     let mut command = Command::new(&words[0]);
     command.args(&words[1..]);
     command
-}
-
-/// A server that runs until its standard input ends; killed when this value is dropped.
-struct Running {
-    child: Child,
-    addr: String,
-}
-
-impl Running {
-    fn start(words: &[OsString]) -> Result<Self> {
-        let mut command = command(words);
-        command.args(["--addr", "127.0.0.1:0", "--threads", "1"]);
-        let shown = exec::show(&command);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let child = command.spawn().map_err(|error| format!("cannot start `{shown}`: {error}"))?;
-        let mut server = Self { child, addr: String::new() };
-        let stdout = server.child.stdout.take().ok_or("no output")?;
-        let mut line = String::new();
-        // One that never says a word ends at the latest with whoever waits here.
-        BufReader::new(stdout).read_line(&mut line).map_err(|error| format!("{shown}: {error}"))?;
-        let addr = line.trim().strip_prefix("listening on ");
-        server.addr = addr.ok_or(format!("`{shown}` does not listen: {line:?}"))?.to_owned();
-        Ok(server)
-    }
-
-    /// Ends it the way it is meant to end.
-    fn end(mut self) -> Result {
-        drop(self.child.stdin.take());
-        let end = Instant::now() + Duration::from_secs(END_SECONDS_MAX);
-        while Instant::now() < end {
-            match self.child.try_wait().map_err(|error| format!("cannot wait: {error}"))? {
-                Some(status) if status.success() => return Ok(()),
-                Some(status) => return Err(format!("the server ended with {status}")),
-                None => std::thread::sleep(Duration::from_millis(5)),
-            }
-        }
-        Err("the server did not end with its standard input".into())
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It may have ended by itself in the meantime: either way it is reaped.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 fn home() -> PathBuf {
@@ -243,24 +197,6 @@ fn read(file: &Path) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn shell(script: &str) -> Vec<OsString> {
-        ["sh", "-c", script].map(OsString::from).to_vec()
-    }
-
-    #[test]
-    fn a_server_ends_with_its_standard_input() {
-        let server = Running::start(&shell("echo listening on 1.2.3.4:5; cat")).unwrap();
-        assert_eq!(server.addr, "1.2.3.4:5");
-        server.end().unwrap();
-    }
-
-    #[test]
-    fn a_server_that_does_not_start_or_ends_badly_is_an_error() {
-        assert!(Running::start(&shell("echo no luck")).is_err());
-        let server = Running::start(&shell("echo listening on x; cat; exit 3")).unwrap();
-        assert!(server.end().is_err_and(|error| error.contains('3')));
-    }
 
     #[test]
     fn names_are_unique_and_clients_have_a_server_to_call() {

@@ -88,11 +88,14 @@ pub(super) fn build(roles: &[Role], wanted: &[String]) -> Result<(Vec<Program>, 
             words,
         });
     }
+    // Together, so that they are the same programs whichever are measured; alone, where one of them
+    // cannot be built.
+    let are_built = rust(&["--workspace"]).is_ok();
     for &(name, role, package, binary, style) in RUST {
         if !is_wanted(name, role) {
             continue;
         }
-        match rust(package) {
+        match if are_built { Ok(()) } else { rust(&["-p", package]) } {
             Ok(()) => {
                 let words = vec![exec::root().join("target/bench/release").join(binary).into()];
                 built.push(Program { name: name.to_owned(), role, style, is_native: true, words });
@@ -129,10 +132,10 @@ pub(super) fn release(name: &str) -> PathBuf {
     exec::root().join("target/release").join(name)
 }
 
-/// Builds one package of bench/.
-fn rust(package: &str) -> Result {
+/// Builds packages of bench/.
+fn rust(which: &[&str]) -> Result {
     let mut cargo = bench_cargo();
-    exec::output(cargo.args(["build", "--release", "--quiet", "--locked", "-p", package])).map(drop)
+    exec::output(cargo.args(["build", "--release", "--quiet", "--locked"]).args(which)).map(drop)
 }
 
 /// `cargo` in bench/, whose target folder is told by its own configuration.

@@ -1,7 +1,7 @@
 //! A server program of the benchmark: it says `listening on ADDR`, and ends when its input does.
 
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -56,13 +56,13 @@ impl Serving {
     }
 
     /// Ends its input, and waits until it has ended.
-    pub(super) fn end(mut self) -> Result {
+    pub(super) fn end(mut self) -> Result<ExitStatus> {
         drop(self.stdin.take());
         let last = Instant::now() + END_MAX;
         while Instant::now() < last {
             match self.child.try_wait() {
                 Ok(None) => thread::sleep(POLL),
-                Ok(Some(_)) => return Ok(()),
+                Ok(Some(status)) => return Ok(status),
                 Err(error) => return Err(format!("cannot wait: {error}")),
             }
         }
@@ -107,7 +107,9 @@ mod tests {
         let serving = Serving::start(shell("echo listening on 127.0.0.1:5; cat")).unwrap();
         assert_eq!(serving.addr(), "127.0.0.1:5");
         assert!(serving.pid() > 0);
-        serving.end().unwrap();
+        assert!(serving.end().unwrap().success());
+        let serving = Serving::start(shell("echo listening on x; cat; exit 3")).unwrap();
+        assert_eq!(serving.end().unwrap().code(), Some(3));
     }
 
     #[test]
