@@ -39,14 +39,17 @@ pub fn give(storage: Vec<u8>) {
     }
 }
 
-/// An empty vector with room for a message of `bytes`, if the thread has kept one.
+/// An empty vector with room for a message of `bytes`, if the thread has kept one that is not much
+/// too large: a message that waits to be read must not hold the memory of many.
 pub fn take(bytes: usize) -> Option<Vec<u8>> {
     if bytes < STORAGE_KEPT_BYTES_MIN {
         return None;
     }
     let mut storage = with(|kept| {
         // The last one that fits is the likeliest to be in a cache.
-        let at = kept.vectors.iter().rposition(|vector| vector.capacity() >= bytes)?;
+        let fits =
+            |vector: &Vec<u8>| (bytes..=bytes.saturating_mul(2)).contains(&vector.capacity());
+        let at = kept.vectors.iter().rposition(fits)?;
         let storage = kept.vectors.remove(at);
         kept.bytes -= storage.capacity();
         Some(storage)
@@ -150,6 +153,7 @@ mod tests {
         let place = message.as_ptr();
         drop(share(message).slice(10..20));
         assert!(take(LONG + 1).is_none(), "too short");
+        assert!(take(LONG / 2 - 1).is_none(), "much too long");
         let mut again = take(LONG - 1).unwrap();
         assert_eq!((again.as_ptr(), again.len()), (place, 0));
         assert!(take(LONG).is_none(), "taken");

@@ -1,13 +1,18 @@
 //! TLS against gannet-server: who is trusted, who is refused, and what the errors say.
 
 use std::future::IntoFuture;
+use std::time::Duration;
 
 use gannet_client::Channel;
 use gannet_core::{Code, Status};
 use gannet_server::Server;
 use gannet_transport::tls::{ClientTls, ClientTlsBuilder, Identity, Roots, ServerTls};
-use gannet_transport::{Listener, pipe};
+use gannet_transport::{Listener, PipeConnector, pipe};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use tokio::io::AsyncReadExt;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::peer::unary;
 use crate::server::{Test, all_kinds};
@@ -126,6 +131,37 @@ async fn clients_show_certificates_where_they_must() {
     all_kinds(&connect(&optional, authority.client())).await;
     all_kinds(&connect(&optional, good())).await;
     refused(&connect(&optional, bad())).await;
+}
+
+/// A server over a pipe, and how to connect to it; it shuts down when the sender is used.
+fn serve_pipe() -> (PipeConnector, oneshot::Sender<()>, JoinHandle<()>) {
+    let (connector, listener) = pipe();
+    let tls = ServerTls::new(Authority::new().identity("localhost")).unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let serving = Server::new().add(Test::default()).serve(Listener::from(listener).tls(tls));
+    let serving = serving.shutdown_on(stopped, Duration::from_secs(30));
+    let served = tokio::spawn(async move { serving.await.unwrap() });
+    (connector, stop, served)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_says_nothing_is_not_waited_for() {
+    let (connector, _stop, _served) = serve_pipe();
+    let (mut silent, _) = connector.connect().await.unwrap();
+    let begun = Instant::now();
+    assert_eq!(silent.read(&mut [0; 16]).await.unwrap(), 0);
+    assert_eq!(begun.elapsed().as_secs(), 120);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handshake_does_not_delay_a_shutdown() {
+    let (connector, stop, served) = serve_pipe();
+    let (_silent, _) = connector.connect().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let begun = Instant::now();
+    stop.send(()).unwrap();
+    served.await.unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
 }
 
 #[tokio::test]

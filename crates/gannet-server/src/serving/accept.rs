@@ -90,7 +90,7 @@ pub(crate) async fn accept_loop(
             Ok(Some(incoming)) => {
                 let Some(permit) = next.permit.take() else { continue };
                 next.backoff = Duration::ZERO;
-                connections.start(&host, incoming, permit);
+                connections.start(&host, incoming, permit, &phase);
             }
             Ok(None) => break,
             Err(error) if Acceptor::is_exhaustion(&error) => {
@@ -151,23 +151,40 @@ impl Future for Admitted {
     }
 }
 
-/// A connection that starts with a handshake, within the time that HTTP/2's has. Peers that fail it
-/// were told by it.
+/// A connection that starts with a handshake: as much time as HTTP/2's has, and none once the server
+/// shuts down. Peers that fail it were told by it.
 async fn shake_hands(
     host: Arc<Host>,
     handshake: Handshake,
     queue: Arc<Queue<Finished>>,
     permit: OwnedSemaphorePermit,
+    mut phase: watch::Receiver<Phase>,
 ) {
-    let shaken = tokio::time::timeout(host.http2.handshake_timeout, handshake).await;
-    if let Ok(Ok((stream, peer))) = shaken {
+    let shaken = {
+        let mut shaking = pin!(tokio::time::timeout(host.http2.handshake_timeout, handshake));
+        let mut leaving = pin!(phase.wait_for(|phase| *phase != Phase::Serving));
+        poll_fn(|cx| {
+            if leaving.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(None);
+            }
+            shaking.as_mut().poll(cx).map(|shaken| shaken.ok()?.ok())
+        })
+        .await
+    };
+    if let Some((stream, peer)) = shaken {
         let driver = host.driver(stream, peer, queue);
         Admitted { driver, _permit: permit }.await;
     }
 }
 
 impl Connections {
-    fn start(&mut self, host: &Arc<Host>, incoming: Incoming, permit: OwnedSemaphorePermit) {
+    fn start(
+        &mut self,
+        host: &Arc<Host>,
+        incoming: Incoming,
+        permit: OwnedSemaphorePermit,
+        phase: &watch::Receiver<Phase>,
+    ) {
         let queue = Arc::new(Queue::new());
         let task = match incoming.into_stream() {
             Ok((stream, peer)) => {
@@ -176,7 +193,7 @@ impl Connections {
             }
             Err(handshake) => {
                 let (host, queue) = (Arc::clone(host), Arc::clone(&queue));
-                self.tasks.spawn(shake_hands(host, handshake, queue, permit))
+                self.tasks.spawn(shake_hands(host, handshake, queue, permit, phase.clone()))
             }
         };
         self.queues.insert(task.id(), queue);

@@ -175,6 +175,7 @@ impl ServerSide {
     pub(super) fn forget(&mut self, turn: &mut Turn<'_, Server>, at: usize) {
         let slot = &mut self.slots[at];
         if let Some(feed) = &mut slot.feed {
+            feed.cut(Status::cancelled("the call has ended"), &slot.shared);
             feed.discard();
             let credit = feed.credit(&slot.shared);
             turn.conn.release(slot.key, credit);

@@ -26,6 +26,7 @@ pub(crate) static TEST: ServiceDescriptor = ServiceDescriptor::new(
         MethodDescriptor::new("/test.Test/Block", MethodKind::Unary),
         MethodDescriptor::new("/test.Test/MetaStream", MethodKind::ServerStreaming),
         MethodDescriptor::new("/test.Test/Hold", MethodKind::Unary),
+        MethodDescriptor::new("/test.Test/Leave", MethodKind::ClientStreaming),
     ],
 );
 
@@ -320,6 +321,13 @@ impl Service for Test {
                 hold(&world);
                 (call, Ok(message))
             }),
+            13 => start.client_streaming::<Raw, Bytes, Bytes, _, _>(
+                move |call, mut messages| async move {
+                    // Who reads here outlives the handler.
+                    tokio::spawn(async move { upload(&world, &mut messages).await });
+                    (call, Ok(Bytes::new()))
+                },
+            ),
             _ => start.unimplemented(),
         }
     }

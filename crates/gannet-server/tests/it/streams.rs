@@ -1,5 +1,6 @@
 //! The three streaming kinds: order, ends, headers, early ends.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use gannet_server::Server;
@@ -23,6 +24,17 @@ async fn client_streaming_takes_messages_until_the_end() {
     let key = raw.open("Upload", &[]);
     raw.end(key);
     assert_eq!(raw.finished(key).await.ok(), b"0 0");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_reads_on_after_the_handler_learns_that_the_call_is_over() {
+    let test = Test::new();
+    let world = Arc::clone(&test.world);
+    let mut raw = connect(Server::new().add(test)).await;
+    let key = raw.open("Leave", &[]);
+    raw.flush().await;
+    assert_eq!(raw.finished(key).await.code(), 0);
+    world.happens(|world| world.gone() == 1).await;
 }
 
 #[tokio::test(start_paused = true)]

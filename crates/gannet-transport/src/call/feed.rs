@@ -140,6 +140,14 @@ impl Feed {
         self.is_ended
     }
 
+    /// Ends it because the call is over, unless it has ended or nobody reads it: an application that
+    /// reads outside of its handler, and longer than that runs, must not wait for ever.
+    pub fn cut(&mut self, status: Status, shared: &CallShared) {
+        if !self.discards {
+            let _ = self.end(Err(status), shared);
+        }
+    }
+
     /// The application wants no more: what comes is counted, given back and thrown away.
     pub fn discard(&mut self) {
         self.discards = true;

@@ -285,11 +285,7 @@ impl CallShared {
         self: &Arc<Self>,
         write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
     ) -> Result<usize, E> {
-        let mut held = Held::take(self);
-        let bytes = held.append(write)?;
-        drop(held);
-        self.ask(Asks::LOOK);
-        Ok(bytes)
+        Held::take(self).append(write)
     }
 
     /// Whether another message may be queued by a sender that has queued `queued` bytes in all.
@@ -377,16 +373,17 @@ impl fmt::Debug for CallShared {
 }
 
 /// The outbox while a message is written behind those that are in it: put back also where the
-/// message cannot be encoded, or the code that does so panics.
+/// message cannot be encoded, or the code that does so panics. Either way the connection is asked to
+/// look: it may have looked for the others while they were out.
 struct Held<'a> {
-    shared: &'a CallShared,
+    shared: &'a Arc<CallShared>,
     messages: Option<Box<Framed>>,
     /// How many bytes of it are whole messages.
     whole: usize,
 }
 
 impl Held<'_> {
-    fn take(shared: &CallShared) -> Held<'_> {
+    fn take(shared: &Arc<CallShared>) -> Held<'_> {
         let messages = shared.outbox.take().unwrap_or_default();
         Held { shared, whole: messages.0.len(), messages: Some(messages) }
     }
@@ -407,6 +404,7 @@ impl Drop for Held<'_> {
         // At most storage that the connection gave back meanwhile.
         let emptied = self.shared.outbox.swap(Some(messages));
         debug_assert!(emptied.is_none_or(|emptied| emptied.0.is_empty()), "there is one sender");
+        self.shared.ask(Asks::LOOK);
     }
 }
 

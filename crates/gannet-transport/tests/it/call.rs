@@ -250,8 +250,10 @@ fn a_message_that_cannot_be_encoded_leaves_the_others() {
     ready(outbound.send(vec![1; 10])).unwrap();
     let mut fails =
         Outbound::<u8>::new(Arc::clone(&shared), MessageCodec::new::<Panics>(), MESSAGE_BYTES_MAX);
+    shared.take_asks();
     let failed = catch_unwind(AssertUnwindSafe(|| ready(fails.send(1))));
     assert!(failed.is_err());
+    assert_eq!(shared.take_asks(), Asks::LOOK, "the first was out when the connection looked");
     ready(outbound.send(vec![2; 10])).unwrap();
     let both = [framed(&[1; 10]), framed(&[2; 10])].concat();
     assert_eq!(shared.take_outbox().unwrap().0, both);
@@ -284,6 +286,20 @@ fn what_runs_within_the_task_takes_no_way_through_the_queue() {
     assert_eq!((shared.take_asks(), queue.pushes()), (Asks::POLL, 0));
     shared.ask(Asks::LOOK);
     assert_eq!((shared.take_asks(), queue.pushes()), (Asks::LOOK, 1));
+}
+
+#[test]
+fn a_cut_call_ends_for_its_reader_and_leaves_nothing_where_there_is_none() {
+    let (_queue, shared, mut feed, mut inbound) = call();
+    feed.data(&framed(b"one"), &shared).unwrap();
+    feed.cut(Status::cancelled("over"), &shared);
+    assert_eq!(ready(inbound.next()).unwrap().unwrap(), b"one");
+    assert_eq!(ready(inbound.next()).unwrap_err().code(), Code::Cancelled);
+    let (_queue, shared, mut feed, inbound) = call();
+    drop(inbound);
+    feed.reader_gone(&shared);
+    feed.cut(Status::cancelled("over"), &shared);
+    assert!(!feed.is_ended());
 }
 
 /// Counts its wakes.
