@@ -51,9 +51,18 @@ pub(super) fn run(args: &Args) -> Result {
         write(&folder.join("results.json"), &results::to_json(&origin, &entries))?;
     }
     if let Some(name) = &args.save {
+        shorten(&mut origin.missing, &format!("{}/", exec::root().display()));
         save(name, &origin, &entries)?;
     }
     if entries.is_empty() { Err("nothing could be measured".into()) } else { Ok(()) }
+}
+
+/// What is saved for others to read says what failed, not where on this machine, and in one line.
+fn shorten(missing: &mut [(String, String)], root: &str) {
+    for (_, reason) in missing {
+        let last = reason.lines().rev().find(|line| !line.trim().is_empty());
+        *reason = last.unwrap_or_default().replace(root, "");
+    }
 }
 
 fn is_chosen(row: &Row, args: &Args) -> bool {
@@ -216,6 +225,13 @@ fn write(file: &Path, text: &str) -> Result {
 mod tests {
     use super::super::results::tests::entry;
     use super::*;
+
+    #[test]
+    fn saved_reasons_are_one_line_and_name_no_place() {
+        let mut missing = vec![("x".to_owned(), "`/a/b/go` failed\nno /a/b/target\n\n".to_owned())];
+        shorten(&mut missing, "/a/b/");
+        assert_eq!(missing[0].1, "no target");
+    }
 
     #[test]
     fn versions_are_those_of_the_lock_file() {
