@@ -151,8 +151,8 @@ impl Future for Admitted {
     }
 }
 
-/// A connection that starts with a handshake: as much time as HTTP/2's has, and none once the server
-/// shuts down. Peers that fail it were told by it.
+/// A connection that starts with a handshake: as much time as HTTP/2's has, and none once the
+/// server shuts down. Peers that fail it were told by it.
 async fn shake_hands(
     host: Arc<Host>,
     handshake: Handshake,

@@ -205,7 +205,16 @@ async fn chat(
     Ok(())
 }
 
-async fn meta_stream(call: &mut Call, message: Bytes, replies: &mut Outbound<Bytes>) -> Result<()> {
+async fn meta_stream(
+    mut call: Call,
+    message: Bytes,
+    mut replies: Outbound<Bytes>,
+) -> (Call, Result<()>) {
+    let result = send_meta(&mut call, message, &mut replies).await;
+    (call, result)
+}
+
+async fn send_meta(call: &mut Call, message: Bytes, replies: &mut Outbound<Bytes>) -> Result<()> {
     call.headers_mut().insert("x-first", "1").unwrap();
     call.headers_mut().insert("x-second", "2").unwrap();
     if message == b"early" {
@@ -311,19 +320,13 @@ impl Service for Test {
                 block(&world, &call);
                 (call, Ok(message))
             }),
-            11 => start.server_streaming::<Raw, Bytes, Bytes, _, _>(
-                |mut call, message, mut replies| async move {
-                    let result = meta_stream(&mut call, message, &mut replies).await;
-                    (call, result)
-                },
-            ),
+            11 => start.server_streaming::<Raw, Bytes, Bytes, _, _>(meta_stream),
             12 => start.unary::<Raw, Bytes, Bytes, _, _>(move |call, message| async move {
                 hold(&world);
                 (call, Ok(message))
             }),
             13 => start.client_streaming::<Raw, Bytes, Bytes, _, _>(
                 move |call, mut messages| async move {
-                    // Who reads here outlives the handler.
                     tokio::spawn(async move { upload(&world, &mut messages).await });
                     (call, Ok(Bytes::new()))
                 },

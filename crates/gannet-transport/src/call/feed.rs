@@ -140,8 +140,8 @@ impl Feed {
         self.is_ended
     }
 
-    /// Ends it because the call is over, unless it has ended or nobody reads it: an application that
-    /// reads outside of its handler, and longer than that runs, must not wait for ever.
+    /// Ends it because the call is over, unless it has ended or nobody reads it: an application
+    /// that reads outside of its handler, and longer than that runs, must not wait for ever.
     pub fn cut(&mut self, status: Status, shared: &CallShared) {
         if !self.discards {
             let _ = self.end(Err(status), shared);

@@ -373,8 +373,8 @@ impl fmt::Debug for CallShared {
 }
 
 /// The outbox while a message is written behind those that are in it: put back also where the
-/// message cannot be encoded, or the code that does so panics. Either way the connection is asked to
-/// look: it may have looked for the others while they were out.
+/// message cannot be encoded, or the code that does so panics. Either way the connection is asked
+/// to look: it may have looked for the others while they were out.
 struct Held<'a> {
     shared: &'a Arc<CallShared>,
     messages: Option<Box<Framed>>,
