@@ -285,7 +285,11 @@ impl CallShared {
         self: &Arc<Self>,
         write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
     ) -> Result<usize, E> {
-        Held::take(self).append(write)
+        let mut held = Held::take(self);
+        let bytes = held.append(write)?;
+        held.put_back();
+        self.ask(Asks::LOOK);
+        Ok(bytes)
     }
 
     /// Whether another message may be queued by a sender that has queued `queued` bytes in all.
@@ -373,8 +377,8 @@ impl fmt::Debug for CallShared {
 }
 
 /// The outbox while a message is written behind those that are in it: put back also where the
-/// message cannot be encoded, or the code that does so panics. Either way the connection is asked
-/// to look: it may have looked for the others while they were out.
+/// message cannot be encoded, or the code that does so panics. Then the connection is asked to look
+/// by this: it may have looked for the others while they were out.
 struct Held<'a> {
     shared: &'a Arc<CallShared>,
     messages: Option<Box<Framed>>,
@@ -397,14 +401,27 @@ impl Held<'_> {
     }
 }
 
-impl Drop for Held<'_> {
-    fn drop(&mut self) {
+impl Held<'_> {
+    fn put_back(&mut self) {
         let Some(mut messages) = self.messages.take() else { return };
         messages.0.truncate(self.whole);
         // At most storage that the connection gave back meanwhile.
         let emptied = self.shared.outbox.swap(Some(messages));
         debug_assert!(emptied.is_none_or(|emptied| emptied.0.is_empty()), "there is one sender");
+    }
+
+    #[cold]
+    fn give_up(&mut self) {
+        self.put_back();
         self.shared.ask(Asks::LOOK);
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        if self.messages.is_some() {
+            self.give_up();
+        }
     }
 }
 
