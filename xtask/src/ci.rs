@@ -63,9 +63,9 @@ pub(crate) fn run(args: &Args) -> Result {
     summary(&outcomes)
 }
 
-/// The project's test command: `cargo test --workspace` with `args` behind `--`.
+/// The project's test command: `cargo test --workspace`, TLS and all, with `args` behind `--`.
 pub(crate) fn test(args: &[String]) -> Result {
-    let mut command = exec::cargo(["test", "--workspace"]);
+    let mut command = exec::cargo(["test", "--workspace", "--all-features"]);
     if !args.is_empty() {
         command.arg("--").args(args);
     }

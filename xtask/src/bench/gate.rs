@@ -57,87 +57,79 @@ const SLACK_LARGE: Figures = [0.0, 4.0, 10.0, 3.0, 3.0];
 /// What the client under test says.
 const CLIENT_TEXT: &str = "world";
 
+/// What cases have in common where they say nothing else: enough calls for a hundred in flight.
+const UNARY: Case = Case {
+    name: "",
+    side: Side::Server,
+    args: &[],
+    calls: [10_000, 30_000],
+    calls_slow: [2_000, 6_000],
+    messages: 1,
+    budgets: [None; METRICS.len()],
+    slack: SLACK,
+};
+
 const CASES: &[Case] = &[
     Case {
         name: "unary-1x100",
-        side: Side::Server,
         args: &["--scenario", "unary", "--in-flight", "100"],
-        calls: [10_000, 30_000],
-        calls_slow: [2_000, 6_000],
-        messages: 1,
         budgets: at_most(4_500.0, 2.4),
-        slack: SLACK,
+        ..UNARY
     },
     Case {
         name: "unary-1x1",
-        side: Side::Server,
         args: &["--scenario", "unary", "--in-flight", "1"],
         calls: [2_000, 6_000],
         calls_slow: [500, 1_500],
-        messages: 1,
         // A wake for each call: its lock counts in full.
         budgets: [Some(6_000.0), Some(2.4), None, None, None],
-        slack: SLACK,
+        ..UNARY
     },
     Case {
         name: "unary-50x20",
-        side: Side::Server,
         args: &["--scenario", "unary", "--connections", "50", "--in-flight", "20"],
-        calls: [10_000, 30_000],
-        calls_slow: [2_000, 6_000],
-        messages: 1,
         budgets: [None, Some(2.4), Some(LOCKS_MAX), None, None],
-        slack: SLACK,
+        ..UNARY
     },
     Case {
         name: "server-stream-16",
-        side: Side::Server,
         args: &["--scenario", "server-stream", "--messages", "1000", "--bytes", "16"],
         calls: [4, 24],
         calls_slow: [2, 6],
         messages: 1_000,
         budgets: NONE,
-        slack: SLACK,
+        ..UNARY
     },
     Case {
         name: "bidi-16",
-        side: Side::Server,
         args: &["--scenario", "bidi", "--messages", "1000", "--bytes", "16", "--outstanding", "50"],
         calls: [4, 24],
         calls_slow: [2, 6],
         messages: 1_000,
         budgets: NONE,
-        slack: SLACK,
+        ..UNARY
     },
     Case {
         name: "echo-1MiB",
-        side: Side::Server,
         args: &["--scenario", "echo", "--bytes", "1048576", "--in-flight", "1"],
         calls: [8, 40],
         calls_slow: [2, 10],
-        messages: 1,
-        budgets: [None; METRICS.len()],
         slack: SLACK_LARGE,
+        ..UNARY
     },
     Case {
         name: "client-100",
         side: Side::Client,
         args: &["--in-flight", "100"],
-        calls: [10_000, 30_000],
-        calls_slow: [2_000, 6_000],
-        messages: 1,
         budgets: [Some(8_000.0), None, Some(LOCKS_MAX), None, None],
-        slack: SLACK,
+        ..UNARY
     },
     Case {
         name: "client-100-deadline",
         side: Side::Client,
         args: &["--in-flight", "100", "--timeout", "600"],
-        calls: [10_000, 30_000],
-        calls_slow: [2_000, 6_000],
-        messages: 1,
         budgets: [Some(8_000.0), None, Some(LOCKS_MAX), None, None],
-        slack: SLACK,
+        ..UNARY
     },
     Case {
         name: "client-1",
@@ -145,9 +137,7 @@ const CASES: &[Case] = &[
         args: &["--in-flight", "1"],
         calls: [2_000, 6_000],
         calls_slow: [500, 1_500],
-        messages: 1,
-        budgets: [None; METRICS.len()],
-        slack: SLACK,
+        ..UNARY
     },
 ];
 

@@ -63,7 +63,7 @@ impl ServerSide {
                 _ => {}
             }
         }
-        // Slots that were put off went to a new list; the old one keeps its memory.
+        // The list keeps its memory.
         left.append(&mut self.unsettled);
         self.unsettled = left;
     }
