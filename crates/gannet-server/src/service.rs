@@ -101,7 +101,7 @@ impl Start<'_> {
         };
         let call = self.call;
         let finish = move |call, result| reply::<C, Resp>(call, result, send_bytes_max);
-        install(self.storage, Running { handler: handler(call, message), finish })
+        install(self.storage, Running { handler: Some(handler(call, message)), finish })
     }
 
     /// Starts a method with many requests and one response.
@@ -116,7 +116,7 @@ impl Start<'_> {
         let (call, send_bytes_max) = (self.call, self.message_send_bytes_max);
         let messages = Inbound::new(source, MessageCodec::new::<C>());
         let finish = move |call, result| reply::<C, Resp>(call, result, send_bytes_max);
-        install(self.storage, Running { handler: handler(call, messages), finish })
+        install(self.storage, Running { handler: Some(handler(call, messages)), finish })
     }
 
     /// Starts a method with one request and many responses.
@@ -135,7 +135,7 @@ impl Start<'_> {
         let replies = self.replies::<C, Resp>();
         let call = self.call;
         let finish = |call, result| Outcome { call, result };
-        install(self.storage, Running { handler: handler(call, message, replies), finish })
+        install(self.storage, Running { handler: Some(handler(call, message, replies)), finish })
     }
 
     /// Starts a method with many requests and many responses.
@@ -152,7 +152,7 @@ impl Start<'_> {
         let call = self.call;
         let messages = Inbound::new(source, MessageCodec::new::<C>());
         let finish = |call, result| Outcome { call, result };
-        install(self.storage, Running { handler: handler(call, messages, replies), finish })
+        install(self.storage, Running { handler: Some(handler(call, messages, replies)), finish })
     }
 
     /// Refuses: there is no method with this index.
@@ -190,10 +190,11 @@ impl fmt::Debug for Start<'_> {
 }
 
 pin_project! {
-    /// A handler that runs, and what is made of what it returns.
+    /// A handler that runs, and what is made of what it returns. The handler goes when it has
+    /// returned, not when its storage is used again.
     struct Running<Fut, M> {
         #[pin]
-        handler: Fut,
+        handler: Option<Fut>,
         finish: M,
     }
 }
@@ -206,8 +207,12 @@ where
     type Output = Outcome;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
-        let running = self.project();
-        let (call, result) = ready!(running.handler.poll(cx));
+        let mut running = self.project();
+        let Some(handler) = running.handler.as_mut().as_pin_mut() else {
+            unreachable!("a handler is not polled after its end");
+        };
+        let (call, result) = ready!(handler.poll(cx));
+        running.handler.set(None);
         Poll::Ready((running.finish)(call, result))
     }
 }

@@ -39,6 +39,15 @@ impl Calls {
         if slot.generation == key.generation { slot.call.as_mut() } else { None }
     }
 
+    /// Shows every call.
+    pub(super) fn each(&mut self, mut see: impl FnMut(CallKey, &mut Call)) {
+        for (index, slot) in (0..).zip(&mut self.slots) {
+            if let Some(call) = &mut slot.call {
+                see(CallKey { index, generation: slot.generation }, call);
+            }
+        }
+    }
+
     pub(super) fn contains(&self, key: CallKey) -> bool {
         self.slots
             .get(key.index as usize)

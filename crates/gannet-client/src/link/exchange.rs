@@ -141,11 +141,16 @@ impl Call {
         matches!(&self.receiving, Receiving::Stream(s) if Arc::ptr_eq(&s.shared, shared))
     }
 
-    /// Receive credit to give back to the server now, bytes.
-    pub(super) fn take_credit(&mut self) -> usize {
+    /// Receive credit to give back to the server now, bytes; `held_bytes_min` as for
+    /// [`Feed::credit`](gannet_transport::Feed::credit).
+    ///
+    /// Of a call that has ended all goes back: what its caller has not read is the caller's.
+    pub(super) fn take_credit(&mut self, held_bytes_min: usize) -> usize {
+        let is_ended = self.is_ended();
         match &mut self.receiving {
             Receiving::Unary(unary) => std::mem::take(&mut unary.uncredited_bytes),
-            Receiving::Stream(stream) => stream.feed.credit(&stream.shared),
+            Receiving::Stream(stream) if is_ended => stream.feed.last_credit(),
+            Receiving::Stream(stream) => stream.feed.credit(&stream.shared, held_bytes_min),
         }
     }
 

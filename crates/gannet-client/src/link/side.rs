@@ -187,13 +187,22 @@ impl ClientSide {
         }
     }
 
+    fn note_all_due(&mut self) {
+        let due = &mut self.due;
+        self.calls.each(|key, call| {
+            if !std::mem::replace(&mut call.is_due, true) {
+                due.push(key);
+            }
+        });
+    }
+
     /// Gives back credit, and clears up after a call that ended.
     fn settle_call(&mut self, turn: &mut Turn<'_, Client>, key: CallKey) {
         let Some(call) = self.calls.get_mut(key) else { return };
         call.is_due = false;
         call.flush();
         if let Some(stream) = call.stream() {
-            let credit = call.take_credit();
+            let credit = call.take_credit(turn.conn.held_bytes_min());
             if credit > 0 {
                 turn.conn.release(stream, credit);
             }
@@ -382,7 +391,9 @@ impl Side for ClientSide {
             while let Some(key) = self.due.pop() {
                 self.settle_call(turn, key);
             }
-            if !self.open_waiting(turn) {
+            if turn.conn.recv_pressure_rises() {
+                self.note_all_due();
+            } else if !self.open_waiting(turn) {
                 break;
             }
         }

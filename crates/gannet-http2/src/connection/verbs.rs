@@ -261,6 +261,19 @@ impl<R: Role> Connection<R> {
         self.recv_flow.release(bytes);
     }
 
+    /// How many bytes of a stream the layer above may have done with, and not released yet, before
+    /// the peer could run out of credit by that: none where much lies unread
+    /// (`Config::recv_buffered_bytes_max`), half a window otherwise.
+    pub fn held_bytes_min(&self) -> usize {
+        if self.recv_flow.is_pressed() { 0 } else { self.stream_window_bytes as usize / 2 }
+    }
+
+    /// Whether so much lies unread by now that the peer gets less credit, and did not when this was
+    /// asked last: release what is done with on whatever stream.
+    pub fn recv_pressure_rises(&mut self) -> bool {
+        self.recv_flow.pressure_rises()
+    }
+
     /// Body bytes queued on the stream and not yet in the output buffer; `None` for a stale key.
     pub fn queued_bytes(&self, key: StreamKey) -> Option<usize> {
         self.streams.get(key).filter(|stream| stream.held).map(|stream| stream.queue.bytes())

@@ -14,6 +14,7 @@ pub(crate) struct RecvFlow {
     /// Delivered to the layer above and not released.
     unread: i64,
     unread_max: i64,
+    was_pressed: bool,
 }
 
 impl RecvFlow {
@@ -24,6 +25,7 @@ impl RecvFlow {
             target: i64::from(target),
             unread: 0,
             unread_max: i64::from(unread_max),
+            was_pressed: false,
         }
     }
 
@@ -57,6 +59,18 @@ impl RecvFlow {
         let want = self.target.min(self.unread_max - self.unread);
         let credit = want - self.available;
         if credit > 0 && credit >= self.target / 2 { u32::try_from(credit).ok() } else { None }
+    }
+
+    /// Whether so much lies unread that less than the whole window can be granted.
+    pub(crate) fn is_pressed(&self) -> bool {
+        self.unread_max - self.unread < self.target
+    }
+
+    /// Whether that has become so since this was asked last.
+    pub(crate) fn pressure_rises(&mut self) -> bool {
+        let is_pressed = self.is_pressed();
+        let was_pressed = std::mem::replace(&mut self.was_pressed, is_pressed);
+        is_pressed && !was_pressed
     }
 
     /// The credit was announced.
@@ -109,6 +123,20 @@ mod tests {
         assert!(total >= 150_000, "{total}");
         flow.release(100_000);
         assert!(flow.credit_due().is_some());
+    }
+
+    #[test]
+    fn pressure_is_told_when_it_rises() {
+        let mut flow = RecvFlow::new(65_535, 100_000);
+        assert!(!flow.is_pressed() && !flow.pressure_rises());
+        flow.deliver(40_000);
+        assert!(flow.is_pressed() && flow.pressure_rises());
+        flow.deliver(10_000);
+        assert!(flow.is_pressed() && !flow.pressure_rises(), "it was told");
+        flow.release(50_000);
+        assert!(!flow.is_pressed() && !flow.pressure_rises());
+        flow.deliver(50_000);
+        assert!(flow.pressure_rises(), "again");
     }
 
     #[test]

@@ -41,6 +41,18 @@ impl ServerSide {
             turn.conn.release(key, bytes);
         }
         turn.conn.release_ended(std::mem::take(&mut self.credit_of_ended));
+        self.settle_noted(turn);
+        if turn.conn.recv_pressure_rises() {
+            for at in 0..self.slots.len() {
+                if self.slots[at].feed.is_some() {
+                    self.unsettle(at);
+                }
+            }
+            self.settle_noted(turn);
+        }
+    }
+
+    fn settle_noted(&mut self, turn: &mut Turn<'_, Server>) {
         let mut left = std::mem::take(&mut self.unsettled);
         for at in left.drain(..) {
             let at = at as usize;
@@ -48,7 +60,7 @@ impl ServerSide {
             slot.in_unsettled = false;
             if let Some(feed) = &mut slot.feed {
                 feed.flush(&slot.shared);
-                let credit = feed.credit(&slot.shared);
+                let credit = feed.credit(&slot.shared, turn.conn.held_bytes_min());
                 if credit > 0 {
                     turn.conn.release(slot.key, credit);
                 }
@@ -176,9 +188,7 @@ impl ServerSide {
         let slot = &mut self.slots[at];
         if let Some(feed) = &mut slot.feed {
             feed.cut(Status::cancelled("the call has ended"), &slot.shared);
-            feed.discard();
-            let credit = feed.credit(&slot.shared);
-            turn.conn.release(slot.key, credit);
+            turn.conn.release(slot.key, feed.last_credit());
         }
         let deadline = slot.call.as_ref().filter(|_| slot.has_deadline).and_then(Call::deadline);
         match deadline {

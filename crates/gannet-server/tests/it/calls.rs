@@ -1,8 +1,13 @@
 //! Unary calls: replies, metadata, statuses, panics.
 
+use std::future::poll_fn;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 
-use gannet_server::Server;
+use gannet_core::codec::Raw;
+use gannet_core::{MethodDescriptor, MethodKind, Result, ServiceDescriptor};
+use gannet_server::{Call, Server, Service, Start, Started};
 
 use crate::client::{connect, framed};
 use crate::service::Test;
@@ -173,4 +178,40 @@ async fn a_lost_connection_drops_its_handlers() {
     world.settle(|world| world.started() == 5).await;
     drop(raw);
     world.settle(|world| world.gone() == 5).await;
+}
+
+static HOLDING: ServiceDescriptor = ServiceDescriptor::new(
+    "test.Test",
+    &[MethodDescriptor::new("/test.Test/Echo", MethodKind::Unary)],
+);
+
+/// Its futures own something that they do not drop when they return, as those that are written by
+/// hand may.
+struct Holding(Arc<()>);
+
+impl Service for Holding {
+    fn descriptor(&self) -> &'static ServiceDescriptor {
+        &HOLDING
+    }
+
+    fn call(&self, _method: usize, start: Start<'_>) -> Started {
+        let held = Arc::clone(&self.0);
+        start.unary::<Raw, Vec<u8>, Vec<u8>, _, _>(move |call, message| {
+            let mut answer = Some((call, Ok(message)));
+            poll_fn(move |_| -> Poll<(Call, Result<Vec<u8>>)> {
+                let _held = &held;
+                answer.take().map_or(Poll::Pending, Poll::Ready)
+            })
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_handler_owned_is_gone_when_it_has_returned() {
+    let held = Arc::new(());
+    let mut raw = connect(Server::new().add(Holding(Arc::clone(&held)))).await;
+    for _ in 0..3 {
+        assert_eq!(raw.unary("Echo", b"m").await.ok(), b"m");
+        assert_eq!(Arc::strong_count(&held), 2, "the service's and ours");
+    }
 }

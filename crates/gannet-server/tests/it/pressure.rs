@@ -121,6 +121,71 @@ async fn what_nobody_reads_does_not_stop_the_other_calls() {
     assert_eq!(raw.finished(stuck).await.ok(), b"301 3000004");
 }
 
+/// Requests that are complete and not read count against the connection's bound like others.
+#[tokio::test(start_paused = true)]
+async fn ended_requests_that_nobody_reads_hold_back_the_connections_credit() {
+    const MESSAGES: usize = 50;
+    const MESSAGE_BYTES: usize = 10_000;
+    const UPLOAD_BYTES: usize = MESSAGES * MESSAGE_BYTES;
+    for dispatch in [Dispatch::Inline, Dispatch::Spawn] {
+        let test = Test::new();
+        let world = test.world.clone();
+        let mut http2 = Config::default();
+        http2.recv_buffered_bytes_max = 2 << 20;
+        http2.window_bytes_max = 1 << 20;
+        let server = Server::new().add(test).http2(http2).dispatch("test.Test", dispatch);
+        let mut raw = connect(server).await;
+        let mut keys = Vec::new();
+        for _ in 0..10 {
+            let key = raw.open("Upload", &[]);
+            raw.message(key, b"gate", false);
+            for n in 1..=MESSAGES {
+                raw.message(key, &[7; MESSAGE_BYTES], n == MESSAGES);
+            }
+            keys.push(key);
+            // So that this one has ended before the next begins, as far as it is let in.
+            for _ in 0..20 {
+                let _ = tokio::time::timeout(Duration::from_millis(5), raw.step()).await;
+            }
+        }
+        let unsent: usize = keys.iter().map(|key| raw.unsent(*key)).sum();
+        let accepted = keys.len() * UPLOAD_BYTES - unsent;
+        assert!(accepted <= 3 << 20, "{accepted} bytes lie unread");
+        assert!(accepted >= 1 << 20, "{accepted} bytes");
+        world.gate.add_permits(keys.len());
+        for key in keys {
+            assert_eq!(raw.finished(key).await.ok(), b"51 500004");
+        }
+    }
+}
+
+/// Small windows, and many streams that each have taken a little which was not told of.
+#[tokio::test(start_paused = true)]
+async fn little_windows_do_not_stall() {
+    for dispatch in [Dispatch::Inline, Dispatch::Spawn] {
+        let mut http2 = Config::default();
+        http2.stream_window_bytes = 4_000;
+        http2.connection_window_bytes = 65_535;
+        http2.window_bytes_max = 65_535;
+        http2.recv_buffered_bytes_max = 65_535;
+        let server = Server::new().add(Test::new()).http2(http2).dispatch("test.Test", dispatch);
+        let mut raw = connect(server).await;
+        let keys: Vec<_> = (0..60).map(|_| raw.open("Upload", &[])).collect();
+        for _ in 0..10 {
+            for key in &keys {
+                raw.message(*key, &[7; 1_495], false);
+            }
+            raw.flush().await;
+            calm().await;
+        }
+        for key in keys {
+            raw.end(key);
+            let reply = tokio::time::timeout(Duration::from_secs(60), raw.finished(key)).await;
+            assert_eq!(reply.expect("credit flows").ok(), b"10 14950");
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_slot_counts_until_its_future_is_gone() {
     let test = Test::new();

@@ -164,12 +164,17 @@ impl Feed {
 
     /// How many bytes of receive credit to give back to the peer now. To be called after
     /// [`flush`](Self::flush) when data came, and when the call asks to look.
-    pub fn credit(&mut self, shared: &CallShared) -> usize {
+    ///
+    /// From `held_bytes_min` bytes on that are held back, the application is asked to tell when it
+    /// has caught up; it tells by itself only now and then.
+    pub fn credit(&mut self, shared: &CallShared, held_bytes_min: usize) -> usize {
         let mut target = self.target(shared);
-        if self.received != self.completed && target != self.received {
-            // Nothing else would tell when the application has caught up.
-            shared.set_attention(true);
-            target = self.target(shared);
+        if target != self.received {
+            let is_torn = self.received != self.completed;
+            if is_torn || self.received.wrapping_sub(target) >= held_bytes_min {
+                shared.set_attention(true);
+                target = self.target(shared);
+            }
         }
         // Counters wrap; the differences are small.
         let owed = target.wrapping_sub(self.released);
@@ -180,9 +185,16 @@ impl Feed {
         owed
     }
 
+    /// All the credit that was not given back, for a call that is over and is not looked at again.
+    pub fn last_credit(&mut self) -> usize {
+        let owed = self.received.wrapping_sub(self.released);
+        self.released = self.received;
+        owed
+    }
+
     /// How much credit the application's progress stands for.
     fn target(&self, shared: &CallShared) -> usize {
-        if self.discards || self.is_ended {
+        if self.discards {
             return self.received;
         }
         let taken = shared.taken_bytes();

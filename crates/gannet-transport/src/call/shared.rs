@@ -436,3 +436,13 @@ fn over(code: Code) -> Status {
         other => Status::new(other, "the call has ended"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_have_no_lock() {
+        assert!(Slot::<Framed>::is_lock_free());
+    }
+}

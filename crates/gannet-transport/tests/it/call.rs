@@ -36,6 +36,8 @@ impl Kept {
 }
 
 const MESSAGE_BYTES_MAX: usize = 1 << 20;
+/// Half of the usual window.
+const HELD_BYTES_MIN: usize = 512 << 10;
 
 fn call() -> (Arc<Kept>, Arc<CallShared>, Feed, Inbound<Vec<u8>>) {
     let queue = Arc::new(Kept::default());
@@ -106,12 +108,12 @@ fn credit_flows_only_for_what_was_taken() {
     for _ in 0..10 {
         feed.data(&message, &shared).unwrap();
         feed.flush(&shared);
-        assert_eq!(feed.credit(&shared), 0, "nothing is taken yet");
+        assert_eq!(feed.credit(&shared, HELD_BYTES_MIN), 0, "nothing is taken yet");
     }
     let mut touches = 0;
     for taken in 1..=10 {
         ready(inbound.next()).unwrap().unwrap();
-        assert_eq!(feed.credit(&shared), 10_000, "message {taken}");
+        assert_eq!(feed.credit(&shared, HELD_BYTES_MIN), 10_000, "message {taken}");
         touches += queue.pushes();
         shared.take_asks();
     }
@@ -123,18 +125,49 @@ fn an_incomplete_message_gets_credit_only_while_the_reader_waits_for_it() {
     let (queue, shared, mut feed, mut inbound) = call();
     let long = framed(&[2; 500_000]);
     feed.data(&long[..100_000], &shared).unwrap();
-    assert_eq!(feed.credit(&shared), 100_000, "the reader has nothing else to wait for");
+    assert_eq!(
+        feed.credit(&shared, HELD_BYTES_MIN),
+        100_000,
+        "the reader has nothing else to wait for"
+    );
     feed.data(&long[100_000..], &shared).unwrap();
     feed.flush(&shared);
-    assert_eq!(feed.credit(&shared), 0, "now it is complete, and not taken");
+    assert_eq!(feed.credit(&shared, HELD_BYTES_MIN), 0, "now it is complete, and not taken");
     feed.data(&long[..200_000], &shared).unwrap();
-    assert_eq!(feed.credit(&shared), 0, "the reader has another to take first");
+    assert_eq!(feed.credit(&shared, HELD_BYTES_MIN), 0, "the reader has another to take first");
     queue.pushes();
     shared.take_asks();
     assert_eq!(ready(inbound.next()).unwrap().unwrap().len(), 500_000);
     assert!(now(inbound.next()).is_pending());
     assert!(queue.pushes() >= 1, "it tells when it waits");
-    assert_eq!(feed.credit(&shared), long.len() - 100_000 + 200_000);
+    assert_eq!(feed.credit(&shared, HELD_BYTES_MIN), long.len() - 100_000 + 200_000);
+}
+
+#[test]
+fn the_reader_of_a_small_window_tells_when_it_has_caught_up() {
+    let (queue, shared, mut feed, mut inbound) = call();
+    feed.data(&framed(&[3; 95]).repeat(20), &shared).unwrap();
+    feed.flush(&shared);
+    assert_eq!(feed.credit(&shared, 1_000), 0);
+    for _ in 0..20 {
+        ready(inbound.next()).unwrap().unwrap();
+    }
+    assert_eq!(queue.pushes(), 0, "2,000 bytes are little, as a rule");
+    assert!(now(inbound.next()).is_pending());
+    assert_eq!(queue.pushes(), 1, "half of a window is held back: it tells");
+    assert_eq!(feed.credit(&shared, 1_000), 2_000);
+}
+
+#[test]
+fn what_came_before_the_end_is_credited_as_it_is_taken() {
+    let (_queue, shared, mut feed, mut inbound) = call();
+    feed.data(&framed(&[4; 9_995]).repeat(2), &shared).unwrap();
+    feed.end(Ok(Metadata::new()), &shared).unwrap();
+    assert_eq!(feed.credit(&shared, HELD_BYTES_MIN), 0, "nothing is taken yet");
+    ready(inbound.next()).unwrap().unwrap();
+    assert_eq!(feed.credit(&shared, HELD_BYTES_MIN), 10_000);
+    assert_eq!(feed.last_credit(), 10_000, "the rest, once nobody looks any more");
+    assert_eq!(feed.last_credit(), 0);
 }
 
 #[test]
@@ -144,7 +177,7 @@ fn unread_tiny_messages_take_few_bytes_each() {
     for n in 0..count {
         feed.data(&framed(&n.to_be_bytes()), &shared).unwrap();
         feed.flush(&shared);
-        feed.credit(&shared);
+        feed.credit(&shared, HELD_BYTES_MIN);
     }
     for n in 0..count {
         // The connection looks when it is touched; here, always.
@@ -162,9 +195,9 @@ fn what_nobody_wants_is_given_back() {
     drop(inbound);
     assert_eq!((queue.pushes(), shared.take_asks()), (1, Asks::INBOUND_DROPPED));
     feed.reader_gone(&shared);
-    assert_eq!(feed.credit(&shared), 1_005);
+    assert_eq!(feed.credit(&shared, HELD_BYTES_MIN), 1_005);
     feed.data(&[9; 777], &shared).unwrap();
-    assert_eq!(feed.credit(&shared), 777);
+    assert_eq!(feed.credit(&shared, HELD_BYTES_MIN), 777);
 }
 
 #[test]
@@ -383,7 +416,7 @@ async fn feed_and_reader_on_different_threads_lose_nothing() {
             bytes.drain(..take);
             in_flight += take;
             feed.flush(&shared);
-            in_flight -= feed.credit(&shared);
+            in_flight -= feed.credit(&shared, HELD_BYTES_MIN);
             if queue.pushes() > 0 {
                 shared.take_asks();
             }
