@@ -50,7 +50,7 @@ impl Host {
         stream: Stream,
         peer: Peer,
         queue: Arc<Queue<Finished>>,
-    ) -> Driver<ServerSide, Stream> {
+    ) -> Driver<ServerSide> {
         let now = Instant::now().into_std();
         let classifier = Arc::clone(&self.classifier);
         let mut conn = Connection::new(self.http2.clone(), classifier, now);
@@ -138,7 +138,7 @@ async fn next_connection(
 /// A connection with its place among those that are admitted. Not an `async` block, which would
 /// hold the driver twice: as captured, and as awaited.
 struct Admitted {
-    driver: Driver<ServerSide, Stream>,
+    driver: Driver<ServerSide>,
     _permit: OwnedSemaphorePermit,
 }
 

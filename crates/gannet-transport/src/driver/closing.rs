@@ -4,18 +4,56 @@
 //! that is on its way. So our half is closed first, and the peer's bytes are thrown away until it
 //! closes too, for a bounded time.
 
+use std::fmt;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use gannet_http2::ConnectionError;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{CloseReason, Driver, Side};
+use super::{Driver, Side};
 
 /// How long output may take to leave, and the peer to close its half.
 const LINGER: Duration = Duration::from_secs(2);
 /// Bytes of the peer that are thrown away at most.
 const LINGER_BYTES_MAX: usize = 1 << 20;
+
+/// Why a connection ended.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// Both sides are done: drained, or the peer closed an idle connection.
+    Finished,
+    /// The socket failed, or closed in the middle of something.
+    Io(io::Error),
+    /// The peer broke HTTP/2 or exceeded a bound.
+    Protocol(ConnectionError),
+    /// Told to end at once, or its runtime went away.
+    Aborted,
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CloseReason::Finished => f.write_str("the connection has ended"),
+            CloseReason::Io(error) => write!(f, "the connection was lost: {error}"),
+            CloseReason::Protocol(error) => error.fmt(f),
+            CloseReason::Aborted => f.write_str("the connection was closed from this side"),
+        }
+    }
+}
+
+impl std::error::Error for CloseReason {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            CloseReason::Io(error) => Some(error),
+            CloseReason::Protocol(error) => Some(error),
+            CloseReason::Finished | CloseReason::Aborted => None,
+        }
+    }
+}
 
 /// How far the closing went.
 #[derive(Debug)]
@@ -43,11 +81,7 @@ impl Closing {
     }
 }
 
-impl<S, Io> Driver<S, Io>
-where
-    S: Side,
-    Io: AsyncRead + AsyncWrite + Unpin,
-{
+impl<S: Side> Driver<S> {
     /// Ready when the socket may be dropped. Errors no longer matter to anyone.
     pub(super) fn poll_closed(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
         loop {

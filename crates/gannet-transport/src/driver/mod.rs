@@ -9,87 +9,42 @@
 //! Does not know what a call is: see [`Side`].
 
 mod closing;
+mod input;
+mod output;
 mod rest;
 mod side;
 
 use std::fmt;
 use std::future::Future;
-use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use gannet_core::storage;
-use gannet_http2::{Connection, ConnectionError, RecvBuf, SendBuf};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use gannet_http2::{Connection, RecvBuf, SendBuf};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
+use crate::io::{Input, Stream};
 use crate::pool;
 use crate::queue::{Command, Queue};
 use crate::timer::Alarm;
+pub use closing::CloseReason;
 use closing::Closing;
 use rest::{Due, Rest};
 pub use side::{Progress, Side, Turn};
 
 /// Rounds of one wake before the task yields to others.
 const ROUNDS_PER_WAKE_MAX: usize = 8;
-/// Bytes read in one round before the rest waits for handlers and writes.
-const READ_BYTES_PER_ROUND_MAX: usize = 256 << 10;
-/// Bytes written in one wake before the task yields.
-const WRITTEN_BYTES_PER_WAKE_MAX: usize = 2 << 20;
 /// Commands taken in one go.
 const COMMANDS_PER_ROUND_MAX: usize = 2_048;
-/// Output of this size may have been cut short by the engine's bound: ask it again.
-const TRANSMIT_AGAIN_BYTES_MIN: usize = 16 << 10;
-/// How long a peer may leave a full socket unread before the connection ends. What waits for
-/// flow-control windows does not count: a slow application is honest, a socket that nobody reads is
-/// not, or dead.
-const WRITE_STALL_MAX: Duration = Duration::from_secs(60);
-/// Slices of one vectored write.
-const SLICES_MAX: usize = 64;
-
-/// Why a connection ended.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum CloseReason {
-    /// Both sides are done: drained, or the peer closed an idle connection.
-    Finished,
-    /// The socket failed, or closed in the middle of something.
-    Io(io::Error),
-    /// The peer broke HTTP/2 or exceeded a bound.
-    Protocol(ConnectionError),
-    /// Told to end at once, or its runtime went away.
-    Aborted,
-}
-
-impl fmt::Display for CloseReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            CloseReason::Finished => f.write_str("the connection has ended"),
-            CloseReason::Io(error) => write!(f, "the connection was lost: {error}"),
-            CloseReason::Protocol(error) => error.fmt(f),
-            CloseReason::Aborted => f.write_str("the connection was closed from this side"),
-        }
-    }
-}
-
-impl std::error::Error for CloseReason {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            CloseReason::Io(error) => Some(error),
-            CloseReason::Protocol(error) => Some(error),
-            CloseReason::Finished | CloseReason::Aborted => None,
-        }
-    }
-}
 
 /// A connection as a future: spawn it. It resolves when the socket is closed and every call has
 /// been told.
 ///
 /// Dropping it ends the connection at once; calls are told the same way.
-pub struct Driver<S: Side, Io> {
-    io: Io,
+pub struct Driver<S: Side> {
+    io: Stream,
     conn: Connection<S::Role>,
     side: S,
     queue: Arc<Queue<S::Command>>,
@@ -97,6 +52,8 @@ pub struct Driver<S: Side, Io> {
     send: SendBuf,
     alarm: Alarm,
     rest: Rest,
+    /// When the engine wants to be called, as of the last sleep.
+    engine_due: Option<Instant>,
     /// Woken by a command, lets other tasks run before it looks.
     gathers: bool,
     /// The last poll ended in sleep.
@@ -118,9 +75,8 @@ struct Wake {
     written_bytes: usize,
     /// Commands were taken after the handlers ran.
     touched: bool,
-    /// The read side is registered with the reactor.
-    read_pending: bool,
-    /// The write side is, because the socket is full.
+    input: Input,
+    /// The write side is registered with the reactor, because the socket is full.
     write_pending: bool,
 }
 
@@ -134,18 +90,14 @@ enum Round {
     Yield,
 }
 
-impl<S, Io> Driver<S, Io>
-where
-    S: Side,
-    Io: AsyncRead + AsyncWrite + Unpin,
-{
+impl<S: Side> Driver<S> {
     /// Puts a connection together. `queue` is how other tasks reach it.
     pub fn new(
-        io: Io,
+        io: Stream,
         conn: Connection<S::Role>,
         side: S,
         queue: Arc<Queue<S::Command>>,
-    ) -> Driver<S, Io> {
+    ) -> Driver<S> {
         Driver {
             io,
             conn,
@@ -155,6 +107,7 @@ where
             send: SendBuf::new(),
             alarm: Alarm::default(),
             rest: Rest::new(),
+            engine_due: None,
             gathers: other_tasks_are_overtaken(),
             slept: false,
             parse_again: false,
@@ -179,9 +132,8 @@ where
         wake.rounds += 1;
         let mut progress = self.take_commands(now)? | std::mem::take(&mut wake.touched);
         progress |= self.read(cx, now, wake)?;
-        if first || progress {
-            self.handle_timers(now)?;
-        } else {
+        progress |= self.handle_timers(now)?;
+        if !first && !progress {
             return Ok(Round::Idle);
         }
         if self.is_busy() {
@@ -200,10 +152,11 @@ where
         if self.conn.is_finished() && !self.side.is_busy() {
             return Err(CloseReason::Finished);
         }
-        if side_progress == Progress::More || wake.written_bytes > WRITTEN_BYTES_PER_WAKE_MAX {
+        if side_progress == Progress::More || wake.has_written_enough() {
             return Ok(Round::Yield);
         }
-        Ok(Round::More)
+        let idle = !wake.touched && self.input_is_used_up(wake);
+        Ok(if idle { Round::Idle } else { Round::More })
     }
 
     /// Takes what other tasks queued; whether there was something.
@@ -225,180 +178,40 @@ where
         Ok(any)
     }
 
-    /// Reads what the socket has and parses it; whether anything came.
-    fn read(
-        &mut self,
-        cx: &mut Context<'_>,
-        now: Instant,
-        wake: &mut Wake,
-    ) -> Result<bool, CloseReason> {
-        let mut any = false;
-        if std::mem::take(&mut self.parse_again) {
-            any = self.parse(now)?;
-        }
-        let mut left = READ_BYTES_PER_ROUND_MAX;
-        while left > 0 && !self.parse_again && !self.read_ended && !wake.read_pending {
-            if self.conn.read_budget() == 0 {
-                break;
-            }
-            if !self.recv.has_storage()
-                && let Some(storage) = pool::take()
-            {
-                self.recv.restore_storage(storage);
-            }
-            let spare = self.recv.spare_mut();
-            let room = spare.len();
-            let mut buf = ReadBuf::new(spare);
-            match Pin::new(&mut self.io).poll_read(cx, &mut buf) {
-                Poll::Pending => wake.read_pending = true,
-                Poll::Ready(Err(error)) => return Err(CloseReason::Io(error)),
-                Poll::Ready(Ok(())) => {
-                    any = true;
-                    let n = buf.filled().len();
-                    self.recv.commit(n);
-                    if n == 0 {
-                        self.read_ended = true;
-                        return Err(self.peer_closed());
-                    }
-                    self.parse(now)?;
-                    if n < room {
-                        break;
-                    }
-                    left = left.saturating_sub(n);
-                }
-            }
-        }
-        Ok(any)
-    }
-
     /// Whether there are calls.
     fn is_busy(&self) -> bool {
         self.conn.open_streams() > 0 || self.side.is_busy()
     }
 
-    /// What it means that the peer closed its half. HTTP/2 has no use for a half-closed connection:
-    /// whoever closes it no longer waits for anything.
-    fn peer_closed(&self) -> CloseReason {
-        if !self.is_busy() {
-            return CloseReason::Finished;
-        }
-        let told = "the peer closed the connection with calls open";
-        CloseReason::Io(io::Error::new(io::ErrorKind::UnexpectedEof, told))
-    }
-
-    /// Parses every frame that is there, unless the peer is owed too much output; whether there was
-    /// an event.
-    fn parse(&mut self, now: Instant) -> Result<bool, CloseReason> {
+    /// Sees to timers that have expired; whether there were some.
+    fn handle_timers(&mut self, now: Instant) -> Result<bool, CloseReason> {
         let mut any = false;
-        loop {
-            match self.conn.next_event(now, &mut self.recv) {
-                Ok(Some(event)) => self.side.event(now, event),
-                Ok(None) => return Ok(any),
-                Err(error) => return Err(CloseReason::Protocol(error)),
-            }
-            any = true;
-            if self.conn.read_budget() == 0 {
-                self.parse_again = true;
-                return Ok(any);
-            }
-        }
-    }
-
-    fn handle_timers(&mut self, now: Instant) -> Result<(), CloseReason> {
-        if self.conn.poll_timeout().is_some_and(|at| at <= now) {
+        if self.engine_due.is_some_and(|at| at <= now) {
             self.conn.handle_timeout(now).map_err(CloseReason::Protocol)?;
+            self.engine_due = self.conn.poll_timeout().filter(|at| *at > now);
+            any = true;
         }
         if self.side.next_deadline().is_some_and(|at| at <= now) {
             let (side, mut turn) = self.turn(now);
             side.handle_deadlines(&mut turn);
+            any = true;
         }
-        Ok(())
-    }
-
-    /// Asks the engine what to send and writes it, as far as the socket takes it.
-    fn write(
-        &mut self,
-        cx: &mut Context<'_>,
-        now: Instant,
-        wake: &mut Wake,
-    ) -> Result<(), CloseReason> {
-        loop {
-            self.conn.poll_transmit(now, &mut self.send);
-            let output_bytes = self.send.len();
-            if output_bytes == 0 && !self.unflushed || wake.write_pending {
-                return Ok(());
-            }
-            match self.flush(cx).map_err(CloseReason::Io)? {
-                Poll::Ready(()) => {}
-                Poll::Pending => wake.write_pending = true,
-            }
-            self.watch_progress(now, self.send.len() < output_bytes, wake.write_pending)?;
-            wake.written_bytes += output_bytes - self.send.len();
-            let enough = wake.written_bytes > WRITTEN_BYTES_PER_WAKE_MAX;
-            if output_bytes < TRANSMIT_AGAIN_BYTES_MIN || wake.write_pending || enough {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Ends a connection whose peer has not read for too long.
-    fn watch_progress(
-        &mut self,
-        now: Instant,
-        progress: bool,
-        pending: bool,
-    ) -> Result<(), CloseReason> {
-        if progress || !pending {
-            self.stalled_since = None;
-        }
-        if !pending {
-            return Ok(());
-        }
-        let since = *self.stalled_since.get_or_insert(now);
-        if now < since + WRITE_STALL_MAX {
-            return Ok(());
-        }
-        let told = format!("the peer has read nothing for {} s", WRITE_STALL_MAX.as_secs());
-        Err(CloseReason::Io(io::Error::new(io::ErrorKind::TimedOut, told)))
-    }
-
-    /// Writes what is in the send buffer. Pending: the rest waits for the socket.
-    fn flush(&mut self, cx: &mut Context<'_>) -> io::Result<Poll<()>> {
-        while !self.send.is_empty() {
-            let io = Pin::new(&mut self.io);
-            let written = match self.send.as_contiguous() {
-                Some(bytes) => io.poll_write(cx, bytes),
-                None => {
-                    let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-                    let n = self.send.slices(&mut slices);
-                    io.poll_write_vectored(cx, &slices[..n])
-                }
-            };
-            match written {
-                Poll::Pending => return Ok(Poll::Pending),
-                Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
-                Poll::Ready(Ok(n)) => self.send.advance(n),
-                Poll::Ready(Err(error)) => return Err(error),
-            }
-        }
-        let flushed = Pin::new(&mut self.io).poll_flush(cx)?;
-        self.unflushed = flushed.is_pending();
-        Ok(flushed)
+        Ok(any)
     }
 
     /// Registers for what can wake the task; false where something came up meanwhile.
-    fn sleep(&mut self, cx: &mut Context<'_>, now: Instant, wake: &Wake) -> bool {
-        let may_read = !self.read_ended && self.conn.read_budget() > 0;
-        if self.parse_again && self.conn.read_budget() > 0 || may_read && !wake.read_pending {
+    fn sleep(&mut self, cx: &mut Context<'_>, now: Instant, wake: &mut Wake) -> bool {
+        if !self.awaits_input(cx, wake) {
             return false;
         }
         if let Some(storage) = self.recv.take_storage() {
             pool::give(storage);
         }
         self.give_back(now);
-        let deadline = earlier(self.conn.poll_timeout(), self.side.next_deadline());
+        self.engine_due = self.conn.poll_timeout();
+        let deadline = earlier(self.engine_due, self.side.next_deadline());
         let deadline = earlier(deadline, self.rest.next());
-        let deadline = earlier(deadline, self.stalled_since.map(|since| since + WRITE_STALL_MAX));
+        let deadline = earlier(deadline, self.stall_deadline());
         self.alarm.arm(deadline, now, cx) && self.queue.sleep(cx.waker())
     }
 
@@ -434,17 +247,15 @@ where
     }
 }
 
-impl<S, Io> Future for Driver<S, Io>
-where
-    S: Side,
-    Io: AsyncRead + AsyncWrite + Unpin,
-{
+impl<S: Side> Future for Driver<S> {
     type Output = CloseReason;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<CloseReason> {
         let this = self.get_mut();
         let is_told = this.queue.awake();
-        if std::mem::take(&mut this.slept) && is_told && this.gathers {
+        if !std::mem::take(&mut this.slept) {
+            this.engine_due = this.conn.poll_timeout();
+        } else if is_told && this.gathers {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -453,7 +264,7 @@ where
         while this.closing.is_none() {
             match this.round(cx, now, &mut wake) {
                 Ok(Round::Idle) => {
-                    if this.sleep(cx, now, &wake) {
+                    if this.sleep(cx, now, &mut wake) {
                         this.slept = true;
                         return Poll::Pending;
                     }
@@ -474,9 +285,9 @@ where
 }
 
 /// Nothing in it is pinned in place; the role is only a marker.
-impl<S: Side, Io: Unpin> Unpin for Driver<S, Io> {}
+impl<S: Side> Unpin for Driver<S> {}
 
-impl<S: Side, Io> Drop for Driver<S, Io> {
+impl<S: Side> Drop for Driver<S> {
     fn drop(&mut self) {
         if !self.queue.is_closed() {
             self.side.closed(&CloseReason::Aborted);
@@ -485,7 +296,7 @@ impl<S: Side, Io> Drop for Driver<S, Io> {
     }
 }
 
-impl<S: Side, Io> fmt::Debug for Driver<S, Io> {
+impl<S: Side> fmt::Debug for Driver<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Driver")
             .field("conn", &self.conn)

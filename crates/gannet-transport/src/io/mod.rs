@@ -2,6 +2,7 @@
 //!
 //! Knows nothing of HTTP/2. TLS is one more variant of [`Stream`]; what it takes is in `tls`.
 
+mod direct;
 mod listener;
 mod pipe;
 mod stream;
@@ -9,6 +10,7 @@ mod tcp;
 #[cfg(unix)]
 mod unix;
 
+pub(crate) use direct::Input;
 pub use listener::{Acceptor, Handshake, Incoming, ListenError, Listener};
 pub use pipe::{PipeConnector, PipeListener, pipe};
 pub use stream::{Peer, Stream};
