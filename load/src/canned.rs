@@ -124,7 +124,7 @@ impl CannedServer {
         socket.set_nodelay(true)?;
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(&mut socket, Token(index), interest)?;
-        let mut link = Link::new(socket, Responder::new(Arc::clone(&self.answer)));
+        let mut link = Link::new(socket.into(), Responder::new(Arc::clone(&self.answer)));
         link.send(Instant::now(), tally)?;
         Ok(link)
     }

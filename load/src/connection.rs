@@ -5,7 +5,7 @@ use std::net::ToSocketAddrs;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::fleet::{Fleet, Until};
+use crate::fleet::{Fleet, Target, Until};
 use crate::script::{Plan, Script};
 use crate::session::Session;
 use crate::tally::Tally;
@@ -54,7 +54,7 @@ impl Connection {
         let addr = resolve(addr)?;
         let nothing = Arc::new(Script::new(Plan::unary("", Vec::new(), Vec::new())));
         let speaker = || Session::new(Arc::clone(&nothing), ROOM);
-        Ok(Connection { fleet: Fleet::open(addr, 1, true, speaker)? })
+        Ok(Connection { fleet: Fleet::open(Target { addr, trust: None }, 1, true, speaker)? })
     }
 
     /// Makes the calls. May be called again.

@@ -12,6 +12,8 @@ use mio::{Events, Interest, Poll, Token};
 use crate::hold::{Hold, WAKER};
 use crate::link::{INPUT_BYTES, Link, Speaker, State};
 use crate::tally::{Pace, Tally};
+use crate::trust::Trust;
+use crate::wire::{TlsWire, Wire};
 
 /// Where nothing moves for so long while calls are due, the run has failed.
 const STALL_MAX: Duration = Duration::from_secs(20);
@@ -20,10 +22,18 @@ const EVENTS_MAX: usize = 1024;
 /// The connections of a run.
 #[derive(Debug)]
 pub(crate) struct Fleet<S> {
-    addr: SocketAddr,
+    target: Target,
     wait: Wait,
     links: Vec<Link<S>>,
     input: Vec<u8>,
+}
+
+/// What is connected to.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    pub(crate) addr: SocketAddr,
+    /// With TLS, whom it trusts.
+    pub(crate) trust: Option<Trust>,
 }
 
 #[derive(Debug)]
@@ -48,7 +58,7 @@ pub(crate) enum Until<'a> {
 impl<S: Speaker> Fleet<S> {
     /// Opens the connections, each with what `speaker` makes.
     pub(crate) fn open(
-        addr: SocketAddr,
+        target: Target,
         connections: usize,
         blocks: bool,
         speaker: impl Fn() -> S,
@@ -57,30 +67,33 @@ impl<S: Speaker> Fleet<S> {
             true => Wait::Block,
             false => Wait::Poll(Poll::new()?, Events::with_capacity(EVENTS_MAX)),
         };
-        let mut fleet = Fleet { addr, wait, links: Vec::new(), input: vec![0; INPUT_BYTES] };
+        let mut fleet = Fleet { target, wait, links: Vec::new(), input: vec![0; INPUT_BYTES] };
         for _ in 0..connections {
-            let socket = fleet.connect(fleet.links.len())?;
-            fleet.links.push(Link::new(socket, speaker()));
+            let wire = fleet.connect(fleet.links.len())?;
+            fleet.links.push(Link::new(wire, speaker()));
         }
         Ok(fleet)
     }
 
-    fn connect(&self, index: usize) -> io::Result<TcpStream> {
-        let socket = StdStream::connect(self.addr)?;
+    fn connect(&self, index: usize) -> io::Result<Wire> {
+        let mut socket = StdStream::connect(self.target.addr)?;
         socket.set_nodelay(true)?;
-        match &self.wait {
-            Wait::Block => {
-                socket.set_read_timeout(Some(STALL_MAX))?;
-                Ok(TcpStream::from_std(socket))
-            }
-            Wait::Poll(poll, _) => {
-                socket.set_nonblocking(true)?;
-                let mut socket = TcpStream::from_std(socket);
-                let interest = Interest::READABLE | Interest::WRITABLE;
-                poll.registry().register(&mut socket, Token(index), interest)?;
-                Ok(socket)
-            }
+        socket.set_read_timeout(Some(STALL_MAX))?;
+        let tls = match &self.target.trust {
+            Some(trust) => Some(TlsWire::connect(trust.client()?, &mut socket)?),
+            None => None,
+        };
+        let is_polled = matches!(self.wait, Wait::Poll(..));
+        socket.set_nonblocking(is_polled)?;
+        let mut socket = TcpStream::from_std(socket);
+        if let Wait::Poll(poll, _) = &self.wait {
+            let interest = Interest::READABLE | Interest::WRITABLE;
+            poll.registry().register(&mut socket, Token(index), interest)?;
         }
+        Ok(match tls {
+            Some(tls) => tls.over(socket),
+            None => socket.into(),
+        })
     }
 
     /// The handle that ends [`Until::Told`].
@@ -205,8 +218,8 @@ impl<S: Speaker> Fleet<S> {
         if self.links[index].speaker.output().is_empty() {
             return Ok(());
         }
-        let socket = self.connect(index)?;
-        self.links[index].renew(socket);
+        let wire = self.connect(index)?;
+        self.links[index].renew(wire);
         self.links[index].send(now, tally)
     }
 }

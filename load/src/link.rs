@@ -1,11 +1,10 @@
 //! A socket and who speaks over it: reads what is there, writes once for all of it.
 
-use std::io::{self, Read, Write};
+use std::io;
 use std::time::Instant;
 
-use mio::net::TcpStream;
-
 use crate::tally::Tally;
+use crate::wire::Wire;
 
 /// One side of one connection, without I/O.
 pub(crate) trait Speaker {
@@ -35,7 +34,7 @@ pub(crate) trait Speaker {
 /// A connection. Its socket blocks or not, as whoever made it chose.
 #[derive(Debug)]
 pub(crate) struct Link<S> {
-    pub(crate) socket: TcpStream,
+    wire: Wire,
     pub(crate) speaker: S,
     /// The start of something whose end has not come.
     partial: Vec<u8>,
@@ -55,13 +54,13 @@ pub(crate) enum State {
 pub(crate) const INPUT_BYTES: usize = 256 << 10;
 
 impl<S: Speaker> Link<S> {
-    pub(crate) fn new(socket: TcpStream, speaker: S) -> Link<S> {
-        Link { socket, speaker, partial: Vec::with_capacity(1 << 15), written: 0 }
+    pub(crate) fn new(wire: Wire, speaker: S) -> Link<S> {
+        Link { wire, speaker, partial: Vec::with_capacity(1 << 15), written: 0 }
     }
 
     /// Goes on over another socket.
-    pub(crate) fn renew(&mut self, socket: TcpStream) {
-        self.socket = socket;
+    pub(crate) fn renew(&mut self, wire: Wire) {
+        self.wire = wire;
         self.partial.clear();
         self.written = 0;
     }
@@ -70,17 +69,12 @@ impl<S: Speaker> Link<S> {
     pub(crate) fn receive(&mut self, input: &mut [u8], tally: &mut Tally) -> io::Result<State> {
         loop {
             let kept = self.partial.len();
-            let read = self.socket.read(&mut input[kept..]);
-            let n = match read {
-                Ok(0) => return Ok(State::Ended),
-                Ok(n) => n,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error),
+            let n = match self.wire.read(&mut input[kept..], &mut tally.counts)? {
+                0 => return Ok(State::Ended),
+                n => n,
             };
             input[..kept].copy_from_slice(&self.partial);
             let end = kept + n;
-            tally.counts.reads += 1;
-            tally.counts.bytes_in += n as u64;
             let now = Instant::now();
             let used = self.speaker.handle(&input[..end], now, tally)?;
             self.partial.clear();
@@ -101,13 +95,12 @@ impl<S: Speaker> Link<S> {
         loop {
             self.speaker.fill(now, tally)?;
             let output = self.speaker.output();
-            if output.is_empty() {
-                return Ok(());
-            }
-            match self.socket.write(&output[self.written..]) {
+            let sent = match output.is_empty() {
+                true => return self.flush(tally),
+                false => self.wire.write(&output[self.written..], &mut tally.counts),
+            };
+            match sent {
                 Ok(n) => {
-                    tally.counts.writes += 1;
-                    tally.counts.bytes_out += n as u64;
                     self.written += n;
                     if self.written < output.len() {
                         continue;
@@ -119,6 +112,14 @@ impl<S: Speaker> Link<S> {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error),
             }
+        }
+    }
+
+    /// Sends what the wire holds, as far as the socket takes it.
+    fn flush(&mut self, tally: &mut Tally) -> io::Result<()> {
+        match self.wire.flush(&mut tally.counts) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            flushed => flushed,
         }
     }
 }

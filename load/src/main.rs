@@ -3,11 +3,12 @@
 #![allow(clippy::print_stdout, reason = "a program that talks to its user")]
 
 use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use gannet_load::{Length, Options, Scenario, Sizes};
+use gannet_load::{Length, Options, Scenario, Sizes, Trust};
 
 /// Makes calls over some connections, and prints one JSON object: calls, messages, times, bytes,
 /// latencies.
@@ -46,6 +47,9 @@ struct Args {
     /// so what it costs, then depends on no clock
     #[arg(long)]
     lockstep: bool,
+    /// Calls over TLS, to `localhost`, trusting the certificates in this PEM file
+    #[arg(long, value_name = "FILE")]
+    tls_ca: Option<PathBuf>,
     #[arg(long, default_value_t = 0.0)]
     warm_up_seconds: f64,
 }
@@ -68,6 +72,7 @@ fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
     });
     let options = Options {
         addr: args.addr,
+        tls: args.tls_ca.as_deref().map(trust).transpose()?,
         scenario: args.scenario,
         connections: args.connections,
         in_flight,
@@ -91,4 +96,9 @@ fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
         println!("{}", gannet_load::measure(&options)?.json());
     }
     Ok(())
+}
+
+fn trust(file: &Path) -> Result<Trust, String> {
+    let told = |error| format!("{}: {error}", file.display());
+    Trust::from_pem(&std::fs::read(file).map_err(told)?).map_err(told)
 }

@@ -8,19 +8,22 @@ use std::time::{Duration, Instant};
 use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit};
 
 use crate::connection::resolve;
-use crate::fleet::{Fleet, Until};
+use crate::fleet::{Fleet, Target, Until};
 use crate::link::Speaker;
 use crate::rest::{Connections, Rest};
 use crate::scenario::{Scenario, Sizes};
 use crate::script::Script;
 use crate::session::Session;
 use crate::tally::{Counts, Latencies, Pace, Tally};
+use crate::trust::Trust;
 
 /// A run.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The server's address.
     pub addr: String,
+    /// With TLS, whom it trusts.
+    pub tls: Option<Trust>,
     /// What to do.
     pub scenario: Scenario,
     /// Connections, at least 1.
@@ -101,7 +104,7 @@ enum Prepared {
 /// Opens the connections, and waits until each is ready.
 fn prepare(options: &Options) -> io::Result<Prepared> {
     raise_descriptor_limit();
-    let addr = resolve(&options.addr)?;
+    let target = Target { addr: resolve(&options.addr)?, trust: options.tls.clone() };
     let connections = options.connections.max(1);
     let in_flight = options.in_flight.max(1);
     let mut tally = Tally { latencies: Some(Latencies::new()?), ..Tally::default() };
@@ -116,7 +119,10 @@ fn prepare(options: &Options) -> io::Result<Prepared> {
         if in_flight > 1 {
             return Err(io::Error::other("HTTP/1.1 has one request in flight on a connection"));
         }
-        let fleet = Fleet::open(addr, connections, true, || Rest::new(kind))?;
+        if target.trust.is_some() {
+            return Err(io::Error::other("REST is called without TLS only"));
+        }
+        let fleet = Fleet::open(target, connections, true, || Rest::new(kind))?;
         return Ok(Prepared::Rest(fleet, tally));
     };
     let script = Arc::new(Script::new(plan));
@@ -126,7 +132,7 @@ fn prepare(options: &Options) -> io::Result<Prepared> {
     let blocks = in_flight.saturating_mul(sent.max(received)) <= BLOCKING_BYTES_MAX;
     let blocks = blocks && !options.scenario.holds();
     let speaker = || Session::new(Arc::clone(&script), in_flight);
-    let mut fleet = Fleet::open(addr, connections, blocks, speaker)?;
+    let mut fleet = Fleet::open(target, connections, blocks, speaker)?;
     fleet.run(Until::Ready, &mut tally)?;
     Ok(Prepared::Rpc(fleet, tally))
 }

@@ -23,6 +23,7 @@ fn serve(reply: &Reply) -> (SocketAddr, mpsc::Sender<()>) {
 fn options(addr: SocketAddr, scenario: Scenario) -> Options {
     Options {
         addr: addr.to_string(),
+        tls: None,
         scenario,
         connections: 3,
         in_flight: 7,

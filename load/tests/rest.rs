@@ -57,6 +57,7 @@ fn converse(mut socket: &TcpStream, answer: &str) {
 fn options(addr: SocketAddr, scenario: Scenario, connections: usize) -> Options {
     Options {
         addr: addr.to_string(),
+        tls: None,
         scenario,
         connections,
         in_flight: 1,

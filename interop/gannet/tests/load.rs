@@ -9,12 +9,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
+use gannet::tls::{Identity, ServerTls};
 use gannet::{Call, Channel, Inbound, Listener, Outbound, Result, Server};
 use gannet_interop::proto::bench::{Count, Echo, EchoClient, EchoServer, Payload, Want};
 use gannet_interop::proto::grpctest::{
     Grpctest, GrpctestClient, GrpctestServer, Message, MessageResponse,
 };
-use gannet_load::{CannedServer, Figures, Length, Options, Reply, Scenario, Sizes};
+use gannet_load::{CannedServer, Figures, Length, Options, Reply, Scenario, Sizes, Trust};
 
 /// What the server's handlers saw.
 #[derive(Default)]
@@ -92,8 +93,16 @@ impl Echo for Service {
     }
 }
 
+/// A certificate for `localhost` that is its own authority: for the server, and for its clients.
+fn certificate() -> (ServerTls, Trust) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let pem = made.cert.pem();
+    let identity = Identity::from_pem(&pem, made.signing_key.serialize_pem()).unwrap();
+    (ServerTls::new(identity).unwrap(), Trust::from_pem(pem.as_bytes()).unwrap())
+}
+
 /// A server on a thread of its own, for as long as the test runs.
-fn start() -> (SocketAddr, Arc<Seen>) {
+fn start(tls: Option<ServerTls>) -> (SocketAddr, Arc<Seen>) {
     let seen = Arc::new(Seen::default());
     let service = Service(Arc::clone(&seen));
     let (tell, told) = mpsc::channel();
@@ -102,6 +111,10 @@ fn start() -> (SocketAddr, Arc<Seen>) {
         runtime.block_on(async {
             let listener = Listener::tcp("127.0.0.1:0").unwrap();
             tell.send(listener.local_addr().unwrap()).unwrap();
+            let listener = match tls {
+                Some(tls) => listener.tls(tls),
+                None => listener,
+            };
             let server = Server::new()
                 .add(GrpctestServer::new(service.clone()))
                 .add(EchoServer::new(service));
@@ -114,6 +127,7 @@ fn start() -> (SocketAddr, Arc<Seen>) {
 fn options(addr: SocketAddr, scenario: Scenario) -> Options {
     Options {
         addr: addr.to_string(),
+        tls: None,
         scenario,
         connections: 1,
         in_flight: 1,
@@ -124,15 +138,24 @@ fn options(addr: SocketAddr, scenario: Scenario) -> Options {
     }
 }
 
-/// Makes exactly `calls` calls, and holds the figures against what the server saw.
-fn measure(calls: u64, change: impl FnOnce(&mut Options), scenario: Scenario) -> Figures {
-    let (addr, seen) = start();
-    let mut options = options(addr, scenario);
-    options.length = Length::Calls(calls);
-    change(&mut options);
-    let figures = gannet_load::measure(&options).unwrap();
-    assert_eq!(figures.calls(), calls);
-    assert_eq!(seen.calls.load(Ordering::SeqCst), calls);
+/// Makes exactly `calls` calls without and with TLS, and holds the figures against what the server
+/// saw.
+fn measure(calls: u64, change: impl Fn(&mut Options), scenario: Scenario) -> Figures {
+    let measure = |tls: Option<(ServerTls, Trust)>| {
+        let (tls, trust) = tls.unzip();
+        let (addr, seen) = start(tls);
+        let mut options = options(addr, scenario);
+        options.tls = trust;
+        options.length = Length::Calls(calls);
+        change(&mut options);
+        let figures = gannet_load::measure(&options).unwrap();
+        assert_eq!(figures.calls(), calls);
+        assert_eq!(seen.calls.load(Ordering::SeqCst), calls);
+        figures
+    };
+    let plain = measure(None);
+    let figures = measure(Some(certificate()));
+    assert_eq!(figures.messages(), plain.messages(), "under TLS");
     figures
 }
 
@@ -187,7 +210,7 @@ fn streams_both_ways() {
 
 #[test]
 fn calls_of_the_warm_up_do_not_count() {
-    let (addr, seen) = start();
+    let (addr, seen) = start(None);
     let mut options = options(addr, Scenario::Unary);
     options.warm_up = Duration::from_millis(1);
     options.length = Length::Calls(100);
@@ -201,8 +224,14 @@ fn calls_of_the_warm_up_do_not_count() {
 
 #[test]
 fn everything_is_open_while_it_is_held() {
-    let (addr, seen) = start();
-    let mut options = options(addr, Scenario::Idle);
+    let (tls, trust) = certificate();
+    for (tls, trust) in [(None, None), (Some(tls), Some(trust))] {
+        let (addr, seen) = start(tls);
+        everything_is_held(Options { tls: trust, ..options(addr, Scenario::Idle) }, &seen);
+    }
+}
+
+fn everything_is_held(mut options: Options, seen: &Arc<Seen>) {
     options.connections = 40;
     let count = || seen.calls.load(Ordering::SeqCst);
     let (opened, wait) = mpsc::channel();
@@ -223,8 +252,24 @@ fn everything_is_open_while_it_is_held() {
 }
 
 #[test]
+fn who_is_not_trusted_is_not_called() {
+    let (tls, trust) = certificate();
+    let (addr, _) = start(Some(tls));
+    let call = |addr, trust: &Trust, scenario| {
+        let options = Options { tls: Some(trust.clone()), ..options(addr, scenario) };
+        gannet_load::measure(&options).unwrap_err().to_string()
+    };
+    let told = call(addr, &certificate().1, Scenario::Unary);
+    assert!(told.contains("invalid peer certificate"), "{told}");
+    let told = call(start(None).0, &trust, Scenario::Unary);
+    assert!(told.contains("corrupt message"), "{told}");
+    let told = call(addr, &trust, Scenario::Rest);
+    assert_eq!(told, "REST is called without TLS only");
+}
+
+#[test]
 fn what_the_server_refuses_is_said() {
-    let (addr, _) = start();
+    let (addr, _) = start(None);
     let mut too_many = options(addr, Scenario::Unary);
     too_many.in_flight = 100_000;
     let error = gannet_load::measure(&too_many).unwrap_err().to_string();
