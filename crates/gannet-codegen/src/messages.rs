@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use buffa_codegen::context::CodeGenContext;
 use buffa_codegen::idents::{is_rust_keyword, make_field_ident};
-use buffa_codegen::{CodeGenConfig, CodeGenError, GeneratedFileKind};
+use buffa_codegen::{BytesRepr, CodeGenConfig, CodeGenError, GeneratedFileKind};
 use buffa_descriptor::generated::descriptor::{
     DescriptorProto, EnumDescriptorProto, FileDescriptorProto,
 };
@@ -30,6 +30,8 @@ pub(crate) fn config(files: &[FileDescriptorProto], options: &Options) -> CodeGe
     // One file per package is what the layout starts from; names of fields as Rust has them.
     config.file_per_package = true;
     config.idiomatic_field_names = true;
+    // Long ones are kept and sent by reference; see the runtime's codec.
+    config.bytes_fields = vec![(".".to_owned(), BytesRepr::Bytes)];
     // Only JSON and text format register types.
     config.emit_register_fn = false;
     for file in files {

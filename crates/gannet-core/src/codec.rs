@@ -7,15 +7,20 @@
 #[cfg(feature = "buffa")]
 mod buffa;
 mod error;
+mod parts;
 #[cfg(feature = "prost")]
 mod prost;
 mod raw;
 
+use std::borrow::Cow;
 use std::fmt;
+
+use bytes::Bytes;
 
 #[cfg(feature = "buffa")]
 pub use self::buffa::Buffa;
 pub use self::error::{DecodeError, EncodeError};
+pub use self::parts::Parts;
 #[cfg(feature = "prost")]
 pub use self::prost::Prost;
 pub use self::raw::Raw;
@@ -62,31 +67,100 @@ pub trait Codec<T>: 'static {
         Ok(())
     }
 
+    /// As [`encode_framed`](Codec::encode_framed), and puts into `parts`, which is empty, what of a
+    /// long message need not be copied.
+    ///
+    /// The provided version copies everything.
+    ///
+    /// # Errors
+    ///
+    /// As [`encode`](Codec::encode).
+    fn encode_parts(
+        message: &T,
+        message_bytes_max: usize,
+        out: &mut Vec<u8>,
+        parts: &mut Parts,
+    ) -> Result<(), EncodeError> {
+        let _ = parts;
+        Self::encode_framed(message, message_bytes_max, out)
+    }
+
     /// Decodes a whole payload, which is no longer than the receive limit.
     ///
     /// # Errors
     ///
     /// Where the bytes are not exactly one message, or would take unreasonable depth or memory.
     fn decode(payload: &[u8]) -> Result<T, DecodeError>;
-}
 
-/// Makes a message of a whole payload.
-pub type DecodeFn<T> = fn(&[u8]) -> Result<T, DecodeError>;
+    /// Decodes a payload of which the message may keep parts by reference. It should do so only
+    /// where little else is kept in memory by that.
+    ///
+    /// The provided version copies everything.
+    ///
+    /// # Errors
+    ///
+    /// As [`decode`](Codec::decode).
+    fn decode_shared(payload: &Bytes) -> Result<T, DecodeError> {
+        Self::decode(payload)
+    }
+}
 
 /// A [`Codec`] of one message type, erased to function pointers.
 pub struct MessageCodec<T> {
     encode: EncodeFn<T>,
     encode_framed: EncodeFn<T>,
+    encode_parts: EncodePartsFn<T>,
     decode: DecodeFn<T>,
 }
 
 /// Appends a message to a buffer, within a number of bytes.
 pub type EncodeFn<T> = fn(&T, usize, &mut Vec<u8>) -> Result<(), EncodeError>;
 
+type EncodePartsFn<T> = fn(&T, usize, &mut Vec<u8>, &mut Parts) -> Result<(), EncodeError>;
+
+/// Makes a message of a whole payload.
+pub type DecodeFn<T> = fn(Payload<'_>) -> Result<T, DecodeError>;
+
+/// An encoded message.
+#[derive(Clone, Copy, Debug)]
+pub enum Payload<'a> {
+    /// In a buffer that is used for something else next.
+    Borrowed(&'a [u8]),
+    /// In bytes that can be kept.
+    Shared(&'a Bytes),
+}
+
+fn decode_payload<C: Codec<T>, T>(payload: Payload<'_>) -> Result<T, DecodeError> {
+    match payload {
+        Payload::Borrowed(payload) => C::decode(payload),
+        Payload::Shared(payload) => C::decode_shared(payload),
+    }
+}
+
+/// Decodes a message that came in one piece or in several, as
+/// [`MessageReader`](crate::MessageReader) has it, and puts its storage to use again.
+///
+/// # Errors
+///
+/// As [`Codec::decode`].
+pub fn decode_cow<T>(decode: DecodeFn<T>, payload: Cow<'_, [u8]>) -> Result<T, DecodeError> {
+    match payload {
+        Cow::Owned(long) if storage::is_long(&long) => {
+            decode(Payload::Shared(&storage::share(long)))
+        }
+        short => decode(Payload::Borrowed(&short)),
+    }
+}
+
 impl<T> MessageCodec<T> {
     /// The erased form of the codec `C`.
     pub const fn new<C: Codec<T>>() -> MessageCodec<T> {
-        MessageCodec { encode: C::encode, encode_framed: C::encode_framed, decode: C::decode }
+        MessageCodec {
+            encode: C::encode,
+            encode_framed: C::encode_framed,
+            encode_parts: C::encode_parts,
+            decode: decode_payload::<C, T>,
+        }
     }
 
     /// Appends the encoded message to `out`, without a prefix.
@@ -119,13 +193,32 @@ impl<T> MessageCodec<T> {
         (self.encode_framed)(message, message_bytes_max, out).inspect_err(|_| out.truncate(start))
     }
 
+    /// As [`encode_framed`](Self::encode_framed), with long parts of the message by reference.
+    ///
+    /// # Errors
+    ///
+    /// As [`Codec::encode`]; `out` is as before and `parts` empty then.
+    pub fn encode_parts(
+        &self,
+        message: &T,
+        message_bytes_max: usize,
+        out: &mut Vec<u8>,
+        parts: &mut Parts,
+    ) -> Result<(), EncodeError> {
+        let start = out.len();
+        (self.encode_parts)(message, message_bytes_max, out, parts).inspect_err(|_| {
+            out.truncate(start);
+            parts.clear();
+        })
+    }
+
     /// Decodes a whole payload.
     ///
     /// # Errors
     ///
     /// As [`Codec::decode`].
     pub fn decode(&self, payload: &[u8]) -> Result<T, DecodeError> {
-        (self.decode)(payload)
+        (self.decode)(Payload::Borrowed(payload))
     }
 
     /// What [`decode`](Self::decode) calls, for those who need no more than that.

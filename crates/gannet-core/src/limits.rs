@@ -27,6 +27,11 @@ pub const STORAGE_KEPT_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Applied by [`crate::storage`].
 pub const STORAGE_KEPT_BYTES_MIN: usize = 64 * 1024;
 
+/// Shortest field that is kept, or sent, by reference instead of being copied, bytes.
+///
+/// Applied by [`crate::codec::Buffa`].
+pub const SHARED_FIELD_BYTES_MIN: usize = 16 * 1024;
+
 /// Longest `grpc-message` that is sent, bytes once percent-encoded.
 ///
 /// A peer need only accept 8 KiB of trailers in all, and a list over its limit loses the status

@@ -71,6 +71,11 @@ pub fn release() {
     });
 }
 
+/// Whether a message has storage that is worth being used again.
+pub fn is_long(message: &Vec<u8>) -> bool {
+    message.capacity() >= STORAGE_KEPT_BYTES_MIN
+}
+
 /// Makes room for `more` bytes behind what `out` holds.
 #[inline]
 pub(crate) fn reserve(out: &mut Vec<u8>, more: usize) {
@@ -91,7 +96,7 @@ fn grow(out: &mut Vec<u8>, more: usize) {
 /// Makes bytes that can be shared of `message`; its storage is kept by the thread that drops the
 /// last of them.
 pub fn share(message: Vec<u8>) -> Bytes {
-    if message.capacity() < STORAGE_KEPT_BYTES_MIN {
+    if !is_long(&message) {
         return Bytes::from(message);
     }
     Bytes::from_owner(Stored(message))

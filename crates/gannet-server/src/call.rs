@@ -9,6 +9,8 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use gannet_core::codec::Parts;
 use gannet_core::{Metadata, MethodDescriptor};
 use gannet_http2::hpack::{FieldBlock, FieldKind};
 use gannet_transport::{Asks, CallShared, Peer, fields};
@@ -28,17 +30,19 @@ struct Data {
     deadline: Option<Instant>,
     fields: FieldBlock,
     metadata: OnceLock<Box<Metadata>>,
-    /// Of the response; made when a handler first asks for it.
+    /// Made when there is something of it.
     response: Option<Box<Response>>,
-    /// The encoded reply of a method with one response.
-    reply: Vec<u8>,
 }
 
-/// Metadata of a response.
+/// A response, as far as it is not a stream of messages.
 #[derive(Default)]
 struct Response {
     headers: Metadata,
     trailers: Metadata,
+    /// The encoded reply of a method with one response, but for its parts.
+    reply: Vec<u8>,
+    /// What of a long reply was not copied.
+    parts: Parts,
 }
 
 impl Call {
@@ -128,7 +132,6 @@ impl Call {
                 fields: FieldBlock::default(),
                 metadata: OnceLock::new(),
                 response: None,
-                reply: Vec::new(),
             }),
         }
     }
@@ -142,10 +145,11 @@ impl Call {
         if let Some(response) = &mut data.response {
             response.headers.clear();
             response.trailers.clear();
-        }
-        data.reply.clear();
-        if data.reply.capacity() > REPLY_RETAINED_BYTES_MAX {
-            data.reply = Vec::new();
+            response.parts.clear();
+            response.reply.clear();
+            if response.reply.capacity() > REPLY_RETAINED_BYTES_MAX {
+                response.reply = Vec::new();
+            }
         }
     }
 
@@ -186,13 +190,27 @@ impl Call {
         }
     }
 
-    /// The encoded reply, prefix included.
+    /// The encoded reply, prefix included, but for its parts.
     pub(crate) fn reply(&self) -> &[u8] {
-        &self.data.reply
+        self.data.response.as_ref().map_or(&[], |response| &response.reply)
     }
 
-    pub(crate) fn reply_mut(&mut self) -> &mut Vec<u8> {
-        &mut self.data.reply
+    pub(crate) fn reply_mut(&mut self) -> (&mut Vec<u8>, &mut Parts) {
+        let response = self.data.response_mut();
+        (&mut response.reply, &mut response.parts)
+    }
+
+    /// Takes the reply out, if it is of this length or has parts; its pieces in order.
+    pub(crate) fn take_reply(
+        &mut self,
+        bytes_min: usize,
+    ) -> Option<impl Iterator<Item = Bytes> + use<>> {
+        let response = self.data.response.as_mut()?;
+        if response.reply.len() < bytes_min && response.parts.is_empty() {
+            return None;
+        }
+        let parts = std::mem::take(&mut response.parts);
+        Some(parts.into_pieces(std::mem::take(&mut response.reply)))
     }
 }
 

@@ -84,9 +84,7 @@ impl Start<'_> {
             // Decoded when it is polled: of many that came together, one lies here decoded.
             let call = self.call;
             return install(self.storage, async move {
-                let message = C::decode(&payload);
-                storage::give(payload);
-                match message {
+                match C::decode_shared(&storage::share(payload)) {
                     Ok(message) => {
                         let (call, result) = handler(call, message).await;
                         reply::<C, Resp>(call, result, send_bytes_max)
@@ -235,9 +233,10 @@ fn reply<C: Codec<Resp>, Resp>(
     send_bytes_max: usize,
 ) -> Outcome {
     let result = result.and_then(|message| {
-        let out = call.reply_mut();
+        let (out, parts) = call.reply_mut();
         out.clear();
-        C::encode_framed(&message, send_bytes_max, out).map_err(Status::from)
+        parts.clear();
+        C::encode_parts(&message, send_bytes_max, out, parts).map_err(Status::from)
     });
     Outcome { call, result }
 }

@@ -32,6 +32,8 @@
 //! | `tls` | `tls`: certificates, for `Listener::tls` and `ChannelBuilder::tls`; aws-lc-rs inside |
 //! | `tls-ring` | the same with ring inside, unless `tls` is on too |
 
+/// What `bytes` fields of messages are: shared, so that a long one is not copied on its way.
+pub use bytes::Bytes;
 pub use gannet_core::{
     Code, Idempotency, Metadata, MetadataKey, MethodDescriptor, MethodKind, Result,
     ServiceDescriptor, Status,

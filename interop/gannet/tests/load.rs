@@ -64,7 +64,7 @@ impl Echo for Service {
         self.begin();
         for _ in 0..want.messages {
             let body = vec![b'x'; want.bytes as usize];
-            replies.send(Payload { body, ..Default::default() }).await?;
+            replies.send(Payload { body: body.into(), ..Default::default() }).await?;
         }
         Ok(())
     }
@@ -326,7 +326,7 @@ async fn our_client_gets_its_own_messages_back() {
     let client = EchoClient::new(channel);
     let body: Vec<u8> = gannet_interop::pattern(1 << 20, 7);
     for _ in 0..5 {
-        let request = Payload { body: body.clone(), ..Default::default() };
+        let request = Payload { body: body.clone().into(), ..Default::default() };
         assert!(client.unary(request).await.unwrap().body == body);
     }
 }

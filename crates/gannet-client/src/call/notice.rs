@@ -9,8 +9,10 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 
 use atomic_waker::AtomicWaker;
+use bytes::Bytes;
 use gannet_core::Status;
-use gannet_core::storage::Stored;
+use gannet_core::codec::Payload;
+use gannet_core::storage;
 
 use super::ResponseMetadata;
 use super::request::Request;
@@ -29,7 +31,7 @@ pub(crate) enum Outcome {
     /// The one response.
     Response {
         /// The encoded message.
-        payload: Stored,
+        payload: Received,
         /// Empty unless the request asked for it.
         metadata: ResponseMetadata,
     },
@@ -39,6 +41,34 @@ pub(crate) enum Outcome {
     Failed(Status),
     /// The server has certainly not seen the call, and it may be made again.
     Unsent(Mutex<Option<Box<Request>>>),
+}
+
+/// An encoded message.
+#[derive(Debug)]
+pub(crate) enum Received {
+    /// Left to the allocator.
+    Short(Vec<u8>),
+    /// To be shared with what it is decoded to.
+    Long(Bytes),
+}
+
+impl Received {
+    pub(crate) fn payload(&self) -> Payload<'_> {
+        match self {
+            Received::Short(message) => Payload::Borrowed(message),
+            Received::Long(message) => Payload::Shared(message),
+        }
+    }
+}
+
+impl From<Vec<u8>> for Received {
+    fn from(message: Vec<u8>) -> Received {
+        if storage::is_long(&message) {
+            Received::Long(storage::share(message))
+        } else {
+            Received::Short(message)
+        }
+    }
 }
 
 impl Notice {

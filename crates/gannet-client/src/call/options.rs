@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use gannet_core::codec::Parts;
 use gannet_core::{Metadata, MethodCodec, MethodDescriptor, Status};
 
 use super::request::{Body, Request};
@@ -92,9 +93,9 @@ impl<'a, Req, Resp> Options<'a, Req, Resp> {
 
     /// The request of a call with one message.
     pub(super) fn message_request(self, message: &Req) -> Result<Box<Request>, Status> {
-        let mut framed = Vec::new();
-        self.codec.request.encode_framed(message, self.send_bytes_max, &mut framed)?;
-        self.request(Body::one(framed))
+        let (mut framed, mut parts) = (Vec::new(), Parts::default());
+        self.codec.request.encode_parts(message, self.send_bytes_max, &mut framed, &mut parts)?;
+        self.request(Body::one(framed, parts))
     }
 
     fn request(self, body: Body) -> Result<Box<Request>, Status> {

@@ -5,6 +5,7 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use gannet_core::codec::decode_cow;
 use gannet_core::{MessageCodec, Metadata, Result, Status};
 use gannet_transport::{Piece, Source};
 
@@ -57,7 +58,7 @@ impl<T> Reply<T> {
                         "the server sent more than one response, where the method has one",
                     )));
                 }
-                Piece::Message(payload) => match self.codec.decode(&payload) {
+                Piece::Message(payload) => match decode_cow(self.codec.decoder(), payload) {
                     Ok(message) => self.message = Some(message),
                     Err(error) => return Poll::Ready(Err(error.into())),
                 },

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use gannet_core::{Metadata, MethodDescriptor, storage};
+use gannet_core::codec::Parts;
+use gannet_core::{Metadata, MethodDescriptor};
 use gannet_transport::{CallShared, Feed};
 
 use super::notice::Notice;
@@ -35,16 +36,16 @@ pub(crate) enum Body {
     Stream,
     /// One message with its prefix, and the end; small enough to be copied.
     Small(Vec<u8>),
-    /// As `Small`, sent by reference.
-    Large(Bytes),
+    /// As `Small`, in pieces that are sent by reference.
+    Large(Vec<Bytes>),
 }
 
 impl Body {
-    pub(crate) fn one(framed: Vec<u8>) -> Body {
-        if framed.len() < LARGE_BODY_BYTES_MIN {
+    pub(crate) fn one(framed: Vec<u8>, parts: Parts) -> Body {
+        if framed.len() < LARGE_BODY_BYTES_MIN && parts.is_empty() {
             Body::Small(framed)
         } else {
-            Body::Large(storage::share(framed))
+            Body::Large(parts.into_pieces(framed).collect())
         }
     }
 }

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
+use gannet_core::codec::Payload;
 use gannet_core::{MessageCodec, Metadata, Result, Status};
 
 use super::exchange::{Exchange, Made};
@@ -78,7 +79,7 @@ impl<Resp> Future for UnaryFuture<'_, Resp> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Resp>> {
         let this = self.get_mut();
         let made = ready!(this.exchange.poll(cx))?;
-        Poll::Ready(with_response(&made, |payload, _| Ok(this.codec.decode(payload)?)))
+        Poll::Ready(with_response(&made, |payload, _| Ok(this.codec.decoder()(payload)?)))
     }
 }
 
@@ -122,19 +123,19 @@ impl<Resp> Future for UnaryWithMetadataFuture<'_, Resp> {
         let this = self.get_mut();
         let made = ready!(this.exchange.poll(cx))?;
         Poll::Ready(with_response(&made, |payload, metadata| {
-            Ok((this.codec.decode(payload)?, metadata.clone()))
+            Ok((this.codec.decoder()(payload)?, metadata.clone()))
         }))
     }
 }
 
 fn with_response<T>(
     made: &Made,
-    read: impl FnOnce(&[u8], &ResponseMetadata) -> Result<T>,
+    read: impl FnOnce(Payload<'_>, &ResponseMetadata) -> Result<T>,
 ) -> Result<T> {
     if let Made::Unary(notice) = made
         && let Some(Outcome::Response { payload, metadata }) = notice.get()
     {
-        return read(payload, metadata);
+        return read(payload.payload(), metadata);
     }
     // What the connection tells a unary call is a response or a failure, which came as an error.
     Err(Status::internal("a unary call ended without response and without failure"))

@@ -131,7 +131,9 @@ impl ClientSide {
         let _ = match &call.request.body {
             Body::Stream => Ok(()),
             Body::Small(framed) => turn.conn.send_data(stream, framed, true),
-            Body::Large(framed) => turn.conn.send_data_shared(stream, framed.clone(), true),
+            Body::Large(pieces) => pieces.iter().zip(1..).try_for_each(|(piece, nth)| {
+                turn.conn.send_data_shared(stream, piece.clone(), nth == pieces.len())
+            }),
         };
         call.opened(stream);
         self.waiting_live = self.waiting_live.saturating_sub(1);

@@ -2,10 +2,17 @@
 //!
 //! buffa bounds what a payload decodes into (nesting, unknown fields, element memory) and computes
 //! sizes into a cache that the write pass reuses, so a message is walked twice and never more.
+//!
+//! Long `bytes` fields are not copied: a field that makes up half of its message or more keeps the
+//! payload it came in, and goes out by reference. A shorter one is copied, because what is kept in
+//! memory must be in proportion to what the application holds.
 
-use ::buffa::{Message, SizeCache, checked_encode_size};
+use ::buffa::{EncodeSink, Message, SizeCache, checked_encode_size};
+use bytes::{Buf, Bytes};
 
-use super::{Codec, DecodeError, EncodeError, begin_framed, begin_plain};
+use super::{Codec, DecodeError, EncodeError, Parts, begin_framed, begin_plain};
+use crate::limits::SHARED_FIELD_BYTES_MIN;
+use crate::{frame, storage};
 
 /// The codec of messages that implement [`buffa::Message`](::buffa::Message).
 #[derive(Clone, Copy, Debug, Default)]
@@ -32,8 +39,31 @@ impl<T: Message> Codec<T> for Buffa {
         Ok(())
     }
 
+    fn encode_parts(
+        message: &T,
+        message_bytes_max: usize,
+        out: &mut Vec<u8>,
+        parts: &mut Parts,
+    ) -> Result<(), EncodeError> {
+        let mut cache = SizeCache::new();
+        let payload_bytes = size(message, &mut cache)?;
+        if payload_bytes < SHARED_FIELD_BYTES_MIN {
+            begin_framed(payload_bytes, message_bytes_max, out)?;
+            message.write_to(&mut cache, out);
+        } else {
+            let prefix = frame::prefix(false, payload_bytes, message_bytes_max)?;
+            out.extend_from_slice(&prefix);
+            message.write_to(&mut cache, &mut Sink { out, parts, left: payload_bytes });
+        }
+        Ok(())
+    }
+
     fn decode(payload: &[u8]) -> Result<T, DecodeError> {
-        T::decode_from_slice(payload).map_err(DecodeError::new)
+        T::decode(&mut Input { left: payload, whole: None }).map_err(DecodeError::new)
+    }
+
+    fn decode_shared(payload: &Bytes) -> Result<T, DecodeError> {
+        T::decode(&mut Input { left: payload, whole: Some(payload) }).map_err(DecodeError::new)
     }
 }
 
@@ -41,4 +71,104 @@ fn size<T: Message>(message: &T, cache: &mut SizeCache) -> Result<usize, EncodeE
     let bytes = checked_encode_size(message.compute_size(cache))
         .map_err(|error| EncodeError::Codec(Box::new(error)))?;
     Ok(usize::try_from(bytes).unwrap_or(usize::MAX))
+}
+
+/// A payload that is decoded, and what it can be kept by.
+struct Input<'a> {
+    left: &'a [u8],
+    whole: Option<&'a Bytes>,
+}
+
+impl Buf for Input<'_> {
+    #[inline]
+    fn remaining(&self) -> usize {
+        self.left.len()
+    }
+
+    #[inline]
+    fn chunk(&self) -> &[u8] {
+        self.left
+    }
+
+    #[inline]
+    fn advance(&mut self, bytes: usize) {
+        self.left = &self.left[bytes..];
+    }
+
+    #[inline]
+    fn copy_to_bytes(&mut self, bytes: usize) -> Bytes {
+        let (field, left) = self.left.split_at(bytes);
+        self.left = left;
+        match self.whole {
+            Some(whole) if bytes >= SHARED_FIELD_BYTES_MIN && bytes >= whole.len() / 2 => {
+                whole.slice_ref(field)
+            }
+            _ => Bytes::copy_from_slice(field),
+        }
+    }
+}
+
+/// Where a long message is encoded to.
+struct Sink<'a> {
+    out: &'a mut Vec<u8>,
+    parts: &'a mut Parts,
+    /// Bytes of the message that are still to come.
+    left: usize,
+}
+
+impl Sink<'_> {
+    /// Room for the little that a message with long parts has besides them.
+    const SHORT_BYTES: usize = 1 << 10;
+
+    #[inline]
+    fn reserve(&mut self, more: usize) {
+        if self.out.capacity() - self.out.len() < more {
+            self.grow(more);
+        }
+        self.left = self.left.saturating_sub(more);
+    }
+
+    #[cold]
+    fn grow(&mut self, more: usize) {
+        if self.out.capacity() < Self::SHORT_BYTES && more <= Self::SHORT_BYTES / 2 {
+            self.out.reserve(self.left.min(Self::SHORT_BYTES).max(more));
+        } else {
+            // Not one with long parts, or not only: all at once, so that nothing is moved later.
+            storage::reserve(self.out, self.left.max(more));
+        }
+    }
+}
+
+impl EncodeSink for Sink<'_> {
+    const IS_SEGMENTED: bool = true;
+
+    #[inline]
+    fn put_u8(&mut self, value: u8) {
+        self.reserve(1);
+        self.out.push(value);
+    }
+
+    #[inline]
+    fn put_slice(&mut self, src: &[u8]) {
+        self.reserve(src.len());
+        self.out.extend_from_slice(src);
+    }
+
+    #[inline]
+    fn put_u32_le(&mut self, value: u32) {
+        self.put_slice(&value.to_le_bytes());
+    }
+
+    #[inline]
+    fn put_u64_le(&mut self, value: u64) {
+        self.put_slice(&value.to_le_bytes());
+    }
+
+    fn put_shared(&mut self, bytes: Bytes) {
+        if bytes.len() < SHARED_FIELD_BYTES_MIN {
+            return self.put_slice(&bytes);
+        }
+        self.left = self.left.saturating_sub(bytes.len());
+        self.parts.push(self.out.len(), bytes);
+    }
 }

@@ -93,7 +93,7 @@ fn erased_codecs_are_small_shared_and_shown() {
     fn check<T: Copy + Send + Sync + 'static>(_: &T) {}
     let codec: MethodCodec<u32, u32> = MethodCodec::new::<Decimal>();
     check(&codec);
-    assert_eq!(size_of_val(&codec), 6 * size_of::<usize>());
+    assert_eq!(size_of_val(&codec), 2 * size_of::<[usize; 4]>());
     assert_eq!(format!("{:?}", codec.request), "MessageCodec<u32>");
 }
 
@@ -158,6 +158,109 @@ mod with_buffa {
         let error = <Buffa as Codec<StringValue>>::decode(&[0x13; 10_000]).unwrap_err();
         let cause = error.source().unwrap().downcast_ref::<::buffa::DecodeError>().unwrap();
         assert_eq!(*cause, ::buffa::DecodeError::RecursionLimitExceeded);
+    }
+
+    /// As a generated message with a `bytes` field 1 and a `bytes` field 2 behave.
+    #[derive(Clone, Debug, Default, PartialEq)]
+    struct Two {
+        first: Bytes,
+        second: Bytes,
+    }
+
+    impl ::buffa::DefaultInstance for Two {
+        fn default_instance() -> &'static Two {
+            static DEFAULT: Two = Two { first: Bytes::new(), second: Bytes::new() };
+            &DEFAULT
+        }
+    }
+
+    impl ::buffa::Message for Two {
+        fn compute_size(&self, _: &mut ::buffa::SizeCache) -> u32 {
+            let fields = [&self.first, &self.second].map(|b| 1 + types::bytes_encoded_len(b));
+            u32::try_from(fields.iter().sum::<usize>()).unwrap()
+        }
+
+        fn write_to(&self, _: &mut ::buffa::SizeCache, buf: &mut impl ::buffa::EncodeSink) {
+            types::put_shared_bytes_field(1, &self.first, buf);
+            types::put_shared_bytes_field(2, &self.second, buf);
+        }
+
+        fn merge_field(
+            &mut self,
+            tag: ::buffa::encoding::Tag,
+            buf: &mut impl ::bytes::Buf,
+            _: ::buffa::DecodeContext<'_>,
+        ) -> Result<(), ::buffa::DecodeError> {
+            let field = if tag.field_number() == 1 { &mut self.first } else { &mut self.second };
+            *field = types::decode_bytes_to_bytes(buf)?;
+            Ok(())
+        }
+
+        fn clear(&mut self) {
+            *self = Two::default();
+        }
+    }
+
+    use ::buffa::types;
+
+    fn two(first: usize, second: usize) -> Two {
+        Two { first: vec![1; first].into(), second: vec![2; second].into() }
+    }
+
+    fn is_in(field: &Bytes, payload: &[u8]) -> bool {
+        payload.as_ptr_range().contains(&field.as_ptr())
+    }
+
+    #[test]
+    fn long_fields_are_kept_by_reference_where_they_make_up_the_message() {
+        let codec: MessageCodec<Two> = MessageCodec::new::<Buffa>();
+        // Field lengths, and which of them lie in the payload afterwards.
+        for (first, second, shared) in [
+            (100_000, 100, [true, false]),
+            (100, 100_000, [false, true]),
+            (50_000, 49_990, [true, false]),
+            (20_000, 100_000, [false, true]),
+            (10_000, 100, [false, false]),
+        ] {
+            let message = two(first, second);
+            let payload = Bytes::from(encode_both(codec, &message, usize::MAX));
+            let decoded = codec.decoder()(Payload::Shared(&payload)).unwrap();
+            assert_eq!(decoded, message);
+            let lie = [&decoded.first, &decoded.second].map(|field| is_in(field, &payload));
+            assert_eq!(lie, shared, "{first} and {second} bytes");
+            let decoded = codec.decode(&payload).unwrap();
+            assert!(!is_in(&decoded.first, &payload) && !is_in(&decoded.second, &payload));
+            assert_eq!(decode_cow(codec.decoder(), payload.to_vec().into()).unwrap(), message);
+        }
+    }
+
+    #[test]
+    fn long_fields_are_sent_by_reference() {
+        let codec: MessageCodec<Two> = MessageCodec::new::<Buffa>();
+        for (first, second, shared) in [
+            (100_000, 100, [true, false]),
+            (5_000, 100_000, [false, true]),
+            (100_000, 100_000, [true, true]),
+            (15_000, 15_000, [false, false]),
+            (100, 0, [false, false]),
+        ] {
+            let message = two(first, second);
+            let (mut out, mut parts) = (Vec::new(), Parts::default());
+            codec.encode_parts(&message, usize::MAX, &mut out, &mut parts).unwrap();
+            let copied: usize =
+                [first, second].iter().zip(shared).map(|(n, by)| if by { 0 } else { *n }).sum();
+            assert!((copied..copied + 20).contains(&out.len()), "{first} and {second} bytes");
+            let pieces: Vec<Bytes> = parts.into_pieces(out).collect();
+            let mut framed = Vec::new();
+            codec.encode_framed(&message, usize::MAX, &mut framed).unwrap();
+            assert_eq!(pieces.concat(), framed, "{first} and {second} bytes");
+            let by_reference = [&message.first, &message.second]
+                .map(|field| pieces.iter().any(|piece| is_in(piece, field)));
+            assert_eq!(by_reference, shared, "{first} and {second} bytes");
+        }
+        let (mut out, mut parts) = (b"before".to_vec(), Parts::default());
+        codec.encode_parts(&two(100_000, 0), 99_999, &mut out, &mut parts).unwrap_err();
+        assert_eq!((&out[..], parts.is_empty()), (&b"before"[..], true));
     }
 }
 

@@ -163,14 +163,9 @@ impl<R: Role> Connection<R> {
             self.stream_error(now, key, Reason::FLOW_CONTROL_ERROR)?;
             return Ok(None);
         }
-        if let Some(left) = &mut stream.content_length {
-            let declared = left.checked_sub(u64::from(payload));
-            let ends_short = head.has(flags::END_STREAM) && declared != Some(0);
-            let Some(declared) = declared.filter(|_| !ends_short) else {
-                self.stream_error(now, key, Reason::PROTOCOL_ERROR)?;
-                return Ok(None);
-            };
-            *left = declared;
+        if !stream.content_length.take(payload, head.has(flags::END_STREAM)) {
+            self.stream_error(now, key, Reason::PROTOCOL_ERROR)?;
+            return Ok(None);
         }
         if overhead > 0 {
             self.credit_stream(key, overhead);

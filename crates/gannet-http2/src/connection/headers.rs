@@ -169,7 +169,7 @@ impl<R: Role> Connection<R> {
         }
         let recv = if block.end_stream { RecvHalf::Ended } else { RecvHalf::Body };
         let (key, stream) = self.streams.insert(id, recv, SendHalf::Head);
-        stream.content_length = head.content_length;
+        stream.content_length = head.content_length.into();
         stream.send_window = i64::from(self.peer.stream_window_bytes);
         stream.recv_window =
             i64::from(self.stream_window_bytes) + i64::from(self.window_surplus_bytes);
@@ -213,7 +213,7 @@ impl<R: Role> Connection<R> {
             return Ok(Step::Emit(Emit::Informational { key, status: head.status }));
         }
         let stream = self.streams.get_mut(key).expect("checked by the caller");
-        stream.content_length = head.content_length;
+        stream.content_length = head.content_length.into();
         stream.recv = if end_stream { RecvHalf::Ended } else { RecvHalf::Body };
         let held = stream.held;
         if end_stream {
@@ -229,7 +229,7 @@ impl<R: Role> Connection<R> {
         end_stream: bool,
     ) -> Result<Step, ConnectionError> {
         let stream = self.streams.get_mut(key).expect("checked by the caller");
-        let length_met = stream.content_length.is_none_or(|left| left == 0);
+        let length_met = stream.content_length.take(0, true);
         if !end_stream || !length_met || self.verdict != Verdict::Trailers {
             self.stream_error(now, key, Reason::PROTOCOL_ERROR)?;
             return Ok(Step::Again);

@@ -26,6 +26,32 @@ pub(crate) enum SendHalf {
     Ended,
 }
 
+/// The body bytes that were declared and have not come; a word, as there is one in each stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ContentLength(u64);
+
+impl ContentLength {
+    /// Nothing was declared. No declared length is as long as this: they have 19 digits at most.
+    pub(crate) const UNDECLARED: ContentLength = ContentLength(u64::MAX);
+
+    /// Takes away what came; false where that is more than was declared, or less at the end.
+    #[must_use]
+    pub(crate) fn take(&mut self, bytes: u32, is_end: bool) -> bool {
+        if *self == Self::UNDECLARED {
+            return true;
+        }
+        let Some(left) = self.0.checked_sub(u64::from(bytes)) else { return false };
+        self.0 = left;
+        left == 0 || !is_end
+    }
+}
+
+impl From<Option<u64>> for ContentLength {
+    fn from(declared: Option<u64>) -> ContentLength {
+        declared.map_or(Self::UNDECLARED, ContentLength)
+    }
+}
+
 /// One stream.
 #[derive(Debug)]
 pub(crate) struct Stream {
@@ -47,7 +73,7 @@ pub(crate) struct Stream {
     /// Bytes released by the layer above and not yet announced.
     pub(crate) released: u32,
     /// What content-length still promises.
-    pub(crate) content_length: Option<u64>,
+    pub(crate) content_length: ContentLength,
     pub(crate) queue: SendQueue,
 }
 
@@ -64,7 +90,7 @@ impl Stream {
             send_window: 0,
             recv_window: 0,
             released: 0,
-            content_length: None,
+            content_length: ContentLength::UNDECLARED,
             queue: SendQueue::default(),
         }
     }
@@ -81,7 +107,7 @@ impl Stream {
         self.credit_due = false;
         self.was_high = false;
         self.released = 0;
-        self.content_length = None;
+        self.content_length = ContentLength::UNDECLARED;
     }
 
     /// Both halves ended: nothing more crosses the wire.

@@ -232,13 +232,12 @@ impl Constants {
         result: &Result<(), Status>,
     ) {
         let one_reply = !call.method().kind.server_streams() && result.is_ok();
-        let large = one_reply && call.reply().len() >= SHARED_BYTES_MIN;
-        let owned = if large { std::mem::take(call.reply_mut()) } else { Vec::new() };
+        let large = if one_reply { call.take_reply(SHARED_BYTES_MIN) } else { None };
         let (headers, trailers) = call.response_metadata();
         let outcome = result.as_ref().copied();
         let outcome_of = |w: &mut FieldWriter<'_>| self.outcome(w, outcome, trailers);
         let conn = &mut *turn.conn;
-        if !headers_sent && one_reply && !large {
+        if !headers_sent && one_reply && large.is_none() {
             let head = |w: &mut FieldWriter<'_>| self.head(w, headers);
             let _ = conn.respond_unary(key, head, call.reply(), outcome_of);
             return;
@@ -253,8 +252,10 @@ impl Constants {
         if !headers_sent {
             let _ = conn.send_headers(key, false, |w| self.head(w, headers));
         }
-        if large {
-            let _ = conn.send_data_shared(key, storage::share(owned), false);
+        if let Some(pieces) = large {
+            for piece in pieces {
+                let _ = conn.send_data_shared(key, piece, false);
+            }
         } else if one_reply {
             let _ = conn.send_data(key, call.reply(), false);
         }

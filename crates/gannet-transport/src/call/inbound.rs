@@ -1,11 +1,11 @@
 //! The stream of messages an application receives.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 
-use gannet_core::{DecodeFn, MessageCodec, Metadata, Result, storage};
+use gannet_core::codec::{Payload, decode_cow};
+use gannet_core::{DecodeFn, MessageCodec, Metadata, Result};
 
 use super::{Piece, Source};
 
@@ -43,7 +43,7 @@ impl<T> Inbound<T> {
     /// As [`next`](Self::next).
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<T>>> {
         if let Some(payload) = self.source.next_packed() {
-            let message = (self.decode)(payload);
+            let message = (self.decode)(Payload::Borrowed(payload));
             return Poll::Ready(message.map(Some).map_err(Into::into));
         }
         self.poll_piece(cx)
@@ -56,10 +56,7 @@ impl<T> Inbound<T> {
             match piece {
                 Piece::Headers(headers) => self.headers = Some(Box::new(headers.clone())),
                 Piece::Message(payload) => {
-                    let message = (self.decode)(&payload);
-                    if let Cow::Owned(payload) = payload {
-                        storage::give(payload);
-                    }
+                    let message = decode_cow(self.decode, payload);
                     return Poll::Ready(message.map(Some).map_err(Into::into));
                 }
                 Piece::End(Ok(_)) => return Poll::Ready(Ok(None)),

@@ -50,7 +50,7 @@ impl Echo for Echoes {
     ) -> Result<()> {
         for _ in 0..want.messages {
             let body = vec![b'x'; usize::try_from(want.bytes).unwrap_or(0)];
-            replies.send(Payload { body, ..Default::default() }).await?;
+            replies.send(Payload { body: body.into(), ..Default::default() }).await?;
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use clap::Parser;
-use gannet::{Call, Inbound, Listener, Outbound, Result, Server, Status};
+use gannet::{Bytes, Call, Inbound, Listener, Outbound, Result, Server, Status};
 use gannet_interop::proto::gannet::interop::v1 as pb;
 use gannet_interop::proto::grpctest::{Grpctest, GrpctestServer, Message, MessageResponse};
 use gannet_interop::{INITIAL, INITIAL_BIN, TRAILING, TRAILING_BIN, copy_values};
@@ -76,7 +76,7 @@ impl pb::Echo for Echo {
             payload.extend_from_slice(&request.payload);
             last = request;
         }
-        guard.finished(|| Ok(reply(&last, payload, 0, count)))
+        guard.finished(|| Ok(reply(&last, payload.into(), 0, count)))
     }
 
     async fn server_stream(
@@ -172,9 +172,9 @@ async fn answer(
     Ok(())
 }
 
-fn reply(request: &EchoRequest, payload: Vec<u8>, sequence: u32, requests: u32) -> EchoReply {
+fn reply(request: &EchoRequest, payload: Bytes, sequence: u32, requests: u32) -> EchoReply {
     let zeros = usize::try_from(request.reply_bytes).unwrap_or(0);
-    let payload = if zeros > 0 { vec![0; zeros] } else { payload };
+    let payload = if zeros > 0 { vec![0; zeros].into() } else { payload };
     EchoReply { payload, sequence, requests, ..Default::default() }
 }
 

@@ -62,7 +62,7 @@ async fn many_connections_at_once_are_all_served() {
     let each = grown * 1024 / connections;
     println!("{connections} connections idle: {grown} KiB, {each} bytes each, both ends");
     for client in &clients {
-        assert_eq!(client.unary(payload(b"still".to_vec())).await.unwrap().payload, b"still");
+        assert_eq!(client.unary(payload(b"still".to_vec())).await.unwrap().payload, "still");
     }
 }
 
@@ -80,10 +80,10 @@ async fn calls_begin_and_end_while_others_pour() {
     for _ in 0..50 {
         let (mut requests, mut replies) = client.bidi().timeout(PATIENCE).await.unwrap();
         requests.send(payload(b"ping".to_vec())).await.unwrap();
-        assert_eq!(replies.next().await.unwrap().unwrap().payload, b"ping");
+        assert_eq!(replies.next().await.unwrap().unwrap().payload, "ping");
         requests.finish();
         assert!(replies.next().await.unwrap().is_none());
         let reply = client.unary(payload(b"one".to_vec())).timeout(PATIENCE).await.unwrap();
-        assert_eq!(reply.payload, b"one");
+        assert_eq!(reply.payload, "one");
     }
 }

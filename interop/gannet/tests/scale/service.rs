@@ -89,5 +89,5 @@ pub(crate) fn start_piped() -> (pb::EchoClient, Counters) {
 }
 
 pub(crate) fn payload(payload: Vec<u8>) -> EchoRequest {
-    EchoRequest { payload, ..Default::default() }
+    EchoRequest { payload: payload.into(), ..Default::default() }
 }

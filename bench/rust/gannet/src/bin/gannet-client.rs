@@ -29,7 +29,7 @@ impl Client for Gannet {
 
     async fn echo(&mut self, body: Vec<u8>) -> Result<()> {
         let bytes = body.len();
-        let reply = self.echo.unary(Payload { body, ..Default::default() }).await?;
+        let reply = self.echo.unary(Payload { body: body.into(), ..Default::default() }).await?;
         expect_body(&reply.body, bytes)
     }
 
@@ -48,7 +48,7 @@ impl Client for Gannet {
         let (mut requests, mut replies) = self.echo.bidi_stream().await?;
         let send = async {
             for _ in 0..messages {
-                requests.send(Payload { body: body(bytes), ..Default::default() }).await?;
+                requests.send(Payload { body: body(bytes).into(), ..Default::default() }).await?;
             }
             requests.finish();
             Ok::<(), Error>(())

@@ -38,7 +38,7 @@ impl Echo for Echoes {
         mut replies: Outbound<Payload>,
     ) -> gannet::Result<()> {
         for _ in 0..want.messages {
-            replies.send(Payload { body: body(want.bytes), ..Default::default() }).await?;
+            replies.send(Payload { body: body(want.bytes).into(), ..Default::default() }).await?;
         }
         Ok(())
     }

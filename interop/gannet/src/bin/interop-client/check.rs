@@ -11,12 +11,18 @@ pub(crate) type Outcome = std::result::Result<(), Box<dyn Error + Send + Sync>>;
 /// Characters of a value that are shown.
 const SHOWN_MAX: usize = 300;
 
-pub(crate) fn check<T: PartialEq + Debug>(what: &str, actual: T, expected: T) -> Outcome {
+#[allow(clippy::needless_pass_by_value, reason = "called with what was just made")]
+pub(crate) fn check<A, E>(what: &str, actual: A, expected: E) -> Outcome
+where
+    A: PartialEq<E> + Debug,
+    E: Debug,
+{
     if actual == expected {
         return Ok(());
     }
-    let show = |value: T| format!("{value:?}").chars().take(SHOWN_MAX).collect::<String>();
-    Err(format!("{what}: got {}, expected {}", show(actual), show(expected)).into())
+    let show =
+        |value: &dyn Debug| -> String { format!("{value:?}").chars().take(SHOWN_MAX).collect() };
+    Err(format!("{what}: got {}, expected {}", show(&actual), show(&expected)).into())
 }
 
 /// The call must have failed with `code` and, where one is given, this message.

@@ -46,7 +46,8 @@ pub(crate) async fn status_on_streams(client: &Client) -> Outcome {
 
     let mut stream = Bidi::start(client, Metadata::new()).await?;
     stream.ping_pong(2, 0).await?;
-    let last = EchoRequest { replies: 1, payload: b"last".to_vec(), ..with_status(9, "enough") };
+    let last =
+        EchoRequest { replies: 1, payload: b"last".to_vec().into(), ..with_status(9, "enough") };
     stream.requests.send(last).await?;
     let reply = stream.replies.next().await?.ok_or("the stream ended early")?;
     check("last reply", reply.payload, b"last".to_vec())?;

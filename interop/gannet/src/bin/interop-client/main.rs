@@ -131,7 +131,7 @@ impl Bidi {
 }
 
 fn payload(payload: Vec<u8>) -> EchoRequest {
-    EchoRequest { payload, ..Default::default() }
+    EchoRequest { payload: payload.into(), ..Default::default() }
 }
 
 fn with_status(code: i32, message: &str) -> EchoRequest {
