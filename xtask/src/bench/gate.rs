@@ -30,6 +30,8 @@ struct Case {
     side: Side,
     /// What the generator, or the client, is told.
     args: &'static [&'static str],
+    /// What the canned server is told that a client calls.
+    canned: &'static [&'static str],
     /// Calls of the two runs: multiples of what is in flight.
     calls: [u64; 2],
     /// The same for the build without inlining.
@@ -54,19 +56,33 @@ const fn at_most(instructions: f64, allocations: f64) -> [Option<f64>; METRICS.l
 /// pauses between, a young connection gives storage back: 4 to 12 allocations were seen.
 const SLACK_LARGE: Figures = [0.0, 4.0, 10.0, 3.0, 3.0];
 
-/// What the client under test says.
-const CLIENT_TEXT: &str = "world";
-
 /// What cases have in common where they say nothing else: enough calls for a hundred in flight.
 const UNARY: Case = Case {
     name: "",
     side: Side::Server,
     args: &[],
+    // What the client under test says.
+    canned: &["--text", "world"],
     calls: [10_000, 30_000],
     calls_slow: [2_000, 6_000],
     messages: 1,
     budgets: [None; METRICS.len()],
     slack: SLACK,
+};
+
+/// Some instructions a message, for wakes that come or not.
+const SLACK_CLIENT_STREAM: Figures = [30.0, 0.05, 0.25, 0.05, 0.05];
+
+/// A client's streams of small messages. How many come at once is the kernel's choice, which shows
+/// in the wakes and little in what a message costs.
+const CLIENT_STREAM: Case = Case {
+    side: Side::Client,
+    calls: [4, 24],
+    calls_slow: [2, 6],
+    messages: 1_000,
+    budgets: NONE,
+    slack: SLACK_CLIENT_STREAM,
+    ..UNARY
 };
 
 const CASES: &[Case] = &[
@@ -130,6 +146,18 @@ const CASES: &[Case] = &[
         args: &["--in-flight", "100", "--timeout", "600"],
         budgets: [Some(8_000.0), None, Some(LOCKS_MAX), None, None],
         ..UNARY
+    },
+    Case {
+        name: "client-server-stream-16",
+        args: &["--mode", "server-stream", "--in-flight", "1", "--messages", "1000"],
+        canned: &["--reply", "stream", "--messages", "1000", "--bytes", "16"],
+        ..CLIENT_STREAM
+    },
+    Case {
+        name: "client-bidi-16",
+        args: &["--mode", "bidi", "--in-flight", "1", "--messages", "1000"],
+        canned: &["--reply", "echo"],
+        ..CLIENT_STREAM
     },
     Case {
         name: "client-1",
@@ -292,7 +320,7 @@ fn profile(case: &Case, build: &Build, calls: u64) -> Result<Profile> {
         Side::Server => Serving::start(callgrind::command(&program("count-server"), &file))?,
         Side::Client => {
             let mut command = cheap("canned-server");
-            command.args(["--addr", "127.0.0.1:0", "--text", CLIENT_TEXT]);
+            command.args(["--addr", "127.0.0.1:0"]).args(case.canned);
             Serving::start(command)?
         }
     };

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::reader::{Emit, Reader, Step};
 use super::{Connection, Role};
-use crate::frame::{FrameHead, HEAD_BYTES, flags};
+use crate::frame::{FrameHead, HEAD_BYTES, Kind, flags};
 use crate::stream::{Closed, RecvHalf};
 use crate::{ConnectionError, Reason, RecvBuf, StreamKey};
 
@@ -20,6 +20,48 @@ pub(super) struct DataInFlight {
 }
 
 impl<R: Role> Connection<R> {
+    /// Takes the usual DATA frame off the front: whole, not empty, without padding, on a stream that
+    /// wants it and within all windows. Any other is left for [`start_data`](Self::start_data).
+    #[inline]
+    pub(super) fn usual_data(
+        &mut self,
+        buf: &mut RecvBuf,
+    ) -> Option<(StreamKey, Range<usize>, bool)> {
+        let unread = buf.unread();
+        let head @ &[_, _, _, Kind::DATA, frame_flags, ..] = unread.first_chunk::<HEAD_BYTES>()?
+        else {
+            return None;
+        };
+        let length = FrameHead::payload_bytes(head);
+        let bytes = length as usize;
+        if frame_flags & !flags::END_STREAM != 0
+            || length.wrapping_sub(1) >= self.config.frame_bytes_max
+            || unread.len() - HEAD_BYTES < bytes
+        {
+            return None;
+        }
+        let (key, stream) = self.streams.find_mut(FrameHead::stream_id_of(head))?;
+        let end_stream = frame_flags & flags::END_STREAM != 0;
+        if stream.recv != RecvHalf::Body
+            || !stream.held
+            || stream.content_length.is_some()
+            || stream.recv_window < i64::from(length)
+            || !self.recv_flow.pass_on(length)
+        {
+            return None;
+        }
+        stream.recv_window -= i64::from(length);
+        if end_stream {
+            stream.recv = RecvHalf::Ended;
+            self.closed_if_done(key);
+        }
+        self.empty_data.clear();
+        self.bdp.receive(length);
+        self.start_bdp_sample();
+        buf.consume(HEAD_BYTES);
+        Some((key, buf.consume(bytes), end_stream))
+    }
+
     /// Checks a DATA frame by its head, so that all of its bytes are accounted before any is used.
     pub(super) fn start_data(
         &mut self,

@@ -60,6 +60,13 @@ impl<R: Role> Connection<R> {
             buf.consume(buf.len());
             return Ok(None);
         }
+        if self.events.is_empty()
+            && matches!(self.reader, Reader::Frames)
+            && self.block.is_none()
+            && let Some((key, payload, end_stream)) = self.usual_data(buf)
+        {
+            return Ok(Some(Event::Data { key, payload: buf.at(payload), end_stream }));
+        }
         let emit = loop {
             if let Some(emit) = self.pop_event() {
                 break emit;

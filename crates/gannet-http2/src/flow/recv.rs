@@ -36,6 +36,20 @@ impl RecvFlow {
         self.available >= 0
     }
 
+    /// Takes `bytes` from the window that all go to the layer above; false, and nothing is taken,
+    /// where it has fewer.
+    #[inline]
+    #[must_use]
+    pub(crate) fn pass_on(&mut self, bytes: u32) -> bool {
+        let bytes = i64::from(bytes);
+        if self.available < bytes {
+            return false;
+        }
+        self.available -= bytes;
+        self.unread += bytes;
+        true
+    }
+
     /// Payload went to the layer above.
     pub(crate) fn deliver(&mut self, bytes: usize) {
         self.unread += i64::try_from(bytes).expect("a payload is below 2^24 bytes");
@@ -55,6 +69,7 @@ impl RecvFlow {
     }
 
     /// Credit that is worth a WINDOW_UPDATE now: at least half of the target.
+    #[inline]
     pub(crate) fn credit_due(&self) -> Option<u32> {
         let want = self.target.min(self.unread_max - self.unread);
         let credit = want - self.available;

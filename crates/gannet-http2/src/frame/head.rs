@@ -71,11 +71,23 @@ impl FrameHead {
     pub(crate) fn parse(bytes: &[u8]) -> Option<FrameHead> {
         let head: &[u8; HEAD_BYTES] = bytes.first_chunk()?;
         Some(FrameHead {
-            length: u32::from_be_bytes([0, head[0], head[1], head[2]]),
+            length: Self::payload_bytes(head),
             kind: Kind::from_byte(head[3]),
             flags: head[4],
-            stream_id: u32::from_be_bytes([head[5], head[6], head[7], head[8]]) & 0x7fff_ffff,
+            stream_id: Self::stream_id_of(head),
         })
+    }
+
+    /// What a head says of the payload's length.
+    #[inline]
+    pub(crate) fn payload_bytes(head: &[u8; HEAD_BYTES]) -> u32 {
+        u32::from_be_bytes([0, head[0], head[1], head[2]])
+    }
+
+    /// Which stream a head names, without the reserved bit.
+    #[inline]
+    pub(crate) fn stream_id_of(head: &[u8; HEAD_BYTES]) -> u32 {
+        u32::from_be_bytes([head[5], head[6], head[7], head[8]]) & 0x7fff_ffff
     }
 
     pub(crate) fn has(self, flag: u8) -> bool {

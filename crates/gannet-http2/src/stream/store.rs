@@ -66,6 +66,7 @@ impl Store {
         self.free.push(key.index);
     }
 
+    #[inline]
     pub(crate) fn find(&mut self, id: u32) -> Option<StreamKey> {
         if let Some((last_id, key)) = self.last
             && last_id == id
@@ -76,6 +77,13 @@ impl Store {
         let key = StreamKey { index, generation: self.slots[index as usize].generation };
         self.last = Some((id, key));
         Some(key)
+    }
+
+    /// A stream by its identifier, with its key.
+    #[inline]
+    pub(crate) fn find_mut(&mut self, id: u32) -> Option<(StreamKey, &mut Stream)> {
+        let key = self.find(id)?;
+        Some((key, &mut self.slots[key.index as usize].stream))
     }
 
     /// As `find`, but not a stream that is over and only waits to be forgotten.

@@ -1,16 +1,17 @@
-//! The hello world's client for `cargo xtask bench --gate`: so many calls over one channel, from as
-//! many tasks as are to be in flight, all on one thread.
+//! The hello world's and the echo's client for `cargo xtask bench --gate`: so many calls over one
+//! channel, from as many tasks as are to be in flight, all on one thread.
 
 #![allow(clippy::print_stdout, reason = "tells how many calls were made")]
 
 use std::time::Duration;
 
-use clap::Parser;
-use gannet::{Channel, Result};
+use clap::{Parser, ValueEnum};
+use gannet::{Channel, Inbound, Result};
+use gannet_interop::proto::bench::{EchoClient, Payload, Want};
 use gannet_interop::proto::grpctest::{GrpctestClient, Message};
 
-/// Calls the hello world over one channel.
-#[derive(Parser)]
+/// Calls the hello world or the echo over one channel.
+#[derive(Clone, Parser)]
 struct Args {
     /// The server, host:port.
     #[arg(long)]
@@ -21,9 +22,28 @@ struct Args {
     /// Calls in flight.
     #[arg(long, default_value_t = 100)]
     in_flight: u64,
-    /// Gives every call a deadline, seconds away.
+    /// Gives every unary call a deadline, seconds away.
     #[arg(long)]
     timeout: Option<u64>,
+    /// What is called.
+    #[arg(long, default_value = "unary")]
+    mode: Mode,
+    /// Messages of a stream.
+    #[arg(long, default_value_t = 1_000)]
+    messages: u32,
+    /// Bytes of a stream's message.
+    #[arg(long, default_value_t = 16)]
+    bytes: u32,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Mode {
+    /// The hello world.
+    Unary,
+    /// So many messages from the server.
+    ServerStream,
+    /// So many messages there and back.
+    Bidi,
 }
 
 fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
@@ -35,15 +55,26 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
 }
 
 async fn make_calls(args: Args) -> std::result::Result<u64, Box<dyn std::error::Error>> {
-    let client = GrpctestClient::new(Channel::builder(args.addr).build()?);
-    let timeout = args.timeout.map(Duration::from_secs);
+    let channel = Channel::builder(args.addr.clone()).build()?;
     let tasks: Vec<_> = (0..args.in_flight)
         .map(|task| {
-            let client = client.clone();
+            let (args, channel) = (args.clone(), channel.clone());
             let calls = args.calls / args.in_flight + u64::from(task < args.calls % args.in_flight);
+            let (hello_world, echo) =
+                (GrpctestClient::new(channel.clone()), EchoClient::new(channel));
             tokio::spawn(async move {
                 for _ in 0..calls {
-                    call(&client, timeout).await?;
+                    match args.mode {
+                        Mode::Unary => hello(&hello_world, &args).await?,
+                        Mode::ServerStream => {
+                            let came = server_stream(&echo, &args).await?;
+                            assert_eq!(came, args.messages, "a message is missing");
+                        }
+                        Mode::Bidi => {
+                            let came = bidi(&echo, &args).await?;
+                            assert_eq!(came, args.messages, "an echo is missing");
+                        }
+                    }
                 }
                 Ok::<u64, gannet::Status>(calls)
             })
@@ -56,13 +87,42 @@ async fn make_calls(args: Args) -> std::result::Result<u64, Box<dyn std::error::
     Ok(made)
 }
 
-async fn call(client: &GrpctestClient, timeout: Option<Duration>) -> Result<()> {
+async fn hello(client: &GrpctestClient, args: &Args) -> Result<()> {
     let request = Message { message: "world".into(), ..Default::default() };
     let call = client.get_server_response(request);
-    let reply = match timeout {
+    let reply = match args.timeout.map(Duration::from_secs) {
         Some(timeout) => call.timeout(timeout).await?,
         None => call.await?,
     };
     assert!(reply.received, "the server greets everyone");
     Ok(())
+}
+
+/// How many messages came, each as long as it should be.
+async fn server_stream(client: &EchoClient, args: &Args) -> Result<u32> {
+    let want = Want { messages: args.messages, bytes: args.bytes, ..Default::default() };
+    count(client.server_stream(want).await?, args).await
+}
+
+/// How many messages came back.
+async fn bidi(client: &EchoClient, args: &Args) -> Result<u32> {
+    let (mut requests, replies) = client.bidi_stream().await?;
+    let body = vec![b'x'; usize::try_from(args.bytes).unwrap_or(0)];
+    let send = async {
+        for _ in 0..args.messages {
+            requests.send(Payload { body: body.clone(), ..Default::default() }).await?;
+        }
+        requests.finish();
+        Ok::<(), gannet::Status>(())
+    };
+    Ok(tokio::try_join!(send, count(replies, args))?.1)
+}
+
+async fn count(mut replies: Inbound<Payload>, args: &Args) -> Result<u32> {
+    let mut came = 0;
+    while let Some(reply) = replies.next().await? {
+        assert_eq!(Ok(args.bytes), u32::try_from(reply.body.len()), "a message is cut");
+        came += 1;
+    }
+    Ok(came)
 }
