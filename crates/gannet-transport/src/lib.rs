@@ -31,7 +31,8 @@ pub mod tls;
 pub mod tls;
 
 pub use call::{
-    Asks, CallShared, Feed, Framed, Inbound, Outbound, Piece, SEND_QUEUE_BYTES_MAX, Source, feed,
+    Asks, Attended, CallShared, Feed, Framed, Inbound, Outbound, Piece, SEND_QUEUE_BYTES_MAX,
+    Source, Spares, feed,
 };
 pub use driver::{CloseReason, Driver, Progress, Side, Turn};
 #[cfg(unix)]

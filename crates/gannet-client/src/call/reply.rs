@@ -18,14 +18,13 @@ use super::ResponseMetadata;
 pub struct Reply<T> {
     source: Source,
     codec: MessageCodec<T>,
-    headers: Option<Metadata>,
     message: Option<T>,
     trailers: Metadata,
 }
 
 impl<T> Reply<T> {
     pub(crate) fn new(source: Source, codec: MessageCodec<T>) -> Reply<T> {
-        Reply { source, codec, headers: None, message: None, trailers: Metadata::new() }
+        Reply { source, codec, message: None, trailers: Metadata::new() }
     }
 
     /// The response's headers, once they have come: a server may send them long before the message.
@@ -37,10 +36,8 @@ impl<T> Reply<T> {
     /// # Cancel safety
     /// Nothing is lost when the future is dropped.
     pub async fn headers(&mut self) -> Result<&Metadata> {
-        if self.headers.is_none() {
-            self.headers = poll_fn(|cx| self.source.poll_headers(cx)).await?;
-        }
-        Ok(self.headers.get_or_insert_default())
+        poll_fn(|cx| self.source.poll_headers(cx)).await?;
+        Ok(self.source.headers().unwrap_or(&NO_METADATA))
     }
 
     /// Returns the response's headers and trailers besides the message.
@@ -52,7 +49,7 @@ impl<T> Reply<T> {
     fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Result<T>> {
         loop {
             match ready!(self.source.poll_piece(cx)) {
-                Piece::Headers(headers) => self.headers = Some(headers.clone()),
+                Piece::Headers(_) => {}
                 Piece::Message(_) if self.message.is_some() => {
                     return Poll::Ready(Err(Status::internal(
                         "the server sent more than one response, where the method has one",
@@ -73,6 +70,8 @@ impl<T> Reply<T> {
         }
     }
 }
+
+static NO_METADATA: Metadata = Metadata::new();
 
 /// Decoded messages are never pinned in place.
 impl<T> Unpin for Reply<T> {}
@@ -104,7 +103,7 @@ impl<T> Future for ReplyWithMetadata<T> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let reply = &mut self.get_mut().reply;
         let message = ready!(reply.poll_reply(cx))?;
-        let headers = reply.headers.take().unwrap_or_default();
+        let headers = reply.source.headers().cloned().unwrap_or_default();
         let trailers = std::mem::take(&mut reply.trailers);
         Poll::Ready(Ok((message, ResponseMetadata { headers, trailers })))
     }

@@ -9,6 +9,7 @@ use std::time::Instant;
 use gannet_core::{Code, Message, MessageReader, Metadata, Origin, Status};
 use gannet_http2::hpack::FieldBlock;
 use gannet_http2::{Reason, StreamKey};
+use gannet_transport::Spares;
 
 use super::remote::Remote;
 use super::response::{self, ResponseHead};
@@ -29,6 +30,8 @@ pub(super) struct Call {
     pub(super) given_bytes: usize,
     /// Noted in the side's list of calls with bytes in the engine.
     pub(super) is_sending: bool,
+    /// Messages lie in the outbox.
+    pub(super) has_outbox: bool,
     /// The end of the request is to be sent behind what lies in the outbox.
     pub(super) is_finishing: bool,
     receiving: Receiving,
@@ -89,6 +92,7 @@ impl Call {
             is_armed: false,
             given_bytes: 0,
             is_sending: false,
+            has_outbox: false,
             is_finishing: false,
             receiving,
             is_committed: false,
@@ -187,14 +191,20 @@ impl Call {
     }
 
     /// DATA came.
-    pub(super) fn on_data(&mut self, now: Instant, payload: &[u8], end_stream: bool) {
+    pub(super) fn on_data(
+        &mut self,
+        now: Instant,
+        payload: &[u8],
+        end_stream: bool,
+        spares: &mut Spares,
+    ) {
         let is_ended = self.is_ended();
         let read = match &mut self.receiving {
             Receiving::Unary(unary) => {
                 unary.uncredited_bytes += payload.len();
                 if is_ended { Ok(()) } else { unary.data(payload, &mut self.request.body) }
             }
-            Receiving::Stream(stream) => stream.feed.data(payload, &stream.shared),
+            Receiving::Stream(stream) => stream.feed.data(payload, &stream.shared, spares),
         };
         if is_ended {
             return;

@@ -8,7 +8,9 @@ use std::time::Instant;
 
 use gannet_core::{Status, storage};
 use gannet_http2::{Client, Connection, Event, OpenError, Reason, StreamKey};
-use gannet_transport::{Asks, CallShared, CloseReason, Deadlines, Progress, Side, Turn};
+use gannet_transport::{
+    Asks, CallShared, CloseReason, Deadlines, Framed, Progress, Side, Spares, Turn,
+};
 use tokio::sync::oneshot;
 
 use super::calls::{CallKey, Calls};
@@ -43,6 +45,9 @@ pub(crate) struct ClientSide {
     due: Vec<CallKey>,
     /// Calls whose messages the engine has not all handed over.
     sending: Vec<CallKey>,
+    spares: Spares,
+    /// Takes the place of the next messages that are taken out of an outbox.
+    emptied: Option<Box<Framed>>,
     remote: Remote,
 }
 
@@ -66,6 +71,8 @@ impl ClientSide {
             deadlines: Deadlines::new(),
             due: Vec::new(),
             sending: Vec::new(),
+            spares: Spares::default(),
+            emptied: None,
         }
     }
 
@@ -171,12 +178,15 @@ impl ClientSide {
     }
 
     /// Passes something on to the call on a stream.
-    fn on_stream(&mut self, stream: StreamKey, act: impl FnOnce(&mut Call)) {
+    #[inline]
+    fn on_stream(&mut self, stream: StreamKey, act: impl FnOnce(&mut Call, &mut Spares)) {
         let Some(&Some(key)) = self.by_stream.get(stream.index()) else { return };
         let Some(call) = self.calls.get_mut(key) else { return };
         if call.stream() == Some(stream) {
-            act(call);
-            self.note_due(key);
+            act(call, &mut self.spares);
+            if !std::mem::replace(&mut call.is_due, true) {
+                self.due.push(key);
+            }
         }
     }
 
@@ -290,10 +300,12 @@ impl ClientSide {
     /// Sends what lies in the outbox of a call that streams, and its end.
     fn collect(&mut self, turn: &mut Turn<'_, Client>, key: CallKey, stream: StreamKey) {
         let Some(call) = self.calls.get_mut(key) else { return };
+        if !std::mem::take(&mut call.has_outbox) && !call.is_finishing {
+            return;
+        }
         let Some(streaming) = call.streaming() else { return };
-        let shared = Arc::clone(&streaming.shared);
-        let mut outbox = shared.take_outbox();
-        while let Some(messages) = outbox {
+        let outbox = streaming.shared.take_outbox(self.emptied.take());
+        if let Some(mut messages) = outbox {
             let bytes = messages.0.len();
             call.given_bytes = call.given_bytes.wrapping_add(bytes);
             if bytes > 0 && !call.is_sending {
@@ -302,13 +314,13 @@ impl ClientSide {
             }
             // Stale only where the stream is gone, of which an event tells.
             let _ = if bytes < LARGE_MESSAGE_BYTES_MIN {
-                let sent = turn.conn.send_data(stream, &messages.0, false);
-                outbox = shared.reuse_outbox(messages);
-                sent
+                turn.conn.send_data(stream, &messages.0, false)
             } else {
-                outbox = None;
-                turn.conn.send_data_shared(stream, storage::share(messages.0), false)
+                let messages = std::mem::take(&mut messages.0);
+                turn.conn.send_data_shared(stream, storage::share(messages), false)
             };
+            messages.clear();
+            self.emptied = Some(messages);
         }
         if call.is_finishing {
             // Likewise.
@@ -344,6 +356,7 @@ impl Side for ClientSide {
         let asks = shared.take_asks();
         let found = self.calls.find(shared.place(), |call| call.has_shared(shared));
         let Some((key, call)) = found else { return };
+        call.has_outbox |= asks.has(Asks::OUTBOX);
         call.is_finishing |= asks.has(Asks::FINISH);
         if asks.has(Asks::INBOUND_DROPPED)
             && let Some(stream) = call.streaming()
@@ -359,19 +372,21 @@ impl Side for ClientSide {
     fn event(&mut self, now: Instant, event: Event<'_>) {
         match event {
             Event::Headers { key, fields, end_stream } => {
-                self.on_stream(key, |call| call.on_head(now, fields, end_stream));
+                self.on_stream(key, |call, _| call.on_head(now, fields, end_stream));
             }
             Event::Data { key, payload, end_stream } => {
-                self.on_stream(key, |call| call.on_data(now, payload, end_stream));
+                self.on_stream(key, |call, spares| {
+                    call.on_data(now, payload, end_stream, spares);
+                });
             }
             Event::Trailers { key, fields } => {
-                self.on_stream(key, |call| call.on_trailers(now, fields));
+                self.on_stream(key, |call, _| call.on_trailers(now, fields));
             }
             Event::Reset { key, reason, remote, unprocessed } => {
                 let may_reopen = !self.link.is_retired();
                 let reset = Reset { reason, remote, unprocessed };
                 let from = self.remote.clone();
-                self.on_stream(key, |call| call.on_reset(now, reset, &from, may_reopen));
+                self.on_stream(key, |call, _| call.on_reset(now, reset, &from, may_reopen));
             }
             Event::Settings => {
                 if let Some(established) = self.established.take() {
@@ -442,6 +457,8 @@ impl Side for ClientSide {
         self.by_stream = Vec::new();
         self.due = Vec::new();
         self.sending = Vec::new();
+        self.spares = Spares::default();
+        self.emptied = None;
         // All of calls that are gone.
         self.waiting = VecDeque::new();
         self.deadlines = Deadlines::new();

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::reader::{Emit, Reader, Step};
 use super::{Connection, Role};
 use crate::frame::{FrameHead, HEAD_BYTES, Kind, flags};
-use crate::stream::{Closed, RecvHalf};
+use crate::stream::{Closed, ContentLength, RecvHalf};
 use crate::{ConnectionError, Reason, RecvBuf, StreamKey};
 
 /// A DATA frame whose head is consumed.
@@ -20,8 +20,9 @@ pub(super) struct DataInFlight {
 }
 
 impl<R: Role> Connection<R> {
-    /// Takes the usual DATA frame off the front: whole, not empty, without padding, on a stream that
-    /// wants it and within all windows. Any other is left for [`start_data`](Self::start_data).
+    /// Takes the usual DATA frame off the front: whole, not empty, without padding, on a stream
+    /// that wants it and within all windows. Any other is left for
+    /// [`start_data`](Self::start_data).
     #[inline]
     pub(super) fn usual_data(
         &mut self,
@@ -44,7 +45,7 @@ impl<R: Role> Connection<R> {
         let end_stream = frame_flags & flags::END_STREAM != 0;
         if stream.recv != RecvHalf::Body
             || !stream.held
-            || stream.content_length.is_some()
+            || stream.content_length != ContentLength::UNDECLARED
             || stream.recv_window < i64::from(length)
             || !self.recv_flow.pass_on(length)
         {

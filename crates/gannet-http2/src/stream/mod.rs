@@ -10,5 +10,5 @@ mod store;
 pub(crate) use closed::{Closed, RecentlyClosed};
 pub use key::StreamKey;
 pub(crate) use queue::{End, SendQueue};
-pub(crate) use state::{RecvHalf, SendHalf, Stream};
+pub(crate) use state::{ContentLength, RecvHalf, SendHalf, Stream};
 pub(crate) use store::Store;

@@ -2,7 +2,7 @@
 
 use gannet_core::{Code, Metadata, MethodKind, Status, storage};
 use gannet_http2::{FieldWriter, Server, StreamKey};
-use gannet_transport::{Framed, Turn, fields};
+use gannet_transport::{Turn, fields};
 
 use super::slot::{Ending, State};
 use super::{Constants, ServerSide, place};
@@ -65,7 +65,7 @@ impl ServerSide {
                     turn.conn.release(slot.key, credit);
                 }
             }
-            if slot.has_outbox {
+            if slot.outbox_due || slot.headers_due || slot.has_outbox && slot.ending.is_some() {
                 self.collect(turn, at);
             }
             let slot = &self.slots[at];
@@ -86,46 +86,44 @@ impl ServerSide {
         if matches!(slot.state, State::Gone | State::Abandoned) {
             return;
         }
-        let mut outbox = slot.shared.take_outbox();
-        // Headers that were published before a message was sent are seen after it is.
-        if !slot.headers_sent
-            && let Some(headers) = slot.shared.take_headers()
-        {
-            slot.headers = Some(Box::new(headers));
-        }
-        if slot.headers_due {
+        slot.outbox_due = false;
+        let outbox = match &slot.ending {
+            None => slot.shared.take_outbox(self.emptied.take()),
+            Some(_) => slot.shared.take_last_outbox(),
+        };
+        if std::mem::take(&mut slot.headers_due) {
             self.send_headers(turn, at);
         }
-        while let Some(messages) = outbox {
-            let left = self.send_messages(turn, at, messages);
-            outbox = left.and_then(|storage| self.slots[at].shared.reuse_outbox(storage));
+        if let Some(mut messages) = outbox {
+            self.send_messages(turn, at, &mut messages.0);
+            messages.clear();
+            self.emptied = Some(messages);
         }
     }
 
-    /// Sends messages of a stream of responses; returns their storage where it is free again.
-    fn send_messages(
+    /// Sends messages of a stream of responses; may take their storage.
+    pub(super) fn send_messages(
         &mut self,
         turn: &mut Turn<'_, Server>,
         at: usize,
-        messages: Box<Framed>,
-    ) -> Option<Box<Framed>> {
-        let framed = &messages.0;
-        if framed.is_empty() {
-            return Some(messages);
+        messages: &mut Vec<u8>,
+    ) {
+        if messages.is_empty() {
+            return;
         }
         self.send_headers(turn, at);
         let slot = &mut self.slots[at];
-        slot.accepted_bytes = slot.accepted_bytes.wrapping_add(framed.len());
-        let (sent, left) = if framed.len() >= SHARED_BYTES_MIN {
-            (turn.conn.send_data_shared(slot.key, storage::share(messages.0), false), None)
+        slot.accepted_bytes = slot.accepted_bytes.wrapping_add(messages.len());
+        let sent = if messages.len() >= SHARED_BYTES_MIN {
+            let messages = storage::share(std::mem::take(messages));
+            turn.conn.send_data_shared(slot.key, messages, false)
         } else {
-            (turn.conn.send_data(slot.key, framed, false), Some(messages))
+            turn.conn.send_data(slot.key, messages, false)
         };
         // A stale stream has an event on its way that ends the call.
         if sent.is_ok() && !std::mem::replace(&mut slot.in_sending, true) {
             self.sending.push(place(at));
         }
-        left
     }
 
     /// Sends the response headers, unless that is done.
@@ -136,9 +134,9 @@ impl ServerSide {
             return;
         }
         slot.headers_sent = true;
-        let none = Metadata::new();
-        let headers = slot.headers.as_deref().unwrap_or(&none);
-        let _ = turn.conn.send_headers(slot.key, false, |w| constants.head(w, headers));
+        // Those that were published before a message was sent are seen after it is.
+        let headers = slot.shared.take_headers().unwrap_or_default();
+        let _ = turn.conn.send_headers(slot.key, false, |w| constants.head(w, &headers));
     }
 
     /// Tells senders how much of what they queued has left the engine.

@@ -30,7 +30,8 @@ use gannet_core::{Code, Status};
 use gannet_http2::hpack::{CachedBlock, CachedField};
 use gannet_http2::{Connection, Event, Reason, Server, StreamKey};
 use gannet_transport::{
-    Asks, CallQueue, CallShared, CloseReason, Deadlines, Peer, Progress, Queue, Side, Turn,
+    Asks, CallQueue, CallShared, CloseReason, Deadlines, Framed, Peer, Progress, Queue, Side,
+    Spares, Turn,
 };
 
 use crate::head::KnownHeads;
@@ -78,6 +79,9 @@ pub(crate) struct ServerSide {
     /// Credit of those that have ended: it concerns the connection only.
     credit_of_ended: usize,
     deadlines: Deadlines<StreamKey>,
+    spares: Spares,
+    /// Takes the place of the next messages that are taken out of an outbox.
+    emptied: Option<Box<Framed>>,
     /// Storage of finished handlers, by method.
     handlers: Vec<Vec<Handler>>,
     /// Notices handlers that keep the connection waiting.
@@ -131,6 +135,8 @@ impl ServerSide {
             credits: Vec::new(),
             credit_of_ended: 0,
             deadlines: Deadlines::new(),
+            spares: Spares::default(),
+            emptied: None,
             handlers: Vec::new(),
             watch: Watch::default(),
         }
@@ -165,6 +171,7 @@ impl ServerSide {
         if asks == Asks::NONE || asks == Asks::POLL {
             return;
         }
+        slot.outbox_due |= asks.has(Asks::OUTBOX);
         if asks.has(Asks::SEND_HEADERS) {
             slot.headers_due = true;
             slot.has_outbox = true;
@@ -302,6 +309,8 @@ impl Side for ServerSide {
         self.unsettled = Vec::new();
         self.sending = Vec::new();
         self.credits = Vec::new();
+        self.spares = Spares::default();
+        self.emptied = None;
         // All of calls that are gone.
         self.deadlines = Deadlines::new();
     }

@@ -108,7 +108,7 @@ impl ServerSide {
         };
         let slot = &mut self.slots[at];
         if let Some(feed) = &mut slot.feed {
-            if let Err(status) = feed.data(payload, &slot.shared) {
+            if let Err(status) = feed.data(payload, &slot.shared, &mut self.spares) {
                 self.fail(at, status);
             }
             self.note_fed(at);

@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use gannet_http2::Server;
-use gannet_transport::{Asks, Progress, Turn};
+use gannet_transport::{Asks, Attended, Progress, Turn};
 
 use super::slot::{Ending, State};
 use super::watch::Round;
@@ -111,13 +111,10 @@ impl ServerSide {
         }
         let handler = slot.handler.as_mut()?;
         let mut cx = Context::from_waker(&slot.waker);
-        let has_outbox = slot.has_outbox;
-        if has_outbox {
-            slot.shared.hush();
-        }
+        let attended = slot.has_outbox.then(|| slot.shared.attend());
         let polled = catch_unwind(AssertUnwindSafe(|| handler.poll(&mut cx)));
-        if has_outbox {
-            self.hear(at);
+        if let Some(attended) = attended {
+            self.hear(turn, at, attended);
         }
         match polled {
             Ok(Poll::Pending) => {}
@@ -135,10 +132,15 @@ impl ServerSide {
         Some(id)
     }
 
-    /// Sees what a handler asked for while it was polled.
-    fn hear(&mut self, at: usize) {
+    /// Sends what a handler sent while it was polled, and sees what it asked for.
+    fn hear(&mut self, turn: &mut Turn<'_, Server>, at: usize, attended: Attended) {
         let shared = &self.slots[at].shared;
-        let asks = shared.take_asks();
+        let (asks, mut messages) = shared.heed(attended, &mut self.spares);
+        if !messages.is_empty() {
+            self.send_messages(turn, at, &mut messages);
+            Attended::give(messages);
+        }
+        let shared = &self.slots[at].shared;
         if asks.has(Asks::POLL) {
             // It woke itself: others go first, and what it sent.
             shared.ask(Asks::POLL);

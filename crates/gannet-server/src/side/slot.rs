@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::task::Waker;
 
-use gannet_core::{MessageReader, Metadata};
+use gannet_core::MessageReader;
 use gannet_http2::StreamKey;
 use gannet_transport::{CallQueue, CallShared, Feed};
 
@@ -59,8 +59,6 @@ pub(super) struct Slot {
     pub(super) reader: MessageReader,
     /// Leads to the handler of a stream of requests.
     pub(super) feed: Option<Box<Feed>>,
-    /// Response headers that a streaming handler has published.
-    pub(super) headers: Option<Box<Metadata>>,
     /// Bytes of messages handed to the engine. Wraps.
     pub(super) accepted_bytes: usize,
     pub(super) headers_sent: bool,
@@ -68,6 +66,8 @@ pub(super) struct Slot {
     pub(super) headers_due: bool,
     /// Its handler may send before it returns.
     pub(super) has_outbox: bool,
+    /// Messages lie in the outbox.
+    pub(super) outbox_due: bool,
     /// Messages came that the handler was not told of.
     pub(super) in_fed: bool,
     pub(super) has_deadline: bool,
@@ -90,11 +90,11 @@ impl Slot {
             ending: None,
             reader: MessageReader::new(0),
             feed: None,
-            headers: None,
             accepted_bytes: 0,
             headers_sent: false,
             headers_due: false,
             has_outbox: false,
+            outbox_due: false,
             in_fed: false,
             has_deadline: false,
             in_ready: false,
@@ -113,11 +113,11 @@ impl Slot {
         self.handler = None;
         self.ending = None;
         self.feed = None;
-        self.headers = None;
         self.accepted_bytes = 0;
         self.headers_sent = false;
         self.headers_due = false;
         self.has_outbox = false;
+        self.outbox_due = false;
         self.has_deadline = false;
         if let Some(call) = &mut self.call {
             call.clear();

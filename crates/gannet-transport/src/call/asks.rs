@@ -15,7 +15,7 @@ impl Asks {
     pub const NONE: Asks = Asks(0);
     /// The call's waker was woken: its handler is to be polled.
     pub const POLL: Asks = Asks(1);
-    /// Messages were put into the outbox, or received ones were taken.
+    /// Received messages were taken.
     pub const LOOK: Asks = Asks(1 << 1);
     /// The response headers are to be sent now, without waiting for a message.
     pub const SEND_HEADERS: Asks = Asks(1 << 2);
@@ -25,6 +25,8 @@ impl Asks {
     pub const OUTBOUND_DROPPED: Asks = Asks(1 << 4);
     /// The application dropped its [`Inbound`](crate::Inbound) before the end.
     pub const INBOUND_DROPPED: Asks = Asks(1 << 5);
+    /// Messages were put into the outbox.
+    pub const OUTBOX: Asks = Asks(1 << 6);
     /// The connection's task is at it, and takes what is asked afterwards: it need not be told.
     pub(super) const HUSHED: Asks = Asks(1 << 31);
 
@@ -47,9 +49,10 @@ impl Asks {
 
 impl fmt::Debug for Asks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const NAMES: [(Asks, &str); 6] = [
+        const NAMES: [(Asks, &str); 7] = [
             (Asks::POLL, "POLL"),
             (Asks::LOOK, "LOOK"),
+            (Asks::OUTBOX, "OUTBOX"),
             (Asks::SEND_HEADERS, "SEND_HEADERS"),
             (Asks::FINISH, "FINISH"),
             (Asks::OUTBOUND_DROPPED, "OUTBOUND_DROPPED"),

@@ -13,11 +13,13 @@ use std::sync::Arc;
 
 use gannet_core::{MessageReader, Metadata, Status, frame};
 
-use super::delivery::Delivery;
+use super::delivery::{Delivery, Spares};
 use super::{CallShared, Source};
 
 /// A message that was reassembled anyway, and is at least this long, is passed on without a copy.
 const WHOLE_BYTES_MIN: usize = 4 << 10;
+/// What is expected of the next delivery by the last one, at most, bytes.
+const EXPECTED_BYTES_MAX: usize = 4 << 10;
 
 /// Makes both ends for one call. Messages over `message_bytes_max` are refused.
 pub fn feed(shared: &Arc<CallShared>, message_bytes_max: usize) -> (Feed, Source) {
@@ -25,6 +27,7 @@ pub fn feed(shared: &Arc<CallShared>, message_bytes_max: usize) -> (Feed, Source
     let feed = Feed {
         reader: MessageReader::new(message_bytes_max),
         pending: None,
+        expected: 0,
         received: 0,
         completed: 0,
         released: 0,
@@ -39,6 +42,8 @@ pub struct Feed {
     reader: MessageReader,
     /// What is not handed over yet.
     pending: Option<Box<Delivery>>,
+    /// How many packed bytes the last delivery had; room is made for as many.
+    expected: usize,
     /// DATA bytes that came.
     received: usize,
     /// Of these, the bytes of messages that are complete.
@@ -53,27 +58,51 @@ impl Feed {
     /// Passes response headers on, with the next [`flush`](Self::flush).
     pub fn headers(&mut self, headers: Metadata, shared: &CallShared) {
         if !self.is_ended {
-            self.pending(shared).headers = Some(headers);
+            self.pending(shared).headers = Some(Box::new(headers));
         }
     }
 
     /// Takes one DATA payload. Complete messages reach the application with the next
-    /// [`flush`](Self::flush).
+    /// [`flush`](Self::flush), in a delivery from `spares` where there is one.
     ///
     /// # Errors
     /// What ends the call: a message over the limit, or compressed where no encoding was agreed on.
-    pub fn data(&mut self, mut payload: &[u8], shared: &CallShared) -> Result<(), Status> {
+    #[inline]
+    pub fn data(
+        &mut self,
+        mut payload: &[u8],
+        shared: &CallShared,
+        spares: &mut Spares,
+    ) -> Result<(), Status> {
         self.received = self.received.wrapping_add(payload.len());
         if self.discards || self.is_ended {
             return Ok(());
         }
-        loop {
-            let whole = self.reader.take_whole(&mut payload);
-            if !whole.is_empty() {
-                self.completed = self.completed.wrapping_add(whole.len());
-                self.pending(shared).packed.extend_from_slice(whole);
+        let whole = self.reader.take_whole(&mut payload);
+        if !whole.is_empty() {
+            self.completed = self.completed.wrapping_add(whole.len());
+            match &mut self.pending {
+                Some(pending) => pending.packed.extend_from_slice(whole),
+                None => self.begin(whole, shared, spares),
             }
-            let Some(message) = self.reader.next(&mut payload)? else { return Ok(()) };
+        }
+        if payload.is_empty() { Ok(()) } else { self.pieces(payload, shared) }
+    }
+
+    /// Begins a delivery.
+    fn begin(&mut self, whole: &[u8], shared: &CallShared, spares: &mut Spares) {
+        let mut pending = shared.spare.take().unwrap_or_else(|| spares.take());
+        let expected = self.expected.max(whole.len());
+        if pending.packed.capacity() < expected {
+            pending.packed = Vec::with_capacity(expected);
+        }
+        pending.packed.extend_from_slice(whole);
+        self.pending = Some(pending);
+    }
+
+    /// Takes what is left of a payload: messages that are cut off, or were.
+    fn pieces(&mut self, mut payload: &[u8], shared: &CallShared) -> Result<(), Status> {
+        while let Some(message) = self.reader.next(&mut payload)? {
             if message.compressed {
                 return Err(compressed_unasked());
             }
@@ -90,7 +119,13 @@ impl Feed {
                     pending.packed.extend_from_slice(&small);
                 }
             }
+            let whole = self.reader.take_whole(&mut payload);
+            if !whole.is_empty() {
+                self.completed = self.completed.wrapping_add(whole.len());
+                self.pending(shared).packed.extend_from_slice(whole);
+            }
         }
+        Ok(())
     }
 
     /// Hands over what is complete, and wakes the application.
@@ -98,6 +133,7 @@ impl Feed {
         let Some(pending) = self.pending.as_mut().filter(|pending| !pending.is_empty()) else {
             return;
         };
+        self.expected = pending.packed.len().min(EXPECTED_BYTES_MAX);
         match shared.inbox.take() {
             Some(mut waiting) => {
                 waiting.append(pending);

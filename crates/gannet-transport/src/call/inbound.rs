@@ -1,8 +1,9 @@
 //! The stream of messages an application receives.
 
 use std::fmt;
-use std::future::poll_fn;
-use std::task::{Context, Poll};
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
 use gannet_core::codec::{Payload, decode_cow};
 use gannet_core::{DecodeFn, MessageCodec, Metadata, Result};
@@ -16,13 +17,12 @@ use super::{Piece, Source};
 pub struct Inbound<T> {
     source: Source,
     decode: DecodeFn<T>,
-    headers: Option<Box<Metadata>>,
 }
 
 impl<T> Inbound<T> {
     /// For the two sides: a stream of what `source` brings.
     pub fn new(source: Source, codec: MessageCodec<T>) -> Inbound<T> {
-        Inbound { source, decode: codec.decoder(), headers: None }
+        Inbound { source, decode: codec.decoder() }
     }
 
     /// The next message; `Ok(None)` only after a clean end of the stream, and from then on.
@@ -33,16 +33,19 @@ impl<T> Inbound<T> {
     ///
     /// # Cancel safety
     /// No message is lost when the future is dropped.
-    pub async fn next(&mut self) -> Result<Option<T>> {
-        poll_fn(|cx| self.poll_next(cx)).await
+    #[inline]
+    #[expect(clippy::should_implement_trait, reason = "it is to be awaited")]
+    pub fn next(&mut self) -> impl Future<Output = Result<Option<T>>> {
+        Next { inbound: self }
     }
 
     /// As [`next`](Self::next), for hand-written futures.
     ///
     /// # Errors
     /// As [`next`](Self::next).
+    #[inline]
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<T>>> {
-        if let Some(payload) = self.source.next_packed() {
+        if let Some(payload) = self.source.next_plain() {
             let message = (self.decode)(Payload::Borrowed(payload));
             return Poll::Ready(message.map(Some).map_err(Into::into));
         }
@@ -52,9 +55,8 @@ impl<T> Inbound<T> {
     /// As [`poll_next`](Self::poll_next), for whatever is next.
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<T>>> {
         loop {
-            let Poll::Ready(piece) = self.source.poll_piece(cx) else { return Poll::Pending };
-            match piece {
-                Piece::Headers(headers) => self.headers = Some(Box::new(headers.clone())),
+            match ready!(self.source.poll_piece(cx)) {
+                Piece::Headers(_) => {}
                 Piece::Message(payload) => {
                     let message = decode_cow(self.decode, payload);
                     return Poll::Ready(message.map(Some).map_err(Into::into));
@@ -74,10 +76,8 @@ impl<T> Inbound<T> {
     /// # Cancel safety
     /// Nothing is lost when the future is dropped.
     pub async fn headers(&mut self) -> Result<&Metadata> {
-        if self.headers.is_none() {
-            self.headers = poll_fn(|cx| self.source.poll_headers(cx)).await?.map(Box::new);
-        }
-        Ok(self.headers.as_deref().unwrap_or(&NO_METADATA))
+        poll_fn(|cx| self.source.poll_headers(cx)).await?;
+        Ok(self.source.headers().unwrap_or(&NO_METADATA))
     }
 
     /// The trailers of a good end, once [`next`](Self::next) has returned `Ok(None)`. Those of a
@@ -89,6 +89,20 @@ impl<T> Inbound<T> {
     /// The raw pieces, for the two sides.
     pub fn source_mut(&mut self) -> &mut Source {
         &mut self.source
+    }
+}
+
+/// The next message. Not an `async fn`: that costs a busy stream more than decoding does.
+struct Next<'a, T> {
+    inbound: &'a mut Inbound<T>,
+}
+
+impl<T> Future for Next<'_, T> {
+    type Output = Result<Option<T>>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Option<T>>> {
+        self.get_mut().inbound.poll_next(cx)
     }
 }
 

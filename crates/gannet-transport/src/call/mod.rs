@@ -10,15 +10,19 @@
 
 mod asks;
 mod delivery;
+mod desk;
 mod feed;
 mod inbound;
 mod outbound;
+mod outbox;
 mod shared;
 mod source;
 
 pub use asks::Asks;
+pub use delivery::Spares;
 pub use feed::{Feed, feed};
 pub use inbound::Inbound;
 pub use outbound::Outbound;
-pub use shared::{CallShared, Framed, SEND_QUEUE_BYTES_MAX};
+pub use outbox::Framed;
+pub use shared::{Attended, CallShared, SEND_QUEUE_BYTES_MAX};
 pub use source::{Piece, Source};

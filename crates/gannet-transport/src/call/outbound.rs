@@ -1,13 +1,15 @@
 //! The stream of messages an application sends.
 
 use std::fmt;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
 use gannet_core::{EncodeFn, MessageCodec, Result};
 
-use super::{Asks, CallShared};
+use super::CallShared;
 
 /// Sends messages of one call, in order.
 ///
@@ -16,10 +18,6 @@ use super::{Asks, CallShared};
 pub struct Outbound<T> {
     shared: Arc<CallShared>,
     frame: EncodeFn<T>,
-    message_bytes_max: usize,
-    /// Bytes of messages queued in all, prefixes included. Wraps.
-    queued: usize,
-    finished: bool,
 }
 
 impl<T> Outbound<T> {
@@ -29,9 +27,8 @@ impl<T> Outbound<T> {
         codec: MessageCodec<T>,
         message_bytes_max: usize,
     ) -> Outbound<T> {
-        shared.set_streamed();
-        let frame = codec.framer();
-        Outbound { shared, frame, message_bytes_max, queued: 0, finished: false }
+        shared.set_send_bytes_max(message_bytes_max);
+        Outbound { shared, frame: codec.framer() }
     }
 
     /// Queues one message; waits first while too much of this call is queued or in flight
@@ -44,19 +41,19 @@ impl<T> Outbound<T> {
     ///
     /// # Cancel safety
     /// Dropped before it is ready, nothing was sent.
-    pub async fn send(&mut self, message: T) -> Result<()> {
-        if !self.shared.room(self.queued)? {
-            poll_fn(|cx| self.shared.poll_room(self.queued, cx)).await?;
-        }
-        if self.queued == 0 {
-            self.shared.fix_headers();
-        }
-        let (frame, bytes_max) = (self.frame, self.message_bytes_max);
-        let bytes = self.shared.put_message(|out| {
+    #[inline]
+    pub fn send(&mut self, message: T) -> impl Future<Output = Result<()>> {
+        Send { outbound: self, message: Some(message) }
+    }
+
+    /// Queues a message that has room.
+    #[inline]
+    fn put(&mut self, message: &T) -> Result<()> {
+        let bytes_max = self.shared.send_bytes_max();
+        self.shared.put_message(|out| {
             let start = out.len();
-            frame(&message, bytes_max, out).inspect_err(|_| out.truncate(start))
+            (self.frame)(message, bytes_max, out).inspect_err(|_| out.truncate(start))
         })?;
-        self.queued = self.queued.wrapping_add(bytes);
         Ok(())
     }
 
@@ -80,22 +77,45 @@ impl<T> Outbound<T> {
 
     /// Says that no message follows, so that the other side sees a clean end. On a server that is
     /// what returning from the handler does, and this does nothing.
-    pub fn finish(mut self) {
-        self.finished = true;
-        self.shared.ask(Asks::FINISH);
+    pub fn finish(self) {
+        self.shared.finish();
     }
 }
 
 impl<T> Drop for Outbound<T> {
     fn drop(&mut self) {
-        if !self.finished {
-            self.shared.ask(Asks::OUTBOUND_DROPPED);
-        }
+        self.shared.sender_gone();
     }
 }
 
 impl<T> fmt::Debug for Outbound<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Outbound").field("call", &self.shared).finish_non_exhaustive()
+    }
+}
+
+/// A message that is being sent. Not an `async fn`: that would keep the message twice.
+struct Send<'a, T> {
+    outbound: &'a mut Outbound<T>,
+    /// `None` once it is queued.
+    message: Option<T>,
+}
+
+/// Messages are never pinned in place.
+impl<T> Unpin for Send<'_, T> {}
+
+impl<T> Future for Send<'_, T> {
+    type Output = Result<()>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        let this = self.get_mut();
+        if let Err(status) = ready!(this.outbound.shared.poll_room(cx)) {
+            return Poll::Ready(Err(status));
+        }
+        let Some(message) = &this.message else { return Poll::Ready(Ok(())) };
+        let sent = this.outbound.put(message);
+        this.message = None;
+        Poll::Ready(sent)
     }
 }

@@ -14,6 +14,7 @@
 //! | `outbox`, `headers` | application | connection: messages and headers to send |
 //! | `inbox` | connection | application: what came |
 //! | `spare` | application | connection: an empty delivery to fill |
+//! | `queued`, `finished` | application | application: what its sender knows |
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,7 +26,9 @@ use crossbeam_utils::atomic::AtomicCell;
 use gannet_core::{Code, Metadata, Status};
 
 use super::Asks;
-use super::delivery::Delivery;
+use super::delivery::{Delivery, Spares};
+use super::desk::{self, OnDesk};
+use super::outbox::{Framed, Held};
 use crate::queue::CallQueue;
 
 /// Bytes of messages that one call may have queued or in flight in the engine before
@@ -35,17 +38,14 @@ pub const SEND_QUEUE_BYTES_MAX: usize = 64 << 10;
 /// A sender that waits is woken when no more than this is left of what it queued, so that it goes
 /// on in large steps.
 const SEND_QUEUE_LOW_BYTES: usize = SEND_QUEUE_BYTES_MAX / 2;
-/// Taken bytes after which the connection is told, so that credit flows in large steps.
+/// Each time so many bytes more were taken the connection is told, so that credit flows in large
+/// steps. A power of two.
 const RELEASE_STEP_BYTES: usize = 16 << 10;
 /// Storage up to this size is kept for the next messages of the same call, bytes.
 pub(super) const RETAINED_BYTES_MAX: usize = 512;
 
 /// A slot that hands something over by one atomic swap.
 type Slot<T> = AtomicCell<Option<Box<T>>>;
-
-/// Messages behind each other, each with its prefix.
-#[derive(Debug, Default)]
-pub struct Framed(pub Vec<u8>);
 
 /// The shared state of one call.
 ///
@@ -62,11 +62,16 @@ pub struct CallShared {
     has_waited: AtomicBool,
     /// Whether any of the slots may hold something: likewise.
     has_streamed: AtomicBool,
+    /// The application said that it sends no more.
+    finished: AtomicBool,
     /// 0 while the call runs, then 1 + the code it ended with.
     ended: AtomicU32,
+    /// What a message to be sent may have, bytes.
+    send_bytes_max: AtomicUsize,
     taken: AtomicUsize,
+    queued: AtomicUsize,
     sent: AtomicUsize,
-    outbox: Slot<Framed>,
+    pub(super) outbox: Slot<Framed>,
     headers: Slot<Metadata>,
     pub(super) inbox: Slot<Delivery>,
     pub(super) spare: Slot<Delivery>,
@@ -88,8 +93,11 @@ impl CallShared {
             headers_fixed: AtomicBool::new(false),
             has_waited: AtomicBool::new(false),
             has_streamed: AtomicBool::new(false),
+            finished: AtomicBool::new(false),
             ended: AtomicU32::new(0),
+            send_bytes_max: AtomicUsize::new(0),
             taken: AtomicUsize::new(0),
+            queued: AtomicUsize::new(0),
             sent: AtomicUsize::new(0),
             outbox: AtomicCell::new(None),
             headers: AtomicCell::new(None),
@@ -125,10 +133,9 @@ impl CallShared {
 
     #[cold]
     fn clear_streams(&self) {
-        for flag in [&self.has_streamed, &self.attention, &self.headers_fixed] {
-            flag.store(false, Ordering::Relaxed);
-        }
-        for counter in [&self.taken, &self.sent] {
+        let flags = [&self.has_streamed, &self.attention, &self.headers_fixed, &self.finished];
+        flags.iter().for_each(|flag| flag.store(false, Ordering::Relaxed));
+        for counter in [&self.taken, &self.queued, &self.sent] {
             counter.store(0, Ordering::Relaxed);
         }
         drop((self.outbox.take(), self.headers.take(), self.inbox.take(), self.spare.take()));
@@ -163,20 +170,38 @@ impl CallShared {
         self.asks.fetch_or(Asks::HUSHED.0, Ordering::AcqRel);
     }
 
-    /// The messages that the application has put into the outbox, each with its prefix; possibly
-    /// none. Whatever was published before they were put there is seen after this.
-    pub fn take_outbox(&self) -> Option<Box<Framed>> {
-        self.outbox.take()
+    /// From here until [`heed`](Self::heed), which must follow on this thread: for a handler that
+    /// is polled within the connection's task. What it asks for takes no way through the queue,
+    /// and what it sends none through the outbox.
+    pub fn attend(&self) -> Attended {
+        self.hush();
+        Attended(OnDesk::put(self))
     }
 
-    /// Gives storage back to a sender, which uses it again if it is small. Returns messages that
-    /// were put into the outbox meanwhile.
-    pub fn reuse_outbox(&self, mut storage: Box<Framed>) -> Option<Box<Framed>> {
-        if storage.0.capacity() > RETAINED_BYTES_MAX {
-            return None;
+    /// What a handler asked for while it was [polled here](Self::attend), and the messages that it
+    /// sent, which come before those in the outbox. Their storage can be
+    /// [given back](Attended::give).
+    pub fn heed(&self, attended: Attended, spares: &mut Spares) -> (Asks, Vec<u8>) {
+        let messages = attended.0.take();
+        if let Some(used) = self.spare.take() {
+            spares.give(used);
         }
-        storage.0.clear();
-        self.outbox.swap(Some(storage)).filter(|messages| !messages.0.is_empty())
+        (self.take_asks(), messages)
+    }
+
+    /// The messages that the application has put into the outbox, each with its prefix; possibly
+    /// none. Whatever was published before they were put there is seen after this.
+    ///
+    /// `empty` takes their place, with storage that a sender may use: who holds the messages
+    /// meanwhile sees by it that they were looked for, and asks again.
+    pub fn take_outbox(&self, empty: Option<Box<Framed>>) -> Option<Box<Framed>> {
+        debug_assert!(empty.as_ref().is_none_or(|empty| empty.0.is_empty()));
+        self.outbox.swap(Some(empty.unwrap_or_default()))
+    }
+
+    /// As [`take_outbox`](Self::take_outbox), for the last time.
+    pub fn take_last_outbox(&self) -> Option<Box<Framed>> {
+        self.outbox.take()
     }
 
     /// The response headers, where some were published since this was called last.
@@ -279,40 +304,86 @@ impl CallShared {
         self.headers_fixed.store(true, Ordering::Relaxed);
     }
 
-    /// Puts what `write` appends behind the messages in the outbox; returns how many bytes that
-    /// were. One task at a time may do so.
-    pub(super) fn put_message<E>(
-        self: &Arc<Self>,
-        write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
-    ) -> Result<usize, E> {
-        let mut held = Held::take(self);
-        let bytes = held.append(write)?;
-        held.put_back();
-        self.ask(Asks::LOOK);
-        Ok(bytes)
+    /// Says how long messages to be sent may be.
+    pub(super) fn set_send_bytes_max(&self, bytes: usize) {
+        self.set_streamed();
+        self.send_bytes_max.store(bytes, Ordering::Relaxed);
     }
 
-    /// Whether another message may be queued by a sender that has queued `queued` bytes in all.
+    /// See [`set_send_bytes_max`](Self::set_send_bytes_max).
+    #[inline]
+    pub(super) fn send_bytes_max(&self) -> usize {
+        self.send_bytes_max.load(Ordering::Relaxed)
+    }
+
+    /// No message follows.
+    pub(super) fn finish(self: &Arc<Self>) {
+        self.finished.store(true, Ordering::Relaxed);
+        self.ask(Asks::FINISH);
+    }
+
+    /// The sender is gone.
+    pub(super) fn sender_gone(self: &Arc<Self>) {
+        if !self.finished.load(Ordering::Relaxed) {
+            self.ask(Asks::OUTBOUND_DROPPED);
+        }
+    }
+
+    /// Puts what `write` appends behind the messages that were sent before. One task at a time may
+    /// do so.
+    #[inline]
+    pub(super) fn put_message<E>(
+        self: &Arc<Self>,
+        write: impl Fn(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let queued = self.queued.load(Ordering::Relaxed);
+        if queued == 0 {
+            self.fix_headers();
+        }
+        let bytes = match desk::append(self, queued, &write) {
+            Some(appended) => appended?,
+            None => {
+                let mut held = Held::take(self);
+                let bytes = held.append(write)?;
+                held.put_back();
+                bytes
+            }
+        };
+        self.queued.store(queued.wrapping_add(bytes), Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Whether another message may be queued.
     ///
     /// # Errors
     /// Once the call has ended: its code, with a message that says no more than that.
     #[inline]
-    pub(super) fn room(&self, queued: usize) -> Result<bool, Status> {
+    fn room(&self) -> Result<bool, Status> {
         if let Some(code) = self.ended() {
             return Err(over(code));
         }
+        let queued = self.queued.load(Ordering::Relaxed);
         let in_flight = queued.wrapping_sub(self.sent.load(Ordering::SeqCst));
         Ok(in_flight < SEND_QUEUE_BYTES_MAX)
     }
 
-    /// Ready when there is [`room`](Self::room). One task at a time may wait.
-    pub(super) fn poll_room(
-        &self,
-        queued: usize,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(), Status>> {
+    /// Ready when another message may be queued. One task at a time may wait.
+    ///
+    /// # Errors
+    /// Once the call has ended: its code, with a message that says no more than that.
+    #[inline]
+    pub(super) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        match self.room() {
+            Ok(true) => Poll::Ready(Ok(())),
+            Ok(false) => self.wait_for_room(cx),
+            Err(status) => Poll::Ready(Err(status)),
+        }
+    }
+
+    #[cold]
+    fn wait_for_room(&self, cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
         self.wait(&self.outbound_waker, cx);
-        match self.room(queued) {
+        match self.room() {
             Ok(true) => Poll::Ready(Ok(())),
             Ok(false) if self.queue.is_closed() => Poll::Ready(Err(over(Code::Unavailable))),
             Ok(false) => Poll::Pending,
@@ -333,16 +404,24 @@ impl CallShared {
         fence(Ordering::SeqCst);
     }
 
-    /// Accounts for a message that the application took, `total` bytes in all by now; `unrung`
-    /// counts what the connection was not told of yet.
+    /// Accounts for a message that the application took, of so many bytes with its prefix.
     #[inline]
-    pub(super) fn take(self: &Arc<Self>, bytes: usize, total: usize, unrung: &mut usize) {
+    pub(super) fn take(self: &Arc<Self>, bytes: usize) {
+        let before = self.taken.load(Ordering::Relaxed);
+        let total = before.wrapping_add(bytes);
         self.taken.store(total, Ordering::Release);
-        *unrung += bytes;
-        if *unrung >= RELEASE_STEP_BYTES {
-            *unrung = 0;
+        if (before ^ total) >= RELEASE_STEP_BYTES {
             self.ask(Asks::LOOK);
         }
+    }
+
+    /// Lets the connection have an empty delivery. Much storage only where it takes it soon.
+    pub(super) fn put_away(&self, mut used: Box<Delivery>) {
+        let is_soon = Asks(self.asks.load(Ordering::Relaxed)).has(Asks::HUSHED);
+        if !is_soon && used.packed.capacity() > RETAINED_BYTES_MAX {
+            used.packed = Vec::new();
+        }
+        self.spare.store(Some(used));
     }
 
     /// The application has taken all there was; tells so if the connection asked for that.
@@ -376,52 +455,20 @@ impl fmt::Debug for CallShared {
     }
 }
 
-/// The outbox while a message is written behind those that are in it: put back also where the
-/// message cannot be encoded, or the code that does so panics. Then the connection is asked to look
-/// by this: it may have looked for the others while they were out.
-struct Held<'a> {
-    shared: &'a Arc<CallShared>,
-    messages: Option<Box<Framed>>,
-    /// How many bytes of it are whole messages.
-    whole: usize,
-}
+/// A handler is being polled: see [`CallShared::attend`].
+#[must_use]
+pub struct Attended(OnDesk);
 
-impl Held<'_> {
-    fn take(shared: &Arc<CallShared>) -> Held<'_> {
-        let messages = shared.outbox.take().unwrap_or_default();
-        Held { shared, whole: messages.0.len(), messages: Some(messages) }
-    }
-
-    fn append<E>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<usize, E> {
-        let Some(messages) = &mut self.messages else { return Ok(0) };
-        write(&mut messages.0)?;
-        let bytes = messages.0.len() - self.whole;
-        self.whole += bytes;
-        Ok(bytes)
+impl Attended {
+    /// Gives storage of messages back to the thread, for those of the next handler.
+    pub fn give(storage: Vec<u8>) {
+        desk::give(storage);
     }
 }
 
-impl Held<'_> {
-    fn put_back(&mut self) {
-        let Some(mut messages) = self.messages.take() else { return };
-        messages.0.truncate(self.whole);
-        // At most storage that the connection gave back meanwhile.
-        let emptied = self.shared.outbox.swap(Some(messages));
-        debug_assert!(emptied.is_none_or(|emptied| emptied.0.is_empty()), "there is one sender");
-    }
-
-    #[cold]
-    fn give_up(&mut self) {
-        self.put_back();
-        self.shared.ask(Asks::LOOK);
-    }
-}
-
-impl Drop for Held<'_> {
-    fn drop(&mut self) {
-        if self.messages.is_some() {
-            self.give_up();
-        }
+impl fmt::Debug for Attended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Attended").finish_non_exhaustive()
     }
 }
 

@@ -28,17 +28,6 @@ pub enum Piece<'a> {
 pub struct Source {
     shared: Arc<CallShared>,
     at: Option<Box<Delivery>>,
-    /// The headers of `at` were given out.
-    headers_given: bool,
-    /// How many packed bytes of `at` were.
-    given: usize,
-    /// Up to here nothing but packed messages is next.
-    plain_until: usize,
-    /// The end was given out.
-    is_over: bool,
-    /// Bytes of messages taken in all, prefixes included. Wraps.
-    taken: usize,
-    unrung: usize,
 }
 
 /// What is next.
@@ -51,16 +40,7 @@ enum Step {
 
 impl Source {
     pub(super) fn new(shared: Arc<CallShared>) -> Source {
-        Source {
-            shared,
-            at: None,
-            headers_given: false,
-            given: 0,
-            plain_until: 0,
-            is_over: false,
-            taken: 0,
-            unrung: 0,
-        }
+        Source { shared, at: None }
     }
 
     /// The call this belongs to.
@@ -71,17 +51,10 @@ impl Source {
     /// The next message, where it lies here among others: the common case on a busy stream. Receive
     /// credit for it flows back with this.
     #[inline]
-    pub(super) fn next_packed(&mut self) -> Option<&[u8]> {
-        if self.given >= self.plain_until {
-            return None;
-        }
-        let packed = &self.at.as_ref()?.packed;
-        let range = packed_message(packed, self.given)?;
-        let bytes = range.end - self.given;
-        self.given = range.end;
-        self.taken = self.taken.wrapping_add(bytes);
-        self.shared.take(bytes, self.taken, &mut self.unrung);
-        Some(&packed[range])
+    pub(super) fn next_plain(&mut self) -> Option<&[u8]> {
+        let payload = self.at.as_mut()?.next_plain()?;
+        self.shared.take(frame::PREFIX_BYTES + payload.len());
+        Some(payload)
     }
 
     /// The next piece. Receive credit for a message flows back with this.
@@ -107,11 +80,15 @@ impl Source {
         })
     }
 
-    /// The headers, where they are next; `None` where something else comes first, which stays.
+    /// Ready when [`headers`](Self::headers) tells all that there will be: headers came, or
+    /// something before which there are none, which stays.
     ///
     /// # Errors
     /// The status the call ended with, where that comes first.
-    pub fn poll_headers(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Metadata>, Status>> {
+    pub fn poll_headers(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        if self.headers().is_some() {
+            return Poll::Ready(Ok(()));
+        }
         if !self.has_next() {
             self.shared.drained();
             self.shared.wait_inbound(cx);
@@ -120,48 +97,50 @@ impl Source {
             }
         }
         let Some(at) = &self.at else { return Poll::Pending };
-        let has_message = at.packed.len() > self.given || !at.whole.is_empty();
         Poll::Ready(match (&at.headers, &at.end) {
-            (Some(headers), _) if !self.headers_given => Ok(Some(headers.clone())),
-            (_, Some(Err(status))) if !has_message => Err(status.clone()),
-            _ => Ok(None),
+            (None, Some(Err(status))) if !at.has_message() => Err(status.clone()),
+            _ => Ok(()),
         })
+    }
+
+    /// The response headers, once they have come, and from then on.
+    pub fn headers(&self) -> Option<&Metadata> {
+        self.at.as_ref()?.headers.as_deref()
     }
 
     /// How the call ended, once that was reached.
     pub fn outcome(&self) -> Option<&Result<Metadata, Status>> {
-        self.at.as_ref().filter(|_| self.is_over)?.end.as_ref()
+        self.at.as_ref().filter(|at| at.read.end)?.end.as_ref()
     }
 
     /// Whether there is a next piece; takes the next delivery where this one is used up.
     fn has_next(&mut self) -> bool {
-        if let Some(at) = &self.at {
-            let has_headers = at.headers.is_some() && !self.headers_given;
-            let has_message = at.packed.len() > self.given || !at.whole.is_empty();
-            if has_headers || has_message || at.end.is_some() {
-                return true;
-            }
+        match &self.at {
+            Some(at) if at.has_next() => return true,
+            // Headers stay, for those who ask for them later.
+            Some(at) if at.headers.is_some() => {}
+            Some(_) => self.put_away(),
+            None => {}
         }
-        if let Some(mut used) = self.at.take()
-            && used.recycle()
+        let Some(mut next) = self.shared.inbox.take() else { return false };
+        if let Some(used) = &mut self.at
+            && let Some(headers) = used.headers.take()
         {
-            self.shared.spare.store(Some(used));
+            next.headers = Some(headers);
+            next.read.headers = true;
+            self.put_away();
         }
-        self.at = self.shared.inbox.take();
-        self.headers_given = false;
-        self.given = 0;
-        self.find_plain();
-        self.at.is_some()
+        next.find_plain();
+        self.at = Some(next);
+        true
     }
 
-    /// Finds how far nothing but packed messages comes.
-    fn find_plain(&mut self) {
-        self.plain_until = match &self.at {
-            Some(at) if at.headers.is_none() || self.headers_given => {
-                at.whole.front().map_or(at.packed.len(), |(position, _)| *position)
-            }
-            _ => 0,
-        };
+    /// Lets the connection have a delivery that is used up.
+    fn put_away(&mut self) {
+        if let Some(mut used) = self.at.take() {
+            used.recycle();
+            self.shared.put_away(used);
+        }
     }
 
     /// Finds the next piece and accounts for it; `None` where there is none yet.
@@ -170,39 +149,36 @@ impl Source {
             return None;
         }
         let at = self.at.as_mut()?;
-        if at.headers.is_some() && !self.headers_given {
-            self.headers_given = true;
-            self.find_plain();
+        if at.has_headers() {
+            at.read.headers = true;
+            at.find_plain();
             return Some(Step::Headers);
         }
-        let (step, bytes) = match at.whole.front() {
-            Some((position, _)) if *position == self.given => {
+        let step = match at.whole.front() {
+            Some((position, _)) if *position == at.read.packed_bytes => {
                 let (_, message) = at.whole.pop_front()?;
-                let bytes = frame::PREFIX_BYTES + message.len();
-                self.find_plain();
-                (Step::Whole(message), bytes)
+                at.find_plain();
+                self.shared.take(frame::PREFIX_BYTES + message.len());
+                Step::Whole(message)
             }
-            _ => match packed_message(&at.packed, self.given) {
+            _ => match at.next_packed() {
                 Some(range) => {
-                    let bytes = range.end - self.given;
-                    self.given = range.end;
-                    (Step::Packed(range), bytes)
+                    self.shared.take(frame::PREFIX_BYTES + range.len());
+                    Step::Packed(range)
                 }
                 None => {
-                    self.is_over = true;
-                    return Some(Step::End);
+                    at.read.end = true;
+                    Step::End
                 }
             },
         };
-        self.taken = self.taken.wrapping_add(bytes);
-        self.shared.take(bytes, self.taken, &mut self.unrung);
         Some(step)
     }
 }
 
 impl Drop for Source {
     fn drop(&mut self) {
-        if !self.is_over {
+        if self.outcome().is_none() {
             drop(self.shared.inbox.take());
             self.shared.ask(Asks::INBOUND_DROPPED);
         }
@@ -213,13 +189,4 @@ impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Source").field("shared", &self.shared).finish_non_exhaustive()
     }
-}
-
-/// Where the payload of the message at `start` lies; `None` at the end of the bytes.
-fn packed_message(bytes: &[u8], start: usize) -> Option<Range<usize>> {
-    let rest = bytes.get(start..)?;
-    let &[_, a, b, c, d] = rest.first_chunk::<{ frame::PREFIX_BYTES }>()?;
-    let from = start + frame::PREFIX_BYTES;
-    let to = from.checked_add(usize::try_from(u32::from_be_bytes([a, b, c, d])).ok()?)?;
-    (to <= bytes.len()).then_some(from..to)
 }

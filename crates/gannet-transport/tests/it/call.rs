@@ -11,7 +11,8 @@ use std::time::Duration;
 use gannet_core::codec::{Codec, DecodeError, EncodeError, Raw};
 use gannet_core::{Code, MessageCodec, Metadata, Status, frame};
 use gannet_transport::{
-    Asks, CallQueue, CallShared, Feed, Inbound, Outbound, SEND_QUEUE_BYTES_MAX, feed,
+    Asks, Attended, CallQueue, CallShared, Feed, Framed, Inbound, Outbound, SEND_QUEUE_BYTES_MAX,
+    Spares, feed,
 };
 
 /// A queue that counts what is pushed.
@@ -69,7 +70,7 @@ fn messages_come_in_order_and_the_end_stays() {
     assert!(now(inbound.next()).is_pending());
     let bytes: Vec<u8> = [&b"one"[..], b"", b"three"].iter().flat_map(|m| framed(m)).collect();
     for part in bytes.chunks(4) {
-        feed.data(part, &shared).unwrap();
+        feed.data(part, &shared, &mut Spares::default()).unwrap();
         feed.flush(&shared);
     }
     let mut trailers = Metadata::new();
@@ -85,7 +86,7 @@ fn messages_come_in_order_and_the_end_stays() {
 #[test]
 fn an_error_comes_after_the_messages_and_again() {
     let (_queue, shared, mut feed, mut inbound) = call();
-    feed.data(&framed(b"one"), &shared).unwrap();
+    feed.data(&framed(b"one"), &shared, &mut Spares::default()).unwrap();
     feed.end(Err(Status::aborted("so it goes")), &shared).unwrap();
     assert_eq!(ready(inbound.next()).unwrap().unwrap(), b"one");
     for _ in 0..2 {
@@ -96,7 +97,7 @@ fn an_error_comes_after_the_messages_and_again() {
 #[test]
 fn a_torn_message_is_no_clean_end() {
     let (_queue, shared, mut feed, mut inbound) = call();
-    feed.data(&framed(b"one")[..6], &shared).unwrap();
+    feed.data(&framed(b"one")[..6], &shared, &mut Spares::default()).unwrap();
     assert!(feed.end(Ok(Metadata::new()), &shared).is_err());
     assert_eq!(ready(inbound.next()).unwrap_err().code(), Code::Internal);
 }
@@ -106,7 +107,7 @@ fn credit_flows_only_for_what_was_taken() {
     let (queue, shared, mut feed, mut inbound) = call();
     let message = framed(&[1; 9_995]);
     for _ in 0..10 {
-        feed.data(&message, &shared).unwrap();
+        feed.data(&message, &shared, &mut Spares::default()).unwrap();
         feed.flush(&shared);
         assert_eq!(feed.credit(&shared, HELD_BYTES_MIN), 0, "nothing is taken yet");
     }
@@ -124,16 +125,16 @@ fn credit_flows_only_for_what_was_taken() {
 fn an_incomplete_message_gets_credit_only_while_the_reader_waits_for_it() {
     let (queue, shared, mut feed, mut inbound) = call();
     let long = framed(&[2; 500_000]);
-    feed.data(&long[..100_000], &shared).unwrap();
+    feed.data(&long[..100_000], &shared, &mut Spares::default()).unwrap();
     assert_eq!(
         feed.credit(&shared, HELD_BYTES_MIN),
         100_000,
         "the reader has nothing else to wait for"
     );
-    feed.data(&long[100_000..], &shared).unwrap();
+    feed.data(&long[100_000..], &shared, &mut Spares::default()).unwrap();
     feed.flush(&shared);
     assert_eq!(feed.credit(&shared, HELD_BYTES_MIN), 0, "now it is complete, and not taken");
-    feed.data(&long[..200_000], &shared).unwrap();
+    feed.data(&long[..200_000], &shared, &mut Spares::default()).unwrap();
     assert_eq!(feed.credit(&shared, HELD_BYTES_MIN), 0, "the reader has another to take first");
     queue.pushes();
     shared.take_asks();
@@ -146,7 +147,7 @@ fn an_incomplete_message_gets_credit_only_while_the_reader_waits_for_it() {
 #[test]
 fn the_reader_of_a_small_window_tells_when_it_has_caught_up() {
     let (queue, shared, mut feed, mut inbound) = call();
-    feed.data(&framed(&[3; 95]).repeat(20), &shared).unwrap();
+    feed.data(&framed(&[3; 95]).repeat(20), &shared, &mut Spares::default()).unwrap();
     feed.flush(&shared);
     assert_eq!(feed.credit(&shared, 1_000), 0);
     for _ in 0..20 {
@@ -161,7 +162,7 @@ fn the_reader_of_a_small_window_tells_when_it_has_caught_up() {
 #[test]
 fn what_came_before_the_end_is_credited_as_it_is_taken() {
     let (_queue, shared, mut feed, mut inbound) = call();
-    feed.data(&framed(&[4; 9_995]).repeat(2), &shared).unwrap();
+    feed.data(&framed(&[4; 9_995]).repeat(2), &shared, &mut Spares::default()).unwrap();
     feed.end(Ok(Metadata::new()), &shared).unwrap();
     assert_eq!(feed.credit(&shared, HELD_BYTES_MIN), 0, "nothing is taken yet");
     ready(inbound.next()).unwrap().unwrap();
@@ -175,7 +176,7 @@ fn unread_tiny_messages_take_few_bytes_each() {
     let (_queue, shared, mut feed, mut inbound) = call();
     let count = 50_000_u32;
     for n in 0..count {
-        feed.data(&framed(&n.to_be_bytes()), &shared).unwrap();
+        feed.data(&framed(&n.to_be_bytes()), &shared, &mut Spares::default()).unwrap();
         feed.flush(&shared);
         feed.credit(&shared, HELD_BYTES_MIN);
     }
@@ -190,13 +191,13 @@ fn unread_tiny_messages_take_few_bytes_each() {
 #[test]
 fn what_nobody_wants_is_given_back() {
     let (queue, shared, mut feed, inbound) = call();
-    feed.data(&framed(&[1; 1_000]), &shared).unwrap();
+    feed.data(&framed(&[1; 1_000]), &shared, &mut Spares::default()).unwrap();
     feed.flush(&shared);
     drop(inbound);
     assert_eq!((queue.pushes(), shared.take_asks()), (1, Asks::INBOUND_DROPPED));
     feed.reader_gone(&shared);
     assert_eq!(feed.credit(&shared, HELD_BYTES_MIN), 1_005);
-    feed.data(&[9; 777], &shared).unwrap();
+    feed.data(&[9; 777], &shared, &mut Spares::default()).unwrap();
     assert_eq!(feed.credit(&shared, HELD_BYTES_MIN), 777);
 }
 
@@ -236,8 +237,8 @@ fn a_message_over_the_send_limit_is_refused_and_the_call_goes_on() {
     ready(outbound.send(vec![0; 10])).unwrap();
     outbound.finish();
     assert_eq!(queue.pushes(), 1);
-    assert_eq!(shared.take_asks(), Asks::LOOK.and(Asks::FINISH));
-    assert_eq!(shared.take_outbox().unwrap().0.len(), 15);
+    assert_eq!(shared.take_asks(), Asks::OUTBOX.and(Asks::FINISH));
+    assert_eq!(shared.take_outbox(None).unwrap().0.len(), 15);
 }
 
 #[test]
@@ -261,35 +262,120 @@ fn a_sender_is_woken_when_little_is_left() {
 fn messages_of_one_wake_are_handed_over_together_and_storage_comes_back() {
     let (queue, shared, _feed, _inbound) = call();
     let mut outbound = raw_outbound(&shared);
-    let mut place = None;
-    for _ in 0..3 {
+    let mut places = Vec::new();
+    let mut emptied: Option<Box<Framed>> = None;
+    for _ in 0..6 {
         for _ in 0..10 {
             ready(outbound.send(vec![7; 15])).unwrap();
         }
         assert_eq!(queue.pushes(), 1, "told once");
-        assert_eq!(shared.take_asks(), Asks::LOOK);
-        let messages = shared.take_outbox().unwrap();
+        assert_eq!(shared.take_asks(), Asks::OUTBOX);
+        let mut messages = shared.take_outbox(emptied.take()).unwrap();
         assert_eq!(messages.0, framed(&[7; 15]).repeat(10));
-        let at = messages.0.as_ptr();
-        assert_eq!(*place.get_or_insert(at), at, "no second allocation");
-        assert!(shared.reuse_outbox(messages).is_none());
+        places.push(messages.0.as_ptr());
+        messages.clear();
+        emptied = Some(messages);
     }
+    places.sort_unstable();
+    places.dedup();
+    assert!(places.len() <= 2, "storage in turn, and no more of it");
+}
+
+#[test]
+fn a_sender_asks_again_where_the_connection_looked_meanwhile() {
+    let (queue, shared, _feed, _inbound) = call();
+    let mut outbound = raw_outbound(&shared);
+    ready(outbound.send(vec![1; 10])).unwrap();
+    assert_eq!((queue.pushes(), shared.take_asks()), (1, Asks::OUTBOX));
+    let codec = MessageCodec::new::<LooksMeanwhile>();
+    let mut looks = Outbound::<Looks>::new(Arc::clone(&shared), codec, MESSAGE_BYTES_MAX);
+    // While this is written, the connection looks, and finds nothing.
+    ready(looks.send(Looks(Arc::clone(&shared)))).unwrap();
+    assert_eq!((queue.pushes(), shared.take_asks()), (1, Asks::OUTBOX));
+    let both = [framed(&[1; 10]), framed(&[2; 3])].concat();
+    assert_eq!(shared.take_outbox(None).unwrap().0, both);
 }
 
 #[test]
 fn a_message_that_cannot_be_encoded_leaves_the_others() {
     let (_queue, shared, _feed, _inbound) = call();
     let mut outbound = raw_outbound(&shared);
-    ready(outbound.send(vec![1; 10])).unwrap();
     let mut fails =
         Outbound::<u8>::new(Arc::clone(&shared), MessageCodec::new::<Panics>(), MESSAGE_BYTES_MAX);
-    shared.take_asks();
-    let failed = catch_unwind(AssertUnwindSafe(|| ready(fails.send(1))));
-    assert!(failed.is_err());
-    assert_eq!(shared.take_asks(), Asks::LOOK, "the first was out when the connection looked");
-    ready(outbound.send(vec![2; 10])).unwrap();
-    let both = [framed(&[1; 10]), framed(&[2; 10])].concat();
-    assert_eq!(shared.take_outbox().unwrap().0, both);
+    for attended in [false, true] {
+        let attended = attended.then(|| shared.attend());
+        ready(outbound.send(vec![1; 10])).unwrap();
+        let failed = catch_unwind(AssertUnwindSafe(|| ready(fails.send(1))));
+        assert!(failed.is_err());
+        ready(outbound.send(vec![2; 10])).unwrap();
+        let both = [framed(&[1; 10]), framed(&[2; 10])].concat();
+        match attended {
+            Some(attended) => {
+                assert_eq!(shared.heed(attended, &mut Spares::default()), (Asks::NONE, both));
+            }
+            None => {
+                assert_eq!(shared.take_asks(), Asks::OUTBOX);
+                assert_eq!(shared.take_outbox(None).unwrap().0, both);
+            }
+        }
+    }
+}
+
+#[test]
+fn messages_stay_in_order_whichever_thread_sends_them() {
+    let (queue, shared, _feed, _inbound) = call();
+    let mut outbound = raw_outbound(&shared);
+    let elsewhere = |mut outbound: Outbound<Vec<u8>>, n: u8| {
+        let send = move || {
+            ready(outbound.send(vec![n])).unwrap();
+            outbound
+        };
+        std::thread::spawn(send).join().unwrap()
+    };
+    outbound = elsewhere(outbound, 1);
+    assert_eq!((queue.pushes(), shared.take_asks()), (1, Asks::OUTBOX));
+    let attended = shared.attend();
+    ready(outbound.send(vec![2])).unwrap();
+    outbound = elsewhere(outbound, 3);
+    ready(outbound.send(vec![4])).unwrap();
+    outbound = elsewhere(outbound, 5);
+    let (asks, messages) = shared.heed(attended, &mut Spares::default());
+    assert_eq!(messages, [[1], [2], [3], [4]].map(|message| framed(&message)).concat());
+    assert_eq!(asks, Asks::OUTBOX, "one more was sent elsewhere");
+    assert_eq!(shared.take_outbox(None).unwrap().0, framed(&[5]));
+    let attended = shared.attend();
+    ready(outbound.send(vec![6])).unwrap();
+    assert_eq!(shared.heed(attended, &mut Spares::default()).1, framed(&[6]));
+    assert_eq!(queue.pushes(), 0);
+}
+
+#[test]
+fn a_call_within_the_poll_of_another_has_messages_of_its_own() {
+    let (_queue, outer, _feed, _inbound) = call();
+    let (inner_queue, inner, _feed, _inbound) = call();
+    let (mut to_outer, mut to_inner) = (raw_outbound(&outer), raw_outbound(&inner));
+    let in_outer = outer.attend();
+    ready(to_outer.send(vec![1])).unwrap();
+    ready(to_inner.send(vec![2])).unwrap();
+    assert_eq!((inner_queue.pushes(), inner.take_asks()), (1, Asks::OUTBOX), "not on the desk");
+    let in_inner = inner.attend();
+    ready(to_inner.send(vec![3])).unwrap();
+    let (_, messages) = inner.heed(in_inner, &mut Spares::default());
+    assert_eq!(messages, [framed(&[2]), framed(&[3])].concat());
+    Attended::give(messages);
+    ready(to_outer.send(vec![4])).unwrap();
+    let (_, messages) = outer.heed(in_outer, &mut Spares::default());
+    assert_eq!(messages, [framed(&[1]), framed(&[4])].concat());
+}
+
+#[test]
+fn a_message_that_is_dropped_unpolled_is_not_sent() {
+    let (_queue, shared, _feed, _inbound) = call();
+    let mut outbound = raw_outbound(&shared);
+    let attended = shared.attend();
+    drop(outbound.send(vec![1]));
+    ready(outbound.send(vec![2])).unwrap();
+    assert_eq!(shared.heed(attended, &mut Spares::default()).1, framed(&[2]));
 }
 
 #[test]
@@ -314,7 +400,7 @@ fn what_runs_within_the_task_takes_no_way_through_the_queue() {
     let mut cx = Context::from_waker(&waker);
     assert!(pin!(inbound.next()).poll(&mut cx).is_pending());
     shared.hush();
-    feed.data(&framed(b"one"), &shared).unwrap();
+    feed.data(&framed(b"one"), &shared, &mut Spares::default()).unwrap();
     feed.flush(&shared);
     assert_eq!((shared.take_asks(), queue.pushes()), (Asks::POLL, 0));
     shared.ask(Asks::LOOK);
@@ -324,7 +410,7 @@ fn what_runs_within_the_task_takes_no_way_through_the_queue() {
 #[test]
 fn a_cut_call_ends_for_its_reader_and_leaves_nothing_where_there_is_none() {
     let (_queue, shared, mut feed, mut inbound) = call();
-    feed.data(&framed(b"one"), &shared).unwrap();
+    feed.data(&framed(b"one"), &shared, &mut Spares::default()).unwrap();
     feed.cut(Status::cancelled("over"), &shared);
     assert_eq!(ready(inbound.next()).unwrap().unwrap(), b"one");
     assert_eq!(ready(inbound.next()).unwrap_err().code(), Code::Cancelled);
@@ -356,6 +442,23 @@ impl Codec<u8> for Panics {
 
     fn decode(_: &[u8]) -> Result<u8, DecodeError> {
         Ok(0)
+    }
+}
+
+/// Looks into a call's outbox while it is encoded.
+struct Looks(Arc<CallShared>);
+
+struct LooksMeanwhile;
+
+impl Codec<Looks> for LooksMeanwhile {
+    fn encode(message: &Looks, _: usize, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        assert!(message.0.take_outbox(None).is_none());
+        out.extend_from_slice(&[2; 3]);
+        Ok(())
+    }
+
+    fn decode(_: &[u8]) -> Result<Looks, DecodeError> {
+        unreachable!("nothing is received")
     }
 }
 
@@ -412,7 +515,7 @@ async fn feed_and_reader_on_different_threads_lose_nothing() {
                 n += 1;
             }
             let take = bytes.len().min(window - in_flight).min(1_111);
-            feed.data(&bytes[..take], &shared).unwrap();
+            feed.data(&bytes[..take], &shared, &mut Spares::default()).unwrap();
             bytes.drain(..take);
             in_flight += take;
             feed.flush(&shared);

@@ -110,7 +110,7 @@ async fn bidi(client: &EchoClient, args: &Args) -> Result<u32> {
     let body = vec![b'x'; usize::try_from(args.bytes).unwrap_or(0)];
     let send = async {
         for _ in 0..args.messages {
-            requests.send(Payload { body: body.clone(), ..Default::default() }).await?;
+            requests.send(Payload { body: body.clone().into(), ..Default::default() }).await?;
         }
         requests.finish();
         Ok::<(), gannet::Status>(())
