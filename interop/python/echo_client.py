@@ -9,6 +9,8 @@ import time
 from concurrent import futures
 
 import grpc
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
 
 import gannet_interop_pb2 as pb
 import gannet_interop_pb2_grpc as pb_grpc
@@ -232,6 +234,27 @@ def status_message(client):
         fails(lambda: unary(client, status=status), grpc.StatusCode.UNKNOWN, text)
 
 
+def status_details(client):
+    for code in grpc.StatusCode:
+        number = code.value[0]
+        if number == 0:
+            continue
+        text = f"detailed \u263a {number}"
+        status = pb.EchoStatus(code=number, message=text, detailed=True)
+        error = fails(lambda: unary(client, status=status), code, text)
+        # Raises where the code or the message in the details are others.
+        details = rpc_status.from_call(error).details
+        info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
+        check(len(details), 2, "details")
+        check(details[0].Unpack(info) and details[1].Unpack(retry), True, "types of details")
+        check((info.reason, info.domain), ("TOLD", "interop"), "ErrorInfo")
+        check(dict(info.metadata), {"code": str(number)}, "ErrorInfo.metadata")
+        check(retry.retry_delay.ToMilliseconds(), 1500, "RetryInfo")
+    plain = pb.EchoStatus(code=5, message="plain")
+    error = fails(lambda: unary(client, status=plain), grpc.StatusCode.NOT_FOUND, "plain")
+    check(rpc_status.from_call(error), None, "details of a plain status")
+
+
 def status_on_streams(client):
     code = grpc.StatusCode.FAILED_PRECONDITION
     status = pb.EchoStatus(code=9, message="enough")
@@ -362,6 +385,7 @@ CASES = {
     "early_headers": early_headers,
     "status_codes": status_codes,
     "status_message": status_message,
+    "status_details": status_details,
     "status_on_streams": status_on_streams,
     "deadline": deadline,
     "cancel": cancel,

@@ -5,6 +5,9 @@ import threading
 from concurrent import futures
 
 import grpc
+from google.protobuf import any_pb2, duration_pb2
+from google.rpc import error_details_pb2, status_pb2
+from grpc_status import rpc_status
 
 import gannet_interop_pb2 as pb
 import gannet_interop_pb2_grpc as pb_grpc
@@ -51,11 +54,29 @@ class Call:
 
     def obey_status(self, request):
         if request.status.code != 0:
+            if request.status.detailed:
+                self.fail_with_details(request.status)
             codes = {code.value[0]: code for code in grpc.StatusCode}
             self.context.set_code(codes[request.status.code])
             self.context.set_details(request.status.message)
             return True
         return False
+
+
+    def fail_with_details(self, asked):
+        rich = status_pb2.Status(code=asked.code, message=asked.message)
+        for detail in (
+            error_details_pb2.ErrorInfo(
+                reason="TOLD", domain="interop", metadata={"code": str(asked.code)}
+            ),
+            error_details_pb2.RetryInfo(
+                retry_delay=duration_pb2.Duration(seconds=1, nanos=500_000_000)
+            ),
+        ):
+            packed = any_pb2.Any()
+            packed.Pack(detail)
+            rich.details.append(packed)
+        self.context.abort_with_status(rpc_status.to_status(rich))
 
 
 class Observed:

@@ -52,7 +52,9 @@ pub(crate) fn run() -> Result {
     for file in &files {
         findings.extend(text::check(file));
         if let Some(tree) = &file.tree {
-            findings.extend(functions::check(&file.path, tree));
+            if !file.is_generated() {
+                findings.extend(functions::check(&file.path, tree));
+            }
             findings.extend(banned::check(file, tree));
         }
         findings.extend(file.parse_error.clone().map(|(line, error)| {

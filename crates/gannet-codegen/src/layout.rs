@@ -101,10 +101,11 @@ fn write_tree(
     let sources = node.package.as_ref().map(|package| package.sources.as_slice());
     let mut text = header(sources.unwrap_or_default());
     text.push_str(&format!("\n//! {}\n", module_doc(name)));
-    if let Some(package) = &node.package
-        && !package.allow.is_empty()
-    {
-        text.push_str(&format!("\n#![allow({})]\n", lint_list(&package.allow)));
+    match &node.package {
+        Some(package) if package.allow.is_empty() => {}
+        Some(package) => text.push_str(&format!("\n#![allow({})]\n", lint_list(&package.allow))),
+        // It only leads to others, and may lie in a private module.
+        None => text.push_str("\n#![allow(unreachable_pub)]\n"),
     }
     text.push('\n');
     for (segment, child) in &node.children {

@@ -11,9 +11,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::Code;
+use crate::details::{self, Detail, PackedDetail};
 use crate::metadata::Metadata;
 use crate::reset::reset_name;
+use crate::{Code, limits, percent};
 
 /// How a call failed; one pointer wide.
 ///
@@ -31,9 +32,17 @@ struct Inner {
     code: Code,
     origin: Origin,
     message: Cow<'static, str>,
-    details: Bytes,
+    details: Details,
     metadata: Metadata,
     source: Option<Arc<dyn Error + Send + Sync>>,
+}
+
+#[derive(Clone)]
+enum Details {
+    /// A serialized `google.rpc.Status`.
+    Whole(Bytes),
+    /// The details in one, without code and message, which are still to be written.
+    Appended(Vec<u8>),
 }
 
 /// Where a [`Status`] was made.
@@ -55,7 +64,7 @@ impl Status {
             code: if code.is_ok() { Code::Unknown } else { code },
             origin: Origin::Local,
             message: message.into(),
-            details: Bytes::new(),
+            details: Details::Appended(Vec::new()),
             metadata: Metadata::new(),
             source: None,
         }))
@@ -102,9 +111,28 @@ impl Status {
         &self.0.message
     }
 
-    /// A serialized `google.rpc.Status`, or nothing.
-    pub fn details(&self) -> &[u8] {
-        &self.0.details
+    /// A serialized `google.rpc.Status`, or nothing where there are no details.
+    pub fn details(&self) -> Cow<'_, [u8]> {
+        match &self.0.details {
+            Details::Whole(status) => Cow::Borrowed(status),
+            Details::Appended(details) if details.is_empty() => Cow::Borrowed(&[]),
+            Details::Appended(details) => {
+                Cow::Owned(details::whole(self.0.code, &self.sent_message(), details))
+            }
+        }
+    }
+
+    /// The first detail of this type that can be decoded.
+    pub fn detail<D: Detail>(&self) -> Option<D> {
+        self.packed_details().find_map(|detail| detail.unpack())
+    }
+
+    /// All details as they travel, in their order; [`PackedDetail::unpack`] makes a message of one.
+    pub fn packed_details(&self) -> impl Iterator<Item = PackedDetail<'_>> {
+        details::iter(match &self.0.details {
+            Details::Whole(status) => status,
+            Details::Appended(details) => details,
+        })
     }
 
     /// The trailing metadata that came, or is to go, with the status.
@@ -136,10 +164,38 @@ impl Status {
         self
     }
 
-    /// Attaches a serialized `google.rpc.Status`; it should carry the same code and message.
+    /// Adds a detail behind those that are there.
+    ///
+    /// All details together travel in one header field: beyond about 6 KiB, peers may refuse it,
+    /// and the call fails with RESOURCE_EXHAUSTED instead.
+    #[must_use]
+    pub fn with_detail<D: Detail>(self, detail: &D) -> Status {
+        self.with_packed_detail(PackedDetail { type_url: D::TYPE_URL, value: &detail.to_bytes() })
+    }
+
+    /// Adds a detail that is serialized already.
+    #[must_use]
+    pub fn with_packed_detail(mut self, detail: PackedDetail<'_>) -> Status {
+        let mut appended = match std::mem::take(&mut self.0.details) {
+            Details::Appended(details) => details,
+            Details::Whole(status) => {
+                let mut appended = Vec::with_capacity(status.len());
+                for PackedDetail { type_url, value } in details::iter(&status) {
+                    details::append(&mut appended, type_url, value);
+                }
+                appended
+            }
+        };
+        details::append(&mut appended, detail.type_url, detail.value);
+        self.0.details = Details::Appended(appended);
+        self
+    }
+
+    /// Attaches a serialized `google.rpc.Status`, in place of the details that are there. It should
+    /// carry the same code and message, which is the caller's care.
     #[must_use]
     pub fn with_details(mut self, details: impl Into<Bytes>) -> Status {
-        self.0.details = details.into();
+        self.0.details = Details::Whole(details.into());
         self
     }
 
@@ -197,13 +253,32 @@ impl Status {
             Origin::Local | Origin::Relayed => Sent {
                 code: inner.code,
                 message: &inner.message,
-                details: &inner.details,
+                details: self.details(),
                 metadata: Some(&inner.metadata),
             },
-            Origin::Peer => {
-                Sent { code: Code::Internal, message: PEER_FAILURE, details: &[], metadata: None }
-            }
+            Origin::Peer => Sent {
+                code: Code::Internal,
+                message: PEER_FAILURE,
+                details: Cow::Borrowed(&[]),
+                metadata: None,
+            },
         }
+    }
+
+    /// The message as the other side reads it. Peers compare the two that they get.
+    fn sent_message(&self) -> Cow<'_, str> {
+        let message = &*self.0.message;
+        let max = limits::STATUS_MESSAGE_BYTES_MAX;
+        if message.len() <= max / 9 {
+            return Cow::Borrowed(message); // as long as it can get
+        }
+        Cow::Owned(percent::decode(&percent::encode(message, max)).into_owned())
+    }
+}
+
+impl Default for Details {
+    fn default() -> Details {
+        Details::Appended(Vec::new())
     }
 }
 
@@ -211,7 +286,7 @@ impl Status {
 pub(crate) struct Sent<'a> {
     pub(crate) code: Code,
     pub(crate) message: &'a str,
-    pub(crate) details: &'a [u8],
+    pub(crate) details: Cow<'a, [u8]>,
     pub(crate) metadata: Option<&'a Metadata>,
 }
 
@@ -266,8 +341,9 @@ impl fmt::Debug for Status {
         let mut debug = f.debug_struct("Status");
         debug.field("code", &inner.code).field("message", &inner.message);
         debug.field("origin", &inner.origin);
-        if !inner.details.is_empty() {
-            debug.field("details", &inner.details);
+        let details: Vec<_> = self.packed_details().collect();
+        if !details.is_empty() {
+            debug.field("details", &details);
         }
         if !inner.metadata.is_empty() {
             debug.field("metadata", &inner.metadata);
@@ -366,6 +442,40 @@ mod tests {
             assert!(reset_name(error_code).is_some());
         }
         assert_eq!(reset_name(0xe), None);
+    }
+
+    #[test]
+    fn details_go_with_the_code_and_message_that_are_sent() {
+        let any = |value| PackedDetail { type_url: "type.googleapis.com/a.B", value };
+        let status = Status::aborted("first").with_packed_detail(any(b"one"));
+        let status = status.with_packed_detail(any(b"two")).with_code(Code::Internal);
+        let long = "é".repeat(limits::STATUS_MESSAGE_BYTES_MAX);
+        for (message, sent) in [("second", "second"), (&long, &long[..2 * (4_096 / 6)])] {
+            let status = status.clone().with_message(message.to_owned());
+            let details = status.details();
+            let head = details::whole(Code::Internal, sent, &[]);
+            assert_eq!(details[..head.len()], head);
+            let back = Status::internal(sent.to_owned()).with_details(details.to_vec());
+            let values: Vec<_> = back.packed_details().map(|detail| detail.value).collect();
+            assert_eq!(values, [b"one", b"two"]);
+            // One more, behind those of a peer.
+            let back = back.with_packed_detail(any(b"six"));
+            assert_eq!(back.packed_details().count(), 3);
+            assert!(back.details().starts_with(&details));
+        }
+        assert!(Status::aborted("none").details().is_empty());
+        assert!(Status::aborted("none").packed_details().next().is_none());
+    }
+
+    #[cfg(feature = "buffa")]
+    #[test]
+    fn messages_are_details_by_their_type() {
+        use buffa_types::google::protobuf::{Duration, Timestamp};
+        let wait = Duration { seconds: 7, ..Default::default() };
+        let other = PackedDetail { type_url: "x/google.protobuf.Duration", value: &[0x08] };
+        let status = Status::unavailable("soon").with_packed_detail(other).with_detail(&wait);
+        assert_eq!(status.detail::<Duration>(), Some(wait), "the one before is cut short");
+        assert_eq!(status.detail::<Timestamp>(), None);
     }
 
     #[test]

@@ -81,7 +81,7 @@ pub fn write(
     }
     if !sent.details.is_empty() {
         let mut text = Vec::new();
-        base64_lenient::encode_into(sent.details, &mut text);
+        base64_lenient::encode_into(&sent.details, &mut text);
         emit(names::GRPC_STATUS_DETAILS.as_bytes(), &text);
     }
     emit_metadata(metadata, &mut emit);

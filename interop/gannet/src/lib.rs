@@ -1,6 +1,8 @@
 //! What the two interop programs share: the generated code, and the data of the cases. What each
 //! case does is written down in `interop/README.md`.
 
+use ::gannet::buffa_types::google::protobuf::Duration;
+use ::gannet::rpc::{ErrorInfo, RetryInfo};
 use ::gannet::{Metadata, Result};
 
 /// The generated code.
@@ -38,4 +40,16 @@ pub fn copy_values(from: &Metadata, key: &str, to: &mut Metadata) -> Result<()> 
         }
     }
     Ok(())
+}
+
+/// The details of a status with this code.
+pub fn details(code: i32) -> (ErrorInfo, RetryInfo) {
+    let info = ErrorInfo {
+        reason: "TOLD".to_owned(),
+        domain: "interop".to_owned(),
+        metadata: std::iter::once(("code".to_owned(), code.to_string())).collect(),
+        ..Default::default()
+    };
+    let delay = Duration { seconds: 1, nanos: 500_000_000, ..Default::default() };
+    (info, RetryInfo { retry_delay: Some(delay).into(), ..Default::default() })
 }

@@ -10,9 +10,11 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 
 	pb "gannet.invalid/interop/gen/gannetinterop"
 )
@@ -89,6 +91,25 @@ func statusMessage(c *client) {
 		_, err := c.unary(&pb.EchoRequest{Status: &pb.EchoStatus{Code: 2, Message: text}})
 		fails(err, codes.Unknown, text)
 	}
+}
+
+func statusDetails(c *client) {
+	for code := codes.Canceled; code <= codes.Unauthenticated; code++ {
+		message := fmt.Sprintf("detailed \u263a %d", code)
+		wanted := &pb.EchoStatus{Code: int32(code), Message: message, Detailed: true}
+		_, err := c.unary(&pb.EchoRequest{Status: wanted})
+		fails(err, code, message)
+		details := status.Convert(err).Details()
+		check(len(details) == 2, "%d details", len(details))
+		info, ok := details[0].(*errdetails.ErrorInfo)
+		check(ok && info.GetReason() == "TOLD" && info.GetDomain() == "interop", "got %v", info)
+		check(info.GetMetadata()["code"] == fmt.Sprint(int(code)), "got %v", info)
+		retry, ok := details[1].(*errdetails.RetryInfo)
+		check(ok && retry.GetRetryDelay().AsDuration() == 1500*time.Millisecond, "got %v", retry)
+	}
+	_, err := c.unary(&pb.EchoRequest{Status: &pb.EchoStatus{Code: 5, Message: "plain"}})
+	fails(err, codes.NotFound, "plain")
+	check(len(status.Convert(err).Details()) == 0, "details of a plain status")
 }
 
 func statusOnStreams(c *client) {

@@ -45,6 +45,7 @@ var cases = map[string]func(*client){
 	"bidi":              bidi,
 	"metadata":          metadataBothWays,
 	"metadata_on_error": metadataOnError,
+	"status_details":    statusDetails,
 	"early_headers":     earlyHeaders,
 	"status_codes":      statusCodes,
 	"status_message":    statusMessage,

@@ -8,13 +8,16 @@ import (
 	"io"
 	"log"
 	"net"
+	"strconv"
 	"sync/atomic"
 	"time"
 
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	pb "gannet.invalid/interop/gen/gannetinterop"
 	grpctest "gannet.invalid/interop/gen/grpctest"
@@ -94,7 +97,21 @@ func (c *call) answer(in *pb.EchoRequest, send func(*pb.EchoReply) error) error 
 // asked is the status that a request asks for: nil where that is OK.
 func asked(in *pb.EchoRequest) error {
 	wanted := in.GetStatus()
-	return status.Error(codes.Code(wanted.GetCode()), wanted.GetMessage())
+	if wanted.GetCode() == 0 || !wanted.GetDetailed() {
+		return status.Error(codes.Code(wanted.GetCode()), wanted.GetMessage())
+	}
+	detailed, err := status.New(codes.Code(wanted.GetCode()), wanted.GetMessage()).WithDetails(
+		&errdetails.ErrorInfo{
+			Reason:   "TOLD",
+			Domain:   "interop",
+			Metadata: map[string]string{"code": strconv.Itoa(int(wanted.GetCode()))},
+		},
+		&errdetails.RetryInfo{RetryDelay: durationpb.New(1500 * time.Millisecond)},
+	)
+	if err != nil {
+		return err
+	}
+	return detailed.Err()
 }
 
 // observe counts a call that ended under its handler; `finished` says whether the handler had.

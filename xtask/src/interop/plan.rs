@@ -76,6 +76,7 @@ pub(super) const CASES: &[(&str, u64)] = &[
     ("early_headers", 10),
     ("status_codes", 10),
     ("status_message", 10),
+    ("status_details", 10),
     ("status_on_streams", 10),
     ("deadline", 20),
     ("cancel", 20),

@@ -12,7 +12,8 @@ use super::suites::Suite;
 use crate::exec::{self, Result};
 use crate::install::{self, create, with_path};
 
-const PYTHON_PACKAGES: &[&str] = &["grpcio==1.85.1", "grpcio-tools==1.85.1", "hpack==4.2.0"];
+const PYTHON_PACKAGES: &[&str] =
+    &["grpcio==1.85.1", "grpcio-tools==1.85.1", "grpcio-status==1.85.1", "hpack==4.2.0"];
 const H2SPEC: &str = "github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible";
 const HTTPWG: &str = "httpwg-cli@0.2.5";
 const PROTOS: &[&str] = &["gannet_interop.proto", "grpctest.proto"];

@@ -139,7 +139,7 @@ async fn a_failure_keeps_message_details_and_trailers() {
         let status = reply.unwrap_err();
         assert_eq!(status.code(), Code::NotFound);
         assert_eq!(status.message(), "no such ä");
-        assert_eq!(status.details(), [8, 5]);
+        assert_eq!(&*status.details(), [8, 5]);
         assert_eq!(status.metadata().get("x-why"), Some("because"));
         assert_eq!(status.origin(), Origin::Peer);
         drop(peer);

@@ -208,7 +208,7 @@ async fn failures() {
     let status = unary(&channel, b"fail").await.unwrap_err();
     assert_eq!(status.code(), Code::AlreadyExists);
     assert_eq!(status.message(), "50% ä");
-    assert_eq!(status.details(), [8, 6]);
+    assert_eq!(&*status.details(), [8, 6]);
     assert_eq!(status.metadata().get("x-why"), Some("because"));
     assert_eq!(unary(&channel, b"panic").await.unwrap_err().code(), Code::Unknown);
     let missing = channel.unary::<Raw, Bytes, Bytes>(&MISSING, vec![]);

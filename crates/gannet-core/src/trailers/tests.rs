@@ -69,7 +69,7 @@ fn reads_details_padded_unpadded_or_not_at_all() {
     for (value, want) in [("CAU", b"\x08\x05".as_slice()), ("CAU=", b"\x08\x05"), ("?", b"")] {
         let line = format!("grpc-status-details-bin: {value}");
         let status = read_fields(200, &fields(&["grpc-status: 5", &line, "x: y"])).unwrap_err();
-        assert_eq!((status.code(), status.details()), (Code::NotFound, want));
+        assert_eq!((status.code(), &*status.details()), (Code::NotFound, want));
         assert_eq!(status.metadata().get("x"), Some("y"));
         assert_eq!(status.metadata().len(), 1);
     }
@@ -140,7 +140,7 @@ proptest! {
         prop_assert_eq!(i32::from(back.code()), code);
         prop_assert!(message.starts_with(back.message()));
         prop_assert!(back.message().len() == message.len() || message.len() > 300);
-        prop_assert_eq!(back.details(), details);
+        prop_assert_eq!(&*back.details(), details);
         prop_assert_eq!(back.metadata(), &metadata);
     }
 

@@ -180,8 +180,13 @@ fn reply(request: &EchoRequest, payload: Bytes, sequence: u32, requests: u32) ->
 
 fn obey_status(request: &EchoRequest) -> Result<()> {
     match request.status.as_option() {
-        Some(status) if status.code != 0 => {
-            Err(Status::new(gannet::Code::from(status.code), status.message.clone()))
+        Some(asked) if asked.code != 0 => {
+            let status = Status::new(gannet::Code::from(asked.code), asked.message.clone());
+            let (info, retry) = gannet_interop::details(asked.code);
+            Err(match asked.detailed {
+                true => status.with_detail(&info).with_detail(&retry),
+                false => status,
+            })
         }
         _ => Ok(()),
     }

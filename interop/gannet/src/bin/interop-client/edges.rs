@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use gannet::{Code, Metadata};
 use gannet_interop::pattern;
-use gannet_interop::proto::gannet::interop::v1::{EchoRequest, ObserveRequest};
+use gannet_interop::proto::gannet::interop::v1::{EchoRequest, EchoStatus, ObserveRequest};
 use tokio::task::JoinSet;
 
 use crate::{Bidi, Client, Outcome, TIMEOUT, check, expect_status, payload, with_status};
@@ -27,6 +27,24 @@ pub(crate) async fn status_message(client: &Client) -> Outcome {
         expect_status(outcome, Code::Unknown, Some(message))?;
     }
     Ok(())
+}
+
+pub(crate) async fn status_details(client: &Client) -> Outcome {
+    for code in 1..=16 {
+        let message = format!("detailed \u{263a} {code}");
+        let status =
+            EchoStatus { code, message: message.clone(), detailed: true, ..Default::default() };
+        let request = EchoRequest { status: Some(status).into(), ..Default::default() };
+        let outcome = client.unary(request).await;
+        let status = expect_status(outcome, Code::from(code), Some(&message))?;
+        check("details", status.packed_details().count(), 2)?;
+        let (info, retry) = gannet_interop::details(code);
+        check("ErrorInfo", status.detail(), Some(info))?;
+        check("RetryInfo", status.detail(), Some(retry))?;
+    }
+    let outcome = client.unary(with_status(5, "plain")).await;
+    let status = expect_status(outcome, Code::NotFound, Some("plain"))?;
+    check("details of a plain status", status.packed_details().count(), 0)
 }
 
 pub(crate) async fn status_on_streams(client: &Client) -> Outcome {

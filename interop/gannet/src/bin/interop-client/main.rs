@@ -65,6 +65,7 @@ async fn run(args: &Args) -> Outcome {
         "early_headers" => metadata::early_headers(&client).await,
         "status_codes" => edges::status_codes(&client).await,
         "status_message" => edges::status_message(&client).await,
+        "status_details" => edges::status_details(&client).await,
         "status_on_streams" => edges::status_on_streams(&client).await,
         "deadline" => edges::deadline(&client).await,
         "cancel" => edges::cancel(&client).await,
