@@ -39,9 +39,8 @@ pub struct Message<'a> {
 ///
 /// A message that lies whole in one slice is borrowed from it. One that spans slices is copied
 /// once, into a buffer that grows towards the declared length as bytes arrive, so that a peer
-/// cannot make us allocate by declaring, or into storage that the thread has
-/// [kept](crate::storage). Between messages the reader owns no memory. After an error every call
-/// returns that error again.
+/// cannot make us allocate by declaring, or into storage that was [kept](crate::storage). Between
+/// messages the reader owns no memory. After an error every call returns that error again.
 #[derive(Debug)]
 pub struct MessageReader {
     message_bytes_max: usize,
@@ -267,7 +266,7 @@ fn parse_prefix(
 }
 
 /// Appends `part`, growing `buffer` to no more than about twice what has arrived and never past
-/// `length`, unless the thread has kept storage that is long enough. Doubling keeps the copying
+/// `length`, unless storage that is long enough was [kept](storage). Doubling keeps the copying
 /// linear; the last step lands on `length` exactly.
 fn append_growing(buffer: &mut Vec<u8>, part: &[u8], length: usize) {
     let arrived = buffer.len() + part.len();

@@ -17,10 +17,10 @@ pub const MESSAGE_SEND_BYTES_MAX_DEFAULT: usize = 0x7fff_ffff;
 /// Applied by [`crate::MessageReader`], so that memory follows bytes and not a declared length.
 pub const SPANNING_MESSAGE_RESERVE_BYTES: usize = 64 * 1024;
 
-/// Storage of long messages that each thread keeps at most for the next ones, bytes.
+/// Storage of long messages that is kept at most for the next ones, bytes.
 ///
 /// Applied by [`crate::storage`].
-pub const STORAGE_KEPT_BYTES_MAX: usize = 16 * 1024 * 1024;
+pub const STORAGE_KEPT_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// Storage shorter than this is left to the allocator, bytes.
 ///

@@ -1,74 +1,82 @@
-//! Storage of long messages, used again by the thread that is done with it.
+//! Storage of long messages, used again by whoever needs some next.
 //!
 //! An allocator gives memory of this size back to the system as soon as it is free; then each page
 //! of the next message costs a fault, and all of them together more than everything else that is
-//! done with the message. So each thread keeps a few vectors that held long messages, up to
-//! [`STORAGE_KEPT_BYTES_MAX`]. Short messages are left to the allocator.
+//! done with the message. So vectors that held long messages are kept, up to
+//! [`STORAGE_KEPT_BYTES_MAX`] in the process. Each thread could keep its own; but a connection's
+//! task moves between threads, and would find none where it wakes. Short messages are left to the
+//! allocator.
+//!
+//! What lies unused goes back: connections ask for that now and then ([`release_unused`]), and the
+//! last one that ends takes all with it ([`Lease`]).
 
-use std::cell::RefCell;
 use std::fmt;
-use std::ops::Deref;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use crossbeam_queue::ArrayQueue;
 
 use crate::limits::{STORAGE_KEPT_BYTES_MAX, STORAGE_KEPT_BYTES_MIN};
 
-/// Vectors kept by each thread.
-const KEPT_MAX: usize = 32;
+/// Made for the first long message.
+static POOL: OnceLock<Pool> = OnceLock::new();
+/// Connections that there are.
+static LEASES: AtomicUsize = AtomicUsize::new(0);
 
-thread_local! {
-    static KEPT: RefCell<Kept> = const { RefCell::new(Kept { vectors: Vec::new(), bytes: 0 }) };
+/// Held by each connection; storage is kept as long as there is one.
+#[derive(Debug)]
+#[must_use = "dropped, it lets go of what is kept"]
+pub struct Lease(());
+
+impl Lease {
+    /// For a connection that begins.
+    #[allow(clippy::new_without_default, reason = "what counts connections has no default")]
+    pub fn new() -> Lease {
+        LEASES.fetch_add(1, Ordering::Relaxed);
+        Lease(())
+    }
 }
 
-struct Kept {
-    vectors: Vec<Vec<u8>>,
-    /// Capacity of all of them.
-    bytes: usize,
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if LEASES.fetch_sub(1, Ordering::Relaxed) == 1
+            && let Some(pool) = POOL.get()
+        {
+            pool.release(|_| true);
+        }
+    }
 }
 
 /// Keeps the storage of a long message that is no longer needed, if there is room for it.
 pub fn give(storage: Vec<u8>) {
-    let bytes = storage.capacity();
-    if bytes >= STORAGE_KEPT_BYTES_MIN {
-        with(|kept| {
-            if kept.bytes + bytes <= STORAGE_KEPT_BYTES_MAX && kept.vectors.len() < KEPT_MAX {
-                kept.bytes += bytes;
-                kept.vectors.push(storage);
-            }
-        });
+    if is_long(&storage) && LEASES.load(Ordering::Relaxed) > 0 {
+        POOL.get_or_init(Pool::new).give(storage);
     }
 }
 
-/// An empty vector with room for a message of `bytes`, if the thread has kept one that is not much
-/// too large: a message that waits to be read must not hold the memory of many.
+/// An empty vector with room for a message of `bytes`, if one is kept that is not much too large: a
+/// message that waits to be read must not hold the memory of many.
 pub fn take(bytes: usize) -> Option<Vec<u8>> {
     if bytes < STORAGE_KEPT_BYTES_MIN {
         return None;
     }
-    let mut storage = with(|kept| {
-        // The last one that fits is the likeliest to be in a cache.
-        let fits =
-            |vector: &Vec<u8>| (bytes..=bytes.saturating_mul(2)).contains(&vector.capacity());
-        let at = kept.vectors.iter().rposition(fits)?;
-        let storage = kept.vectors.remove(at);
-        kept.bytes -= storage.capacity();
-        Some(storage)
-    })??;
-    storage.clear();
-    Some(storage)
+    POOL.get()?.take(bytes)
 }
 
-/// Whether the thread keeps none.
+/// Whether none is kept.
+#[inline]
 pub fn is_empty() -> bool {
-    with(|kept| kept.vectors.is_empty()).unwrap_or(true)
+    POOL.get().is_none_or(|pool| pool.bytes.load(Ordering::Relaxed) == 0)
 }
 
-/// Frees what the thread has kept: for a thread that has had nothing to do for a while.
-pub fn release() {
-    with(|kept| {
-        kept.vectors = Vec::new();
-        kept.bytes = 0;
-    });
+/// Frees what was not used for as long as `unused`, or up to twice as long. For whoever has a
+/// clock, at any time, and always with the same duration.
+pub fn release_unused(now: Instant, unused: Duration) {
+    if let Some(pool) = POOL.get() {
+        pool.release_unused(now, unused);
+    }
 }
 
 /// Whether a message has storage that is worth being used again.
@@ -89,12 +97,12 @@ fn grow(out: &mut Vec<u8>, more: usize) {
     if let Some(mut storage) = take(out.len().saturating_add(more)) {
         storage.extend_from_slice(out);
         give(std::mem::replace(out, storage));
+    } else {
+        out.reserve(more);
     }
-    out.reserve(more);
 }
 
-/// Makes bytes that can be shared of `message`; its storage is kept by the thread that drops the
-/// last of them.
+/// Makes bytes that can be shared of `message`; its storage is kept when the last of them goes.
 pub fn share(message: Vec<u8>) -> Bytes {
     if !is_long(&message) {
         return Bytes::from(message);
@@ -102,23 +110,8 @@ pub fn share(message: Vec<u8>) -> Bytes {
     Bytes::from_owner(Stored(message))
 }
 
-/// A message whose storage is kept by the thread that drops it.
-#[derive(Default)]
-pub struct Stored(Vec<u8>);
-
-impl From<Vec<u8>> for Stored {
-    fn from(message: Vec<u8>) -> Stored {
-        Stored(message)
-    }
-}
-
-impl Deref for Stored {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        &self.0
-    }
-}
+/// A message whose storage is kept when it goes.
+struct Stored(Vec<u8>);
 
 impl AsRef<[u8]> for Stored {
     fn as_ref(&self) -> &[u8] {
@@ -132,15 +125,108 @@ impl Drop for Stored {
     }
 }
 
-impl fmt::Debug for Stored {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Stored").field("bytes", &self.0.len()).finish()
+/// Classes for each doubling of capacity.
+const STEPS: usize = 4;
+const DOUBLINGS: u32 = STORAGE_KEPT_BYTES_MAX.ilog2() - STORAGE_KEPT_BYTES_MIN.ilog2();
+const CLASSES: usize = DOUBLINGS as usize * STEPS;
+/// Vectors kept in each class.
+const KEPT_MAX: usize = 32;
+/// Vectors of a class that are looked at for one that is long enough.
+const LOOKS_MAX: usize = 4;
+
+/// Lock-free, and hardly a search: vectors lie by what they have room for.
+struct Pool {
+    classes: [ArrayQueue<Kept>; CLASSES],
+    /// Capacity of all that are kept.
+    bytes: AtomicUsize,
+    /// Since when periods are counted, and how many have passed.
+    start: OnceLock<Instant>,
+    period: AtomicU64,
+}
+
+struct Kept {
+    storage: Vec<u8>,
+    /// In which it was used last.
+    period: u64,
+}
+
+impl Pool {
+    fn new() -> Pool {
+        Pool {
+            classes: std::array::from_fn(|_| ArrayQueue::new(KEPT_MAX)),
+            bytes: AtomicUsize::new(0),
+            start: OnceLock::new(),
+            period: AtomicU64::new(0),
+        }
+    }
+
+    /// Where storage of this capacity lies.
+    fn class(capacity: usize) -> Option<usize> {
+        let doublings = capacity.checked_ilog2()?.checked_sub(STORAGE_KEPT_BYTES_MIN.ilog2())?;
+        let step = (1 << capacity.ilog2()) / STEPS;
+        Some(doublings as usize * STEPS + capacity / step - STEPS)
+    }
+
+    fn give(&self, mut storage: Vec<u8>) {
+        storage.clear();
+        let bytes = storage.capacity();
+        let Some(class) = Self::class(bytes).and_then(|at| self.classes.get(at)) else { return };
+        let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let kept = Kept { storage, period: self.period.load(Ordering::Relaxed) };
+        if before + bytes > STORAGE_KEPT_BYTES_MAX || class.push(kept).is_err() {
+            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        }
+    }
+
+    fn take(&self, bytes: usize) -> Option<Vec<u8>> {
+        let at = Self::class(bytes)?;
+        // Of its own class some are too short; of the next none is.
+        let kept = self.take_from(at, bytes).or_else(|| self.take_from(at + 1, bytes))?;
+        self.bytes.fetch_sub(kept.storage.capacity(), Ordering::Relaxed);
+        Some(kept.storage)
+    }
+
+    fn take_from(&self, at: usize, bytes: usize) -> Option<Kept> {
+        let class = self.classes.get(at)?;
+        for _ in 0..LOOKS_MAX {
+            let kept = class.pop()?;
+            if kept.storage.capacity() >= bytes {
+                return Some(kept);
+            }
+            let short = kept.storage.capacity();
+            if class.push(kept).is_err() {
+                self.bytes.fetch_sub(short, Ordering::Relaxed);
+            }
+        }
+        None
+    }
+
+    fn release_unused(&self, now: Instant, unused: Duration) {
+        let start = *self.start.get_or_init(|| now);
+        let passed = now.saturating_duration_since(start).as_millis() / unused.as_millis().max(1);
+        let period = u64::try_from(passed).unwrap_or(u64::MAX);
+        if self.period.fetch_max(period, Ordering::Relaxed) < period {
+            self.release(|kept| kept.period + 1 < period);
+        }
+    }
+
+    fn release(&self, is_old: impl Fn(&Kept) -> bool) {
+        for class in &self.classes {
+            for _ in 0..class.len() {
+                let Some(kept) = class.pop() else { break };
+                let bytes = kept.storage.capacity();
+                if is_old(&kept) || class.push(kept).is_err() {
+                    self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+                }
+            }
+        }
     }
 }
 
-/// `None` where the thread is ending.
-fn with<T>(act: impl FnOnce(&mut Kept) -> T) -> Option<T> {
-    KEPT.try_with(|kept| kept.try_borrow_mut().ok().map(|mut kept| act(&mut kept))).ok()?
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").field("bytes", &self.bytes).finish_non_exhaustive()
+    }
 }
 
 #[cfg(test)]
@@ -150,43 +236,95 @@ mod tests {
     const LONG: usize = 1 << 20;
 
     #[test]
-    fn long_storage_comes_back_and_short_does_not() {
-        assert!(take(LONG).is_none());
-        give(Vec::with_capacity(100));
-        assert!(take(1).is_none());
-        let message = vec![7; LONG];
-        let place = message.as_ptr();
-        drop(share(message).slice(10..20));
-        assert!(take(LONG + 1).is_none(), "too short");
-        assert!(take(LONG / 2 - 1).is_none(), "much too long");
-        let mut again = take(LONG - 1).unwrap();
+    fn storage_comes_back_for_messages_of_about_its_length() {
+        let pool = Pool::new();
+        assert!(pool.take(LONG).is_none());
+        let storage = vec![7; LONG + 10];
+        let place = storage.as_ptr();
+        pool.give(storage);
+        assert!(pool.take(LONG + 11).is_none(), "too short");
+        assert!(pool.take(LONG / 2).is_none(), "much too long");
+        let again = pool.take(LONG - 1).unwrap();
         assert_eq!((again.as_ptr(), again.len()), (place, 0));
-        assert!(take(LONG).is_none(), "taken");
-        again.push(1);
-        drop(Stored::from(again));
-        let mut out = vec![5];
-        reserve(&mut out, LONG - 1);
-        assert_eq!((out.as_ptr(), &out[..]), (place, &[5][..]));
+        assert!(pool.take(LONG).is_none(), "taken");
+        for bytes in [LONG, LONG + 1, LONG + 2] {
+            pool.give(Vec::with_capacity(bytes));
+        }
+        assert_eq!(pool.take(LONG + 2).unwrap().capacity(), LONG + 2, "behind shorter ones");
+        assert_eq!(pool.bytes.load(Ordering::Relaxed), 2 * LONG + 1);
     }
 
     #[test]
-    fn what_a_thread_keeps_is_bounded() {
-        let mut given = 0;
-        while given < 4 * STORAGE_KEPT_BYTES_MAX {
-            give(Vec::with_capacity(LONG));
-            given += LONG;
+    fn every_length_has_a_class() {
+        let pool = Pool::new();
+        let mut bytes = STORAGE_KEPT_BYTES_MIN;
+        while bytes < STORAGE_KEPT_BYTES_MAX {
+            for room in [bytes, bytes + bytes / 8] {
+                pool.give(Vec::with_capacity(room));
+                let kept = pool.bytes.load(Ordering::Relaxed);
+                assert_eq!(kept, if room < STORAGE_KEPT_BYTES_MAX { room } else { 0 }, "{room}");
+                let again = pool.take(bytes).map_or(0, |storage| storage.capacity());
+                assert_eq!(again, kept, "{bytes}");
+            }
+            bytes += bytes / 7 + 1;
         }
-        let mut kept = 0;
-        while let Some(storage) = take(LONG) {
-            kept += storage.capacity();
+        assert!(pool.take(usize::MAX).is_none());
+        pool.give(Vec::with_capacity(STORAGE_KEPT_BYTES_MIN - 1));
+        assert_eq!(pool.bytes.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded() {
+        let pool = Pool::new();
+        for _ in 0..4 * STORAGE_KEPT_BYTES_MAX / LONG {
+            pool.give(Vec::with_capacity(LONG));
         }
+        let kept = std::iter::from_fn(|| pool.take(LONG)).map(|s| s.capacity()).sum::<usize>();
         assert!((LONG..=STORAGE_KEPT_BYTES_MAX).contains(&kept), "{kept}");
         for _ in 0..4 * KEPT_MAX {
-            give(Vec::with_capacity(STORAGE_KEPT_BYTES_MIN));
+            pool.give(Vec::with_capacity(STORAGE_KEPT_BYTES_MIN));
         }
-        assert_eq!(std::iter::from_fn(|| take(STORAGE_KEPT_BYTES_MIN)).count(), KEPT_MAX);
-        give(Vec::with_capacity(LONG));
-        release();
-        assert!(take(LONG).is_none());
+        assert_eq!(std::iter::from_fn(|| pool.take(STORAGE_KEPT_BYTES_MIN)).count(), KEPT_MAX);
+        assert_eq!(pool.bytes.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn what_is_not_used_is_freed_and_what_is_used_is_not() {
+        let pool = Pool::new();
+        let unused = Duration::from_secs(5);
+        let start = Instant::now();
+        pool.release_unused(start, unused);
+        pool.give(Vec::with_capacity(LONG));
+        pool.give(Vec::with_capacity(2 * LONG));
+        let used = pool.take(LONG).unwrap();
+        pool.release_unused(start + unused, unused);
+        pool.give(used);
+        pool.release_unused(start + unused, unused);
+        assert!(pool.bytes.load(Ordering::Relaxed) >= 3 * LONG, "not for as long as that");
+        pool.release_unused(start + unused * 2, unused);
+        assert_eq!(pool.bytes.load(Ordering::Relaxed), LONG);
+        pool.release_unused(start + unused * 3, unused);
+        assert!(pool.take(LONG).is_none());
+    }
+
+    #[test]
+    fn storage_is_kept_as_long_as_there_is_a_connection() {
+        // Of a length that no other test in this process has.
+        const ODD: usize = 11 << 20;
+        give(Vec::with_capacity(ODD));
+        let none_before = take(ODD).is_none();
+        let lease = Lease::new();
+        let message = vec![7; ODD];
+        let place = message.as_ptr();
+        drop(share(message).slice(10..20));
+        let mut again = take(ODD - 1).unwrap();
+        assert_eq!((again.as_ptr(), again.len()), (place, 0));
+        again.push(1);
+        give(again);
+        let mut out = vec![5];
+        reserve(&mut out, ODD - 1);
+        assert_eq!((out.as_ptr(), &out[..]), (place, &[5][..]));
+        drop(lease);
+        assert!(none_before);
     }
 }

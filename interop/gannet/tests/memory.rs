@@ -33,6 +33,8 @@ const FRESH_CONNECTION_BYTES_MAX: f64 = 3_900.0;
 const IDLE_CONNECTION_BYTES_MAX: f64 = 3_900.0;
 /// An open stream whose handler waits for the next message; half of it is the handler's future.
 const STREAM_BYTES_MAX: f64 = 2_024.0;
+/// A message that is long enough for its storage to be kept.
+const LONG_BYTES: usize = 100_000;
 /// After this long an idle connection has given back what it can.
 const IDLE: Duration = Duration::from_secs(20);
 
@@ -98,12 +100,30 @@ fn what_a_server_holds_for_idle_connections_and_open_streams_is_small() {
     assert!(idle <= IDLE_CONNECTION_BYTES_MAX, "{idle} bytes for an idle connection");
     assert!(stream <= STREAM_BYTES_MAX, "{stream} bytes for an open stream");
     assert!(idle > 500.0 && stream > 100.0, "the count is broken: {idle}, {stream}");
+    storage_of_long_messages_goes_back_when_it_is_not_used(&server);
+}
+
+fn storage_of_long_messages_goes_back_when_it_is_not_used(server: &Running) {
+    let mut peer = Peer::connect(server.addr);
+    peer.open("Unary", true);
+    server.settle();
+    let before = held_bytes();
+    peer.open_long("Unary");
+    server.settle();
+    let kept = held_bytes() - before;
+    assert!(kept >= LONG_BYTES, "the storage of a long message is kept: {kept} bytes");
+    server.pass(IDLE);
+    let left = held_bytes() - before;
+    assert!(left + LONG_BYTES <= kept, "{left} bytes are left of {kept}");
 }
 
 fn held_bytes() -> usize {
     let stats = ALLOCATOR.stats();
     stats.bytes_allocated - stats.bytes_deallocated
 }
+
+/// A message whose payload is `hello`, with its prefix.
+const HELLO: &[u8] = b"\0\0\0\0\x07\x0a\x05hello";
 
 /// The client's end of a connection, without any memory.
 struct Peer {
@@ -127,6 +147,36 @@ impl Peer {
     /// Calls `method`, with one message, and waits for the reply; then the call is over (`whole`),
     /// or its stream stays open.
     fn open(&mut self, method: &str, whole: bool) {
+        let id = self.head(method);
+        let mut out = Frames::default();
+        // The payload, field 1, is `hello`.
+        out.frame(0, u8::from(whole), id, HELLO);
+        self.socket.write_all(out.as_slice()).unwrap();
+        self.wait_for_reply(id, whole);
+    }
+
+    /// As a whole call, with a message that has besides a long field that nobody knows.
+    fn open_long(&mut self, method: &str) {
+        let id = self.head(method);
+        let length = LONG_BYTES + 5 + HELLO.len();
+        let mut message = vec![0];
+        message.extend_from_slice(&u32::try_from(length - 5).unwrap().to_be_bytes());
+        message.extend_from_slice(&HELLO[5..]);
+        message.extend_from_slice(b"\xa2\x06\xa0\x8d\x06");
+        message.resize(length, b'x');
+        for part in message.chunks(1_000) {
+            let mut out = Frames::default();
+            out.frame(0, 0, id, part);
+            self.socket.write_all(out.as_slice()).unwrap();
+        }
+        let mut out = Frames::default();
+        out.frame(0, 1, id, &[]);
+        self.socket.write_all(out.as_slice()).unwrap();
+        self.wait_for_reply(id, true);
+    }
+
+    /// Sends the head of a call.
+    fn head(&mut self, method: &str) -> u32 {
         let id = self.next_id;
         self.next_id += 2;
         let mut block = Frames::default();
@@ -140,10 +190,8 @@ impl Peer {
         block.literal(b"\x40\x14grpc-accept-encoding", &["identity,deflate,gzip"]);
         let mut out = Frames::default();
         out.frame(1, 4, id, block.as_slice());
-        // The payload, field 1, is `hello`.
-        out.frame(0, u8::from(whole), id, b"\0\0\0\0\x07\x0a\x05hello");
         self.socket.write_all(out.as_slice()).unwrap();
-        self.wait_for_reply(id, whole);
+        id
     }
 
     fn wait_for_reply(&mut self, id: u32, whole: bool) {
@@ -162,7 +210,7 @@ impl Peer {
             }
             assert!(kind != 3 && kind != 7, "reset or turned away");
             if kind == 0 {
-                assert_eq!(&payload[..length], b"\0\0\0\0\x07\x0a\x05hello");
+                assert_eq!(&payload[..length], HELLO);
             }
             // The reply's DATA, or its trailers.
             if stream_id == id && (kind == 0 && !whole || kind == 1 && flags & 1 == 1) {

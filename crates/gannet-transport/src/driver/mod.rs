@@ -31,7 +31,7 @@ use crate::queue::{Command, Queue};
 use crate::timer::Alarm;
 pub use closing::CloseReason;
 use closing::Closing;
-use rest::{Due, Rest};
+use rest::Rest;
 pub use side::{Progress, Side, Turn};
 
 /// Rounds of one wake before the task yields to others.
@@ -66,6 +66,8 @@ pub struct Driver<S: Side> {
     /// Since when the socket has taken nothing, although there is output.
     stalled_since: Option<Instant>,
     closing: Option<Closing>,
+    /// Goes last: what the fields above hold of long messages is kept for other connections.
+    _lease: storage::Lease,
 }
 
 /// What one poll of the driver has done so far.
@@ -115,6 +117,7 @@ impl<S: Side> Driver<S> {
             unflushed: false,
             stalled_since: None,
             closing: None,
+            _lease: storage::Lease::new(),
         }
     }
 
@@ -217,17 +220,18 @@ impl<S: Side> Driver<S> {
 
     /// Gives memory back that only calls need, when it is time to.
     fn give_back(&mut self, now: Instant) {
-        let due = self.rest.due(now, !self.is_busy() && self.send.is_empty());
-        if due == Due::Nothing {
+        if !storage::is_empty() {
+            storage::release_unused(now, rest::KEPT);
+        }
+        if !self.rest.is_due(now, !self.is_busy() && self.send.is_empty()) {
             return;
         }
         self.side.release();
         self.conn.release_storage();
         self.send.release();
         self.alarm.release();
-        if due == Due::All {
-            storage::release();
-        } else if !storage::is_empty() {
+        if !storage::is_empty() {
+            // Perhaps nobody else is awake by the time it has lain unused for long enough.
             self.rest.again(now);
         }
     }

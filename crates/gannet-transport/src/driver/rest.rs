@@ -2,26 +2,14 @@
 //!
 //! At once, for the first few pauses: a connection that makes a call now and then holds little in
 //! between. One that goes on making calls shows that it is busy, and keeps its memory until a few
-//! seconds have passed, so that a call in steady state allocates nothing. What the thread keeps for
-//! long messages goes then too.
+//! seconds have passed, so that a call in steady state allocates nothing.
 
 use std::time::{Duration, Instant};
 
 /// Pauses in which memory goes back at once, before the connection counts as busy.
 const AT_ONCE_MAX: u8 = 8;
 /// How long a busy connection keeps its memory. It then counts as new.
-const KEPT: Duration = Duration::from_secs(5);
-
-/// What to give back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Due {
-    /// Nothing.
-    Nothing,
-    /// What the connection's calls left.
-    Calls,
-    /// That, and what the thread keeps.
-    All,
-}
+pub(super) const KEPT: Duration = Duration::from_secs(5);
 
 /// See the module.
 #[derive(Debug)]
@@ -49,27 +37,28 @@ impl Rest {
         self.at = now.checked_add(KEPT);
     }
 
-    /// The task is about to sleep, without calls or output where `idle`.
-    pub(super) fn due(&mut self, now: Instant, idle: bool) -> Due {
+    /// The task is about to sleep, without calls or output where `idle`: whether memory is to go
+    /// back.
+    pub(super) fn is_due(&mut self, now: Instant, idle: bool) -> bool {
         if !idle {
             self.at = None;
-            return Due::Nothing;
+            return false;
         }
         match self.at {
-            Some(at) if at > now => Due::Nothing,
+            Some(at) if at > now => false,
             Some(_) => {
                 *self = Rest { stirred: false, at_once: 0, at: None };
-                Due::All
+                true
             }
-            None if !self.stirred => Due::Nothing,
+            None if !self.stirred => false,
             None if self.at_once < AT_ONCE_MAX => {
                 self.at_once += 1;
                 self.stirred = false;
-                Due::Calls
+                true
             }
             None => {
                 self.again(now);
-                Due::Nothing
+                false
             }
         }
     }
@@ -89,29 +78,29 @@ mod tests {
         let start = Instant::now();
         let mut rest = Rest::new();
         for _ in 0..AT_ONCE_MAX {
-            assert_eq!(rest.due(start, true), Due::Calls);
-            assert_eq!(rest.due(start, true), Due::Nothing, "nothing came since");
+            assert!(rest.is_due(start, true));
+            assert!(!rest.is_due(start, true), "nothing came since");
             assert_eq!(rest.next(), None, "nothing to wait for");
             rest.stir();
         }
-        assert_eq!(rest.due(start, true), Due::Nothing, "busy");
+        assert!(!rest.is_due(start, true), "busy");
         assert_eq!(rest.next(), Some(start + KEPT));
         rest.stir();
-        assert_eq!(rest.due(start + KEPT / 2, true), Due::Nothing);
-        assert_eq!(rest.due(start + KEPT, true), Due::All);
+        assert!(!rest.is_due(start + KEPT / 2, true));
+        assert!(rest.is_due(start + KEPT, true));
         assert_eq!(rest.next(), None);
-        assert_eq!(rest.due(start + KEPT * 2, true), Due::Nothing, "all is given back");
+        assert!(!rest.is_due(start + KEPT * 2, true), "all is given back");
         rest.stir();
-        assert_eq!(rest.due(start + KEPT * 2, true), Due::Calls, "as good as new");
+        assert!(rest.is_due(start + KEPT * 2, true), "as good as new");
     }
 
     #[test]
     fn looks_again_when_asked_to() {
         let start = Instant::now();
         let mut rest = Rest::new();
-        assert_eq!(rest.due(start, true), Due::Calls);
+        assert!(rest.is_due(start, true));
         rest.again(start);
-        assert_eq!(rest.due(start + KEPT, true), Due::All);
+        assert!(rest.is_due(start + KEPT, true));
         assert_eq!(rest.next(), None);
     }
 
@@ -119,10 +108,10 @@ mod tests {
     fn never_in_the_middle_of_calls() {
         let start = Instant::now();
         let mut rest = Rest { stirred: true, at_once: AT_ONCE_MAX, at: None };
-        assert_eq!(rest.due(start, true), Due::Nothing);
-        assert_eq!(rest.due(start + KEPT, false), Due::Nothing);
+        assert!(!rest.is_due(start, true));
+        assert!(!rest.is_due(start + KEPT, false));
         assert_eq!(rest.next(), None, "a moment that has passed would wake the task for ever");
-        assert_eq!(rest.due(start + KEPT, true), Due::Nothing);
+        assert!(!rest.is_due(start + KEPT, true));
         assert_eq!(rest.next(), Some(start + KEPT * 2));
     }
 }
