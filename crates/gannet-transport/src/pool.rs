@@ -14,11 +14,13 @@ thread_local! {
 }
 
 /// A buffer of this thread's pool, if it has one.
+#[inline]
 pub(crate) fn take() -> Option<Vec<u8>> {
     POOL.try_with(|pool| pool.try_borrow_mut().ok()?.pop()).ok()?
 }
 
 /// Returns a buffer; dropped where the pool is full or the thread ends.
+#[inline]
 pub(crate) fn give(storage: Vec<u8>) {
     let _ = POOL.try_with(|pool| {
         if let Ok(mut pool) = pool.try_borrow_mut()

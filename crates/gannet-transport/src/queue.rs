@@ -81,9 +81,15 @@ impl<X> Queue<X> {
         self.closed.load(Ordering::Acquire)
     }
 
+    /// Whether nothing waits.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.commands.get().is_none_or(|commands| commands.is_empty())
+    }
+
     /// Takes the oldest command. Only the driver calls this.
     pub(crate) fn pop(&self) -> Option<Command<X>> {
-        // Looking is cheaper than trying, and mostly there is nothing.
+        // Looking is cheaper than trying.
         let commands = self.commands.get()?;
         if commands.is_empty() { None } else { commands.pop() }
     }
@@ -93,7 +99,7 @@ impl<X> Queue<X> {
         self.waker.register(waker);
         self.sleeping.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
-        if self.commands.get().is_none_or(|commands| commands.is_empty()) {
+        if self.is_empty() {
             return true;
         }
         self.sleeping.store(false, Ordering::Relaxed);

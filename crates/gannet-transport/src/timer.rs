@@ -8,7 +8,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::time::Instant;
 
 use tokio::time::Sleep;
@@ -89,6 +89,7 @@ pub(crate) struct Alarm {
 impl Alarm {
     /// Makes sure that the task is woken at `want` at the latest. Returns false where that moment
     /// is already past, so that the caller runs again at once.
+    #[inline]
     pub(crate) fn arm(
         &mut self,
         want: Option<Instant>,
@@ -96,31 +97,35 @@ impl Alarm {
         cx: &mut Context<'_>,
     ) -> bool {
         let Some(want) = want else { return true };
+        let is_armed = self.armed.is_some_and(|at| now < at && at <= want);
+        is_armed && self.wakes(cx) || self.arm_anew(want, now, cx)
+    }
+
+    fn wakes(&self, cx: &Context<'_>) -> bool {
+        self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()))
+    }
+
+    fn arm_anew(&mut self, want: Instant, now: Instant, cx: &mut Context<'_>) -> bool {
+        self.armed = None;
         if want <= now {
-            self.armed = None;
             return false;
         }
-        let same_task = self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
-        if same_task && self.armed.is_some_and(|at| at <= want && at > now) {
-            return true;
-        }
         let at = tokio::time::Instant::from_std(want);
-        match &mut self.sleep {
-            Some(sleep) => sleep.as_mut().reset(at),
-            None => self.sleep = Some(Box::pin(tokio::time::sleep_until(at))),
+        let sleep = match &mut self.sleep {
+            Some(sleep) => {
+                sleep.as_mut().reset(at);
+                sleep
+            }
+            None => self.sleep.insert(Box::pin(tokio::time::sleep_until(at))),
+        };
+        if sleep.as_mut().poll(cx).is_ready() {
+            return false;
         }
         self.armed = Some(want);
-        if !same_task {
+        if !self.wakes(cx) {
             self.waker = Some(cx.waker().clone());
         }
-        let sleep = self.sleep.as_mut().expect("set just above");
-        match sleep.as_mut().poll(cx) {
-            Poll::Pending => true,
-            Poll::Ready(()) => {
-                self.armed = None;
-                false
-            }
-        }
+        true
     }
 }
 

@@ -52,6 +52,7 @@ impl RecvBuf {
     }
 
     /// Room to read into, never empty. Moves unread bytes to the front where that helps.
+    #[inline]
     pub fn spare_mut(&mut self) -> &mut [u8] {
         if self.start == self.end {
             (self.start, self.end) = (0, 0);

@@ -36,11 +36,13 @@ impl SendBuf {
     }
 
     /// Unsent bytes.
+    #[inline]
     pub fn len(&self) -> usize {
         self.bytes.len() - self.sent + self.shared_bytes
     }
 
     /// Whether all is sent.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -70,6 +72,7 @@ impl SendBuf {
     }
 
     /// Whether one slice holds everything that is left.
+    #[inline]
     pub fn as_contiguous(&self) -> Option<&[u8]> {
         self.shared.is_empty().then(|| &self.bytes[self.sent..])
     }
@@ -78,7 +81,16 @@ impl SendBuf {
     ///
     /// # Panics
     /// Where `n` is more than [`len`](Self::len).
-    pub fn advance(&mut self, mut n: usize) {
+    #[inline]
+    pub fn advance(&mut self, n: usize) {
+        if self.shared.is_empty() && n == self.bytes.len() - self.sent {
+            self.clear_bytes();
+        } else {
+            self.advance_partly(n);
+        }
+    }
+
+    fn advance_partly(&mut self, mut n: usize) {
         assert!(n <= self.len(), "advance beyond the end");
         while let Some(front) = self.shared.front_mut() {
             let plain = front.at - self.sent;
@@ -127,13 +139,18 @@ impl SendBuf {
 
     /// Drops everything.
     pub fn clear(&mut self) {
+        self.clear_bytes();
+        self.shared.clear();
+        self.shared_bytes = 0;
+    }
+
+    #[inline]
+    fn clear_bytes(&mut self) {
         self.bytes.clear();
         if self.bytes.capacity() > Self::RETAIN_BYTES_MAX {
             self.bytes = Vec::new();
         }
         self.sent = 0;
-        self.shared.clear();
-        self.shared_bytes = 0;
     }
 
     /// Gives the storage of an empty buffer back to the allocator, for idle connections.
@@ -157,12 +174,17 @@ impl SendBuf {
     }
 
     /// Moves everything of `other` behind what is here: a swap when this one is empty.
+    #[inline]
     pub(crate) fn append(&mut self, other: &mut SendBuf) {
         if self.is_empty() {
-            self.clear();
+            debug_assert!(self.sent == 0 && self.shared.is_empty(), "cleared when it ran empty");
             std::mem::swap(self, other);
             return;
         }
+        self.append_behind(other);
+    }
+
+    fn append_behind(&mut self, other: &mut SendBuf) {
         debug_assert_eq!(other.sent, 0, "only a sink is ever partly sent");
         let base = self.bytes.len();
         self.bytes.extend_from_slice(&other.bytes);

@@ -64,6 +64,7 @@ impl<R: Role> Connection<R> {
     }
 
     /// Checks a DATA frame by its head, so that all of its bytes are accounted before any is used.
+    #[inline]
     pub(super) fn start_data(
         &mut self,
         now: Instant,
@@ -154,6 +155,7 @@ impl<R: Role> Connection<R> {
     }
 
     /// Hands payload that was accepted to the layer above, if it still wants it.
+    #[inline]
     fn pass_on(&mut self, key: StreamKey, at: Range<usize>, end_stream: bool) -> Step {
         let take = at.len();
         let Some(stream) = self.streams.get_mut(key).filter(|s| s.recv == RecvHalf::Body) else {
@@ -179,6 +181,7 @@ impl<R: Role> Connection<R> {
     }
 
     /// Decides whether the frame's stream wants it, and takes it from the stream's window.
+    #[inline]
     fn accept_data(
         &mut self,
         now: Instant,
@@ -229,6 +232,7 @@ impl<R: Role> Connection<R> {
         }
     }
 
+    #[inline]
     fn start_bdp_sample(&mut self) {
         if self.recv_flow.credit_due().is_none() {
             return;

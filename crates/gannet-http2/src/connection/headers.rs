@@ -20,6 +20,7 @@ pub(super) struct BlockInFlight {
 }
 
 impl<R: Role> Connection<R> {
+    #[inline]
     pub(super) fn on_headers(
         &mut self,
         now: Instant,
@@ -80,6 +81,7 @@ impl<R: Role> Connection<R> {
     }
 
     /// Every block is decoded, wanted or not: the compression state is one for the connection.
+    #[inline]
     fn finish_block(
         &mut self,
         now: Instant,

@@ -256,12 +256,14 @@ impl<R: Role> Connection<R> {
     }
 
     /// Streams that count: open on the wire, or not yet forgotten by the layer above.
+    #[inline]
     pub fn open_streams(&self) -> usize {
         self.streams.len()
     }
 
     /// How many bytes to read from the socket now. 0 means none: the peer is owed so much output
     /// that it must first read.
+    #[inline]
     pub fn read_budget(&self) -> usize {
         let replies_full = self.replies_queued >= self.config.control_frames_max;
         // A client's own requests never stop it from reading: otherwise two full peers could wait
@@ -271,6 +273,7 @@ impl<R: Role> Connection<R> {
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
+    #[inline]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let timers = &self.timers;
         let mut next = self.stall.deadline();
@@ -311,6 +314,7 @@ impl<R: Role> Connection<R> {
     }
 
     /// All is said: flush the output and close the socket.
+    #[inline]
     pub fn is_finished(&self) -> bool {
         match self.shutdown {
             Shutdown::Failed => true,

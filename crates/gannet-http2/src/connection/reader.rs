@@ -81,7 +81,14 @@ impl<R: Role> Connection<R> {
         Ok(Some(self.event(emit, buf)))
     }
 
+    /// Whether [`next_event`](Self::next_event) has something to tell without more bytes.
+    #[inline]
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
     /// The next waiting event, but none of a stream that was forgotten while it waited.
+    #[inline]
     fn pop_event(&mut self) -> Option<Emit> {
         while let Some(emit) = self.events.pop_front() {
             let key = match &emit {
@@ -95,6 +102,7 @@ impl<R: Role> Connection<R> {
         None
     }
 
+    #[inline]
     fn event<'a>(&'a mut self, emit: Emit, buf: &'a RecvBuf) -> Event<'a> {
         match emit {
             Emit::Headers { key, end_stream } => {
@@ -117,6 +125,7 @@ impl<R: Role> Connection<R> {
         }
     }
 
+    #[inline]
     fn step(&mut self, now: Instant, buf: &mut RecvBuf) -> Result<Step, ConnectionError> {
         match self.reader {
             Reader::Preface => self.read_preface(buf),
@@ -139,6 +148,7 @@ impl<R: Role> Connection<R> {
         Ok(Step::Again)
     }
 
+    #[inline]
     fn read_frame(&mut self, now: Instant, buf: &mut RecvBuf) -> Result<Step, ConnectionError> {
         let Some(head) = FrameHead::parse(buf.unread()) else { return Ok(Step::Wait) };
         self.check_head(head)?;
@@ -171,6 +181,7 @@ impl<R: Role> Connection<R> {
     }
 
     /// What the nine bytes alone can violate, before anything of the payload is kept.
+    #[inline]
     fn check_head(&mut self, head: FrameHead) -> Result<(), ConnectionError> {
         if head.length > self.config.frame_bytes_max {
             return Err(ConnectionError::frame_size("a frame exceeds SETTINGS_MAX_FRAME_SIZE"));

@@ -21,6 +21,7 @@ const SCHEDULE_SLACK: usize = 32;
 impl<R: Role> Connection<R> {
     /// Moves what is to be sent into `out`, until nothing is left, the windows are used up, or
     /// `out` holds `send_buffer_bytes_max`. One call and one vectored write per wake are enough.
+    #[inline]
     pub fn poll_transmit(&mut self, now: Instant, out: &mut SendBuf) {
         if out.len() >= self.config.send_buffer_bytes_max {
             return;
@@ -35,7 +36,9 @@ impl<R: Role> Connection<R> {
                 self.control = Vec::new();
             }
         }
-        out.append(&mut self.ready);
+        if !self.ready.is_empty() {
+            out.append(&mut self.ready);
+        }
         self.replies_queued = 0;
         while self.send_window > 0 && out.len() < self.config.send_buffer_bytes_max {
             let Some(key) = self.schedule.pop_front() else { break };
@@ -51,6 +54,7 @@ impl<R: Role> Connection<R> {
     }
 
     /// The next stream whose queue fell below the low-water mark: its sender may go on.
+    #[inline]
     pub fn poll_drained(&mut self) -> Option<StreamKey> {
         while let Some(key) = self.drained.pop() {
             if self.streams.get(key).is_some_and(|stream| stream.held) {
@@ -78,10 +82,14 @@ impl<R: Role> Connection<R> {
         }
     }
 
+    #[inline]
     fn write_window_updates(&mut self) {
         if let Some(credit) = self.recv_flow.credit_due() {
             write_window_update(&mut self.control, 0, credit);
             self.recv_flow.announce(credit);
+        }
+        if self.credit_due.is_empty() {
+            return;
         }
         for key in self.credit_due.drain(..) {
             let Some(stream) = self.streams.get_mut(key) else { continue };

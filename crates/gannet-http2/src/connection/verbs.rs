@@ -401,6 +401,7 @@ pub(super) fn write_headers_to(
 }
 
 /// Cuts the block that follows the frame head at `at` into frames of at most `frame_max` bytes.
+#[cold]
 fn split_block(out: &mut Vec<u8>, at: usize, frame_max: usize, id: u32, end: u8) {
     let block = out.split_off(at + HEAD_BYTES);
     out.truncate(at);

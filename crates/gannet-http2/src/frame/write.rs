@@ -18,6 +18,7 @@ pub(crate) fn patch_length(out: &mut [u8], at: usize) {
     out[at..at + 3].copy_from_slice(&length);
 }
 
+#[inline]
 pub(crate) fn write_data_head(out: &mut Vec<u8>, length: usize, end_stream: bool, stream_id: u32) {
     let flags = if end_stream { flags::END_STREAM } else { 0 };
     write_head(out, length, Kind::DATA, flags, stream_id);

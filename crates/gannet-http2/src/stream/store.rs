@@ -51,6 +51,7 @@ impl Store {
     }
 
     /// Takes a stream out; its key is stale from here on.
+    #[inline]
     pub(crate) fn remove(&mut self, key: StreamKey) {
         let Some(slot) = self.slots.get_mut(key.index as usize) else { return };
         if !slot.live || slot.generation != key.generation {
@@ -92,11 +93,13 @@ impl Store {
         (!self.slots[key.index()].stream.is_closed()).then_some(key)
     }
 
+    #[inline]
     pub(crate) fn get(&self, key: StreamKey) -> Option<&Stream> {
         let slot = self.slots.get(key.index as usize)?;
         (slot.live && slot.generation == key.generation).then_some(&slot.stream)
     }
 
+    #[inline]
     pub(crate) fn get_mut(&mut self, key: StreamKey) -> Option<&mut Stream> {
         let slot = self.slots.get_mut(key.index as usize)?;
         (slot.live && slot.generation == key.generation).then_some(&mut slot.stream)

@@ -36,12 +36,15 @@ impl ServerSide {
     }
 
     /// Sees to every slot that was noted down.
+    #[inline]
     pub(super) fn settle_all(&mut self, turn: &mut Turn<'_, Server>) {
-        for (key, bytes) in self.credits.drain(..) {
+        while let Some((key, bytes)) = self.credits.pop() {
             turn.conn.release(key, bytes);
         }
         turn.conn.release_ended(std::mem::take(&mut self.credit_of_ended));
-        self.settle_noted(turn);
+        if !self.unsettled.is_empty() {
+            self.settle_noted(turn);
+        }
         if turn.conn.recv_pressure_rises() {
             for at in 0..self.slots.len() {
                 if self.slots[at].feed.is_some() {
@@ -140,7 +143,11 @@ impl ServerSide {
     }
 
     /// Tells senders how much of what they queued has left the engine.
+    #[inline]
     pub(super) fn account_sent(&mut self, turn: &mut Turn<'_, Server>) {
+        if self.sending.is_empty() {
+            return;
+        }
         let slots = &mut self.slots;
         self.sending.retain(|&at| {
             let Some(slot) = slots.get_mut(at as usize) else { return false };
@@ -199,6 +206,7 @@ impl ServerSide {
 
 impl Constants {
     /// The head of a response.
+    #[inline]
     fn head(self, w: &mut FieldWriter<'_>, headers: &Metadata) {
         w.cached_block(self.head);
         if !headers.is_empty() {
@@ -207,6 +215,7 @@ impl Constants {
     }
 
     /// The outcome of a call.
+    #[inline]
     fn outcome(self, w: &mut FieldWriter<'_>, result: Result<(), &Status>, trailers: &Metadata) {
         match result {
             Ok(()) => {

@@ -13,6 +13,7 @@ const READ_BYTES_PER_ROUND_MAX: usize = 256 << 10;
 
 impl<S: Side> Driver<S> {
     /// Reads what the socket has and parses it; whether anything came.
+    #[inline]
     pub(super) fn read(
         &mut self,
         cx: &mut Context<'_>,
@@ -61,6 +62,7 @@ impl<S: Side> Driver<S> {
     }
 
     /// Has the task woken when there is more to read; false where there is already.
+    #[inline]
     pub(super) fn awaits_input(&mut self, cx: &mut Context<'_>, wake: &mut Wake) -> bool {
         if !self.may_read() {
             return true;
@@ -87,6 +89,7 @@ impl<S: Side> Driver<S> {
 
     /// Parses every frame that is there, unless the peer is owed too much output; whether there was
     /// an event.
+    #[inline]
     fn parse(&mut self, now: Instant) -> Result<bool, CloseReason> {
         let mut any = false;
         loop {
@@ -96,6 +99,9 @@ impl<S: Side> Driver<S> {
                 Err(error) => return Err(CloseReason::Protocol(error)),
             }
             any = true;
+            if self.recv.is_empty() && !self.conn.has_events() {
+                return Ok(any);
+            }
             if self.conn.read_budget() == 0 {
                 self.parse_again = true;
                 return Ok(any);

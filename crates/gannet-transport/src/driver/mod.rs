@@ -38,6 +38,11 @@ pub use side::{Progress, Side, Turn};
 const ROUNDS_PER_WAKE_MAX: usize = 8;
 /// Commands taken in one go.
 const COMMANDS_PER_ROUND_MAX: usize = 2_048;
+/// From so many lone commands in a row on, the next is expected to be alone too.
+const ALONE_MIN: u8 = 8;
+/// And from so many on, it is made sure: where answers come at once, callers that take turns look
+/// like one.
+const ALONE_MAX: u8 = 40;
 
 /// A connection as a future: spawn it. It resolves when the socket is closed and every call has
 /// been told.
@@ -56,6 +61,8 @@ pub struct Driver<S: Side> {
     engine_due: Option<Instant>,
     /// Woken by a command, lets other tasks run before it looks.
     gathers: bool,
+    /// How often in a row there was one command, and no call but its own: nothing to gather.
+    alone: u8,
     /// The last poll ended in sleep.
     slept: bool,
     /// Parsing stopped with frames left, because the engine had too much to answer.
@@ -75,7 +82,9 @@ pub struct Driver<S: Side> {
 struct Wake {
     rounds: usize,
     written_bytes: usize,
-    /// Commands were taken after the handlers ran.
+    /// Commands that were taken.
+    commands: usize,
+    /// Some of them after the handlers ran.
     touched: bool,
     input: Input,
     /// The write side is registered with the reactor, because the socket is full.
@@ -111,6 +120,7 @@ impl<S: Side> Driver<S> {
             rest: Rest::new(),
             engine_due: None,
             gathers: other_tasks_are_overtaken(),
+            alone: 0,
             slept: false,
             parse_again: false,
             read_ended: false,
@@ -125,6 +135,7 @@ impl<S: Side> Driver<S> {
         (&mut self.side, Turn { conn: &mut self.conn, now })
     }
 
+    #[inline]
     fn round(
         &mut self,
         cx: &mut Context<'_>,
@@ -133,7 +144,7 @@ impl<S: Side> Driver<S> {
     ) -> Result<Round, CloseReason> {
         let first = wake.rounds == 0;
         wake.rounds += 1;
-        let mut progress = self.take_commands(now)? | std::mem::take(&mut wake.touched);
+        let mut progress = self.take_commands(now, wake)? | std::mem::take(&mut wake.touched);
         progress |= self.read(cx, now, wake)?;
         progress |= self.handle_timers(now)?;
         if !first && !progress {
@@ -145,7 +156,7 @@ impl<S: Side> Driver<S> {
         let (side, mut turn) = self.turn(now);
         let side_progress = side.run(&mut turn);
         // What handlers asked for may have made other handlers ready: another round sees to them.
-        wake.touched = self.take_commands(now)?;
+        wake.touched = self.take_commands(now, wake)?;
         let (side, mut turn) = self.turn(now);
         side.settle(&mut turn);
         self.write(cx, now, wake)?;
@@ -163,11 +174,20 @@ impl<S: Side> Driver<S> {
     }
 
     /// Takes what other tasks queued; whether there was something.
-    fn take_commands(&mut self, now: Instant) -> Result<bool, CloseReason> {
-        let mut any = false;
+    #[inline(always)]
+    fn take_commands(&mut self, now: Instant, wake: &mut Wake) -> Result<bool, CloseReason> {
+        if self.queue.is_empty() {
+            return Ok(false);
+        }
+        let before = wake.commands;
+        self.take_queued(now, wake)?;
+        Ok(wake.commands > before)
+    }
+
+    fn take_queued(&mut self, now: Instant, wake: &mut Wake) -> Result<(), CloseReason> {
         for _ in 0..COMMANDS_PER_ROUND_MAX {
             let Some(command) = self.queue.pop() else { break };
-            any = true;
+            wake.commands += 1;
             let (side, mut turn) = self.turn(now);
             match command {
                 Command::Call(call) => side.call_asks(&mut turn, &call),
@@ -178,7 +198,7 @@ impl<S: Side> Driver<S> {
                 Command::Abort => return Err(CloseReason::Aborted),
             }
         }
-        Ok(any)
+        Ok(())
     }
 
     /// Whether there are calls.
@@ -187,6 +207,7 @@ impl<S: Side> Driver<S> {
     }
 
     /// Sees to timers that have expired; whether there were some.
+    #[inline]
     fn handle_timers(&mut self, now: Instant) -> Result<bool, CloseReason> {
         let mut any = false;
         if self.engine_due.is_some_and(|at| at <= now) {
@@ -203,6 +224,7 @@ impl<S: Side> Driver<S> {
     }
 
     /// Registers for what can wake the task; false where something came up meanwhile.
+    #[inline]
     fn sleep(&mut self, cx: &mut Context<'_>, now: Instant, wake: &mut Wake) -> bool {
         if !self.awaits_input(cx, wake) {
             return false;
@@ -218,7 +240,21 @@ impl<S: Side> Driver<S> {
         self.alarm.arm(deadline, now, cx) && self.queue.sleep(cx.waker())
     }
 
+    /// Notes whether whoever woke the task is the only one who does.
+    #[inline]
+    fn count_callers(&mut self, wake: &Wake) {
+        if wake.commands > 0 {
+            let alone = wake.commands == 1 && self.conn.open_streams() <= 1;
+            self.alone = match self.alone {
+                _ if !alone => 0,
+                ALONE_MAX.. => ALONE_MIN - 1,
+                before => before + 1,
+            };
+        }
+    }
+
     /// Gives memory back that only calls need, when it is time to.
+    #[inline]
     fn give_back(&mut self, now: Instant) {
         if !storage::is_empty() {
             storage::release_unused(now, rest::KEPT);
@@ -259,7 +295,7 @@ impl<S: Side> Future for Driver<S> {
         let is_told = this.queue.awake();
         if !std::mem::take(&mut this.slept) {
             this.engine_due = this.conn.poll_timeout();
-        } else if is_told && this.gathers {
+        } else if is_told && this.gathers && this.alone < ALONE_MIN {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -269,6 +305,7 @@ impl<S: Side> Future for Driver<S> {
             match this.round(cx, now, &mut wake) {
                 Ok(Round::Idle) => {
                     if this.sleep(cx, now, &mut wake) {
+                        this.count_callers(&wake);
                         this.slept = true;
                         return Poll::Pending;
                     }
@@ -312,7 +349,8 @@ impl<S: Side> fmt::Debug for Driver<S> {
 
 /// Whether the runtime lets a task that is woken go before those that are ready already, as tokio's
 /// multi-thread runtime does. A connection that ran at once, for the first command of a hundred
-/// tasks, would write a hundred times; so it goes to the end of the line once.
+/// tasks, would write a hundred times; so it goes to the end of the line once. Not for a caller who
+/// is alone: the runtime wakes another of its threads for a task in that line.
 fn other_tasks_are_overtaken() -> bool {
     Handle::try_current()
         .is_ok_and(|handle| handle.runtime_flavor() != RuntimeFlavor::CurrentThread)

@@ -22,6 +22,7 @@ const SLICES_MAX: usize = 64;
 
 impl<S: Side> Driver<S> {
     /// Asks the engine what to send and writes it, as far as the socket takes it.
+    #[inline]
     pub(super) fn write(
         &mut self,
         cx: &mut Context<'_>,
@@ -74,6 +75,7 @@ impl<S: Side> Driver<S> {
     }
 
     /// Writes what is in the send buffer. Pending: the rest waits for the socket.
+    #[inline]
     pub(super) fn flush(&mut self, cx: &mut Context<'_>) -> io::Result<Poll<()>> {
         while !self.send.is_empty() {
             let written = match self.send.as_contiguous() {

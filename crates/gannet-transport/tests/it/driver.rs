@@ -2,6 +2,8 @@
 //! [`Side`] can rely on.
 
 use std::collections::HashMap;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -167,6 +169,8 @@ struct World {
     told: Told,
     deadlines: Arc<AtomicUsize>,
     opened_max: Arc<AtomicUsize>,
+    /// How often the client's driver was polled.
+    polls: Arc<AtomicUsize>,
     client: JoinHandle<CloseReason>,
     server: JoinHandle<CloseReason>,
     server_queue: Arc<Queue<()>>,
@@ -190,12 +194,18 @@ async fn world(deadline: Option<Duration>) -> World {
     };
     let (stream, _) = connector.connect().await.unwrap();
     let conn = Connection::new(Config::default(), Arc::new(NoClassifier), now);
-    let client = tokio::spawn(Driver::new(stream, conn, side, Arc::clone(&queue)));
+    let mut driver = Driver::new(stream, conn, side, Arc::clone(&queue));
+    let polls = Arc::new(AtomicUsize::new(0));
+    let polled = Arc::clone(&polls);
+    let client = tokio::spawn(poll_fn(move |cx| {
+        polled.fetch_add(1, Ordering::SeqCst);
+        Pin::new(&mut driver).poll(cx)
+    }));
     let (stream, _) = accept(&mut acceptor).await;
     let conn = Connection::new(Config::default(), Arc::new(NoClassifier), now);
     let driver = Driver::new(stream, conn, Echo::default(), Arc::clone(&server_queue));
     let server = tokio::spawn(driver);
-    World { queue, told, deadlines, opened_max, client, server, server_queue }
+    World { queue, told, deadlines, opened_max, polls, client, server, server_queue }
 }
 
 async fn ask(world: &World, body: Vec<u8>) -> Result<Vec<u8>, oneshot::error::RecvError> {
@@ -254,6 +264,35 @@ async fn commands_of_many_tasks_leave_together() {
         world.opened_max.load(Ordering::SeqCst)
     });
     assert_eq!(tasks.await.unwrap(), 100);
+}
+
+/// Who calls alone does not go to the end of the line, for which tokio wakes another thread.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_lone_caller_is_served_at_once_until_others_come() {
+    let world = Arc::new(world(None).await);
+    let tasks = tokio::spawn(async move {
+        for _ in 0..20 {
+            ask(&world, vec![0]).await.unwrap();
+        }
+        let before = world.polls.load(Ordering::SeqCst);
+        for _ in 0..100 {
+            ask(&world, vec![0]).await.unwrap();
+        }
+        let polls = world.polls.load(Ordering::SeqCst) - before;
+        assert!(polls <= 220, "{polls} polls for 100 commands and 100 answers");
+        for _ in 0..2 {
+            let asking = |_| {
+                let world = Arc::clone(&world);
+                tokio::spawn(async move { ask(&world, vec![1]).await.unwrap() })
+            };
+            let tasks: Vec<_> = (0..100).map(asking).collect();
+            for task in tasks {
+                task.await.unwrap();
+            }
+        }
+        world.opened_max.load(Ordering::SeqCst)
+    });
+    assert_eq!(tasks.await.unwrap(), 100, "those of the second hundred leave together");
 }
 
 #[tokio::test(start_paused = true)]

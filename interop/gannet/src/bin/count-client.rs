@@ -1,5 +1,5 @@
 //! The hello world's and the echo's client for `cargo xtask bench --gate`: so many calls over one
-//! channel, from as many tasks as are to be in flight, all on one thread.
+//! channel, from as many tasks as are to be in flight, on one thread unless told otherwise.
 
 #![allow(clippy::print_stdout, reason = "tells how many calls were made")]
 
@@ -34,6 +34,9 @@ struct Args {
     /// Bytes of a stream's message.
     #[arg(long, default_value_t = 16)]
     bytes: u32,
+    /// Workers of the multi-thread runtime; 0: the runtime of one thread.
+    #[arg(long, default_value_t = 0)]
+    workers: usize,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -48,7 +51,15 @@ enum Mode {
 
 fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let args = Args::parse();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut runtime = match args.workers {
+        0 => tokio::runtime::Builder::new_current_thread(),
+        workers => {
+            let mut builder = tokio::runtime::Builder::new_multi_thread();
+            builder.worker_threads(workers);
+            builder
+        }
+    };
+    let runtime = runtime.enable_all().build()?;
     let made = runtime.block_on(make_calls(args))?;
     println!("{made} calls");
     Ok(())
