@@ -28,10 +28,18 @@ struct Data {
     method: &'static MethodDescriptor,
     peer: Arc<Peer>,
     deadline: Option<Instant>,
-    fields: FieldBlock,
+    fields: Fields,
     metadata: OnceLock<Box<Metadata>>,
     /// Made when there is something of it.
     response: Option<Box<Response>>,
+}
+
+/// The request's header fields.
+enum Fields {
+    /// Of this call alone; swapped with those of the next.
+    Own(Box<FieldBlock>),
+    /// Those that may be asked for, of this call and of others that began in the same way.
+    Shared(Arc<FieldBlock>),
 }
 
 /// A response, as far as it is not a stream of messages.
@@ -48,7 +56,7 @@ struct Response {
 impl Call {
     /// The request's metadata. Built from the header fields the first time it is asked for.
     pub fn metadata(&self) -> &Metadata {
-        self.data.metadata.get_or_init(|| Box::new(fields::read_metadata(&self.data.fields)))
+        self.data.metadata.get_or_init(|| Box::new(fields::read_metadata(self.data.fields())))
     }
 
     /// The headers to be sent with the response. They go out before the first message or with
@@ -93,7 +101,7 @@ impl Call {
 
     /// The authority the client addressed, from `:authority` or `host`.
     pub fn authority(&self) -> Option<&str> {
-        let find = |kind| self.data.fields.iter().find(|field| field.kind == kind);
+        let find = |kind| self.data.fields().iter().find(|field| field.kind == kind);
         let field = find(FieldKind::Authority).or_else(|| find(FieldKind::Host))?;
         std::str::from_utf8(field.value).ok()
     }
@@ -129,7 +137,7 @@ impl Call {
                 method,
                 peer,
                 deadline: None,
-                fields: FieldBlock::default(),
+                fields: Fields::Own(Box::default()),
                 metadata: OnceLock::new(),
                 response: None,
             }),
@@ -140,7 +148,9 @@ impl Call {
     pub(crate) fn clear(&mut self) {
         let data = &mut *self.data;
         data.deadline = None;
-        data.fields.clear();
+        if let Fields::Own(fields) = &mut data.fields {
+            fields.clear();
+        }
         data.metadata.take();
         if let Some(response) = &mut data.response {
             response.headers.clear();
@@ -162,20 +172,23 @@ impl Call {
     ) {
         self.data.method = method;
         self.data.deadline = deadline;
-        std::mem::swap(&mut self.data.fields, fields);
+        match &mut self.data.fields {
+            Fields::Own(own) => std::mem::swap(&mut **own, fields),
+            Fields::Shared(_) => self.data.fields = Fields::Own(Box::new(std::mem::take(fields))),
+        }
     }
 
-    /// As [`begin`](Self::begin), for a call that may stay open for long: keeps no more of `fields`
-    /// than may be asked for.
+    /// As [`begin`](Self::begin), for a call that may stay open for long: keeps `fields`, which
+    /// others may have as well.
     pub(crate) fn begin_long(
         &mut self,
         method: &'static MethodDescriptor,
-        fields: &FieldBlock,
+        fields: Arc<FieldBlock>,
         deadline: Option<Instant>,
     ) {
         self.data.method = method;
         self.data.deadline = deadline;
-        self.data.fields.copy_kept_from(fields);
+        self.data.fields = Fields::Shared(fields);
     }
 
     pub(crate) fn shared(&self) -> &Arc<CallShared> {
@@ -217,6 +230,13 @@ impl Call {
 static NO_METADATA: Metadata = Metadata::new();
 
 impl Data {
+    fn fields(&self) -> &FieldBlock {
+        match &self.fields {
+            Fields::Own(fields) => fields,
+            Fields::Shared(fields) => fields,
+        }
+    }
+
     fn response_mut(&mut self) -> &mut Response {
         self.response.get_or_insert_default()
     }

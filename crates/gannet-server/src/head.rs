@@ -76,6 +76,8 @@ pub(crate) struct Head {
 pub(crate) struct KnownHeads {
     /// By the low bits of the block's stamp.
     heads: [Option<(u32, Head)>; KnownHeads::HEADS_MAX],
+    /// What the last call that may stay open for long keeps of its block.
+    kept: Option<Arc<FieldBlock>>,
 }
 
 impl KnownHeads {
@@ -100,6 +102,26 @@ impl KnownHeads {
             self.heads[stamp as usize % Self::HEADS_MAX] = Some((stamp, head));
         }
         Ok(head)
+    }
+}
+
+impl KnownHeads {
+    /// What may be asked for of a block, in no more memory than it takes; that of the last call,
+    /// where it is the same.
+    pub(crate) fn kept(&mut self, fields: &FieldBlock) -> Arc<FieldBlock> {
+        if let Some(kept) = &self.kept
+            && kept.is_kept_of(fields)
+        {
+            return Arc::clone(kept);
+        }
+        let mut kept = FieldBlock::default();
+        kept.copy_kept_from(fields);
+        Arc::clone(self.kept.insert(Arc::new(kept)))
+    }
+
+    /// Gives back what only calls need.
+    pub(crate) fn release(&mut self) {
+        self.kept = None;
     }
 }
 
@@ -223,6 +245,26 @@ mod tests {
             fields.push(FieldKind::of(name, value), classifier.classify(name, value), name, value);
         }
         Head::read(&fields, &router)
+    }
+
+    #[test]
+    fn calls_that_begin_in_the_same_way_keep_the_same() {
+        let block = |elided: u32, agent: &str| {
+            let mut fields = FieldBlock::default();
+            fields.push(FieldKind::Path, FieldTag(FieldTag::ELIDE | elided), b":path", b"/a.B/C");
+            let (name, value) = (b"user-agent", agent.as_bytes());
+            fields.push(FieldKind::Regular, FieldTag::NONE, name, value);
+            fields
+        };
+        let mut heads = KnownHeads::default();
+        let first = heads.kept(&block(1, "one"));
+        assert!(Arc::ptr_eq(&first, &heads.kept(&block(2, "one"))), "what is elided is not kept");
+        let other = heads.kept(&block(1, "two"));
+        assert!(!Arc::ptr_eq(&first, &other));
+        let values: Vec<_> = other.iter().map(|field| field.value).collect();
+        assert_eq!(values, [b"two"]);
+        let none = heads.kept(&FieldBlock::default());
+        assert!(none.is_empty() && !other.is_kept_of(&FieldBlock::default()));
     }
 
     #[test]

@@ -369,6 +369,7 @@ impl Side for ClientSide {
         self.note_due(key);
     }
 
+    #[inline]
     fn event(&mut self, now: Instant, event: Event<'_>) {
         match event {
             Event::Headers { key, fields, end_stream } => {

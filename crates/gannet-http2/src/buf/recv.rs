@@ -87,11 +87,13 @@ impl RecvBuf {
     }
 
     /// The bytes not yet consumed.
+    #[inline]
     pub fn unread(&self) -> &[u8] {
         &self.storage[self.start..self.end]
     }
 
     /// How many bytes are not yet consumed.
+    #[inline]
     pub fn len(&self) -> usize {
         self.end - self.start
     }
@@ -102,6 +104,7 @@ impl RecvBuf {
     }
 
     /// Consumes `n` bytes; returns where they lie, valid until the next `spare_mut`.
+    #[inline]
     pub(crate) fn consume(&mut self, n: usize) -> std::ops::Range<usize> {
         debug_assert!(n <= self.len());
         let from = self.start;
@@ -110,6 +113,7 @@ impl RecvBuf {
     }
 
     /// Bytes at a place that `consume` returned.
+    #[inline]
     pub(crate) fn at(&self, range: std::ops::Range<usize>) -> &[u8] {
         &self.storage[range]
     }

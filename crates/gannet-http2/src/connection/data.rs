@@ -234,9 +234,13 @@ impl<R: Role> Connection<R> {
 
     #[inline]
     fn start_bdp_sample(&mut self) {
-        if self.recv_flow.credit_due().is_none() {
-            return;
+        if self.recv_flow.credit_due().is_some() {
+            self.sample_bdp();
         }
+    }
+
+    #[cold]
+    fn sample_bdp(&mut self) {
         let target = self.recv_flow.target();
         if self.bdp.start(target, target - self.recv_flow.available()) {
             crate::frame::write_ping(&mut self.control, false, crate::flow::Bdp::PING);

@@ -201,7 +201,7 @@ pub struct FieldBlock {
     stamp: u32,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 struct Slot {
     start: u32,
     name_len: u32,
@@ -314,6 +314,16 @@ impl FieldBlock {
         self.bytes.extend_from_slice(&other.bytes);
         self.list_bytes = other.list_bytes;
         self.over_limit = other.over_limit;
+    }
+
+    /// Whether [`copy_kept_from`](Self::copy_kept_from) `other` would make what this is.
+    #[must_use]
+    pub fn is_kept_of(&self, other: &FieldBlock) -> bool {
+        let kept = other.slots.iter().filter(|slot| !slot.tag.is_elided());
+        self.over_limit == other.over_limit
+            && self.list_bytes == other.list_bytes
+            && self.bytes == other.bytes
+            && self.slots.iter().eq(kept)
     }
 
     /// Appends a field by hand. A tag with [`FieldTag::ELIDE`] drops the bytes. A list beyond 4 GiB

@@ -3,6 +3,9 @@
 use super::index::IdIndex;
 use super::{RecvHalf, SendHalf, Stream, StreamKey};
 
+/// Slots that are made room for together, at least.
+const SLOTS_MORE_MIN: usize = 4;
+
 /// All live streams of a connection.
 #[derive(Debug, Default)]
 pub(crate) struct Store {
@@ -37,6 +40,10 @@ impl Store {
                 let index = u32::try_from(self.slots.len()).expect("below the stream limits");
                 let stream = Stream::new(id, recv, send);
                 let generation = self.first_generation;
+                if self.slots.len() == self.slots.capacity() {
+                    // Streams may stay open for long: less to spare than a vector makes by itself.
+                    self.slots.reserve_exact((self.slots.len() / 4).max(SLOTS_MORE_MIN));
+                }
                 self.slots.push(Slot { generation, live: true, stream });
                 index
             }

@@ -250,6 +250,7 @@ impl Side for ServerSide {
         }
     }
 
+    #[inline]
     fn event(&mut self, now: Instant, event: Event<'_>) {
         match event {
             Event::Headers { key, fields, end_stream } => {
@@ -302,6 +303,7 @@ impl Side for ServerSide {
         if self.live > 0 {
             return;
         }
+        self.heads.release();
         self.slots = Vec::new();
         self.handlers = Vec::new();
         self.ready = VecDeque::new();

@@ -17,8 +17,10 @@ use crate::service::{Input, drop_quietly};
 
 /// A request message of this length is decoded by its handler's first poll.
 const LONG_BYTES_MIN: usize = 64 << 10;
+/// Slots that are made room for together, at least.
+const SLOTS_MORE_MIN: usize = 4;
 /// Body bytes of a request that is no gRPC, after which it is answered anyway.
-const REFUSED_BODY_BYTES_MAX: usize = 64 << 10;
+const REFUSED_BODY_BYTES_MAX: u32 = 64 << 10;
 
 impl ServerSide {
     /// A request begins.
@@ -31,6 +33,10 @@ impl ServerSide {
     ) {
         let at = key.index();
         while self.slots.len() <= at {
+            if self.slots.len() == self.slots.capacity() {
+                // Streams may stay open for long: less to spare than a vector makes by itself.
+                self.slots.reserve_exact((self.slots.len() / 4).max(SLOTS_MORE_MIN));
+            }
             self.slots.push(Slot::new(key, &self.call_queue));
         }
         debug_assert!(self.slots[at].is_free(), "the engine reuses an index after forget only");
@@ -67,27 +73,26 @@ impl ServerSide {
         let Some(method) = self.rules.router.method(head.method) else { return };
         let descriptor = method.descriptor;
         let deadline = head.timeout.and_then(|timeout| now.checked_add(timeout));
+        let is_long = descriptor.kind != MethodKind::Unary;
+        let kept = is_long.then(|| self.heads.kept(fields));
         let slot = &mut self.slots[at];
         let call = slot.call.get_or_insert_with(|| {
             Call::new(Arc::clone(&slot.shared), descriptor, Arc::clone(&self.peer))
         });
-        if descriptor.kind.client_streams() || descriptor.kind.server_streams() {
-            call.begin_long(descriptor, fields, deadline);
-        } else {
-            call.begin(descriptor, fields, deadline);
+        match kept {
+            Some(kept) => call.begin_long(descriptor, kept, deadline),
+            None => call.begin(descriptor, fields, deadline),
         }
         slot.state = State::Gathering;
         slot.method = head.method;
-        slot.has_outbox = descriptor.kind != MethodKind::Unary;
+        slot.has_outbox = is_long;
         slot.has_deadline = deadline.is_some();
         if let Some(deadline) = deadline {
             self.deadlines.insert(deadline, slot.key);
         }
         let message_bytes_max = self.rules.message_receive_bytes_max;
         match descriptor.kind {
-            MethodKind::Unary | MethodKind::ServerStreaming => {
-                slot.reader = MessageReader::new(message_bytes_max);
-            }
+            MethodKind::Unary | MethodKind::ServerStreaming => {}
             MethodKind::ClientStreaming | MethodKind::BidiStreaming => {
                 let (feed, source) = feed(&slot.shared, message_bytes_max);
                 slot.feed = Some(Box::new(feed));
@@ -117,7 +122,8 @@ impl ServerSide {
             match &mut slot.state {
                 State::Gathering => self.gather(at, payload),
                 State::Refusing { body_bytes } => {
-                    *body_bytes += payload.len();
+                    let more = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+                    *body_bytes = body_bytes.saturating_add(more);
                     if *body_bytes > REFUSED_BODY_BYTES_MAX {
                         self.refused_is_read(at);
                     }
@@ -165,18 +171,21 @@ impl ServerSide {
 
     /// Body bytes of a request that is one message.
     fn gather(&mut self, at: usize, mut payload: &[u8]) {
+        // Mostly the message is whole, and nothing of the reader needs to be kept.
+        let mut fresh = MessageReader::new(self.rules.message_receive_bytes_max);
+        let mut kept = self.slots[at].reader.take();
+        let reader = kept.as_deref_mut().unwrap_or(&mut fresh);
         while !payload.is_empty() {
-            let slot = &mut self.slots[at];
-            let message = match slot.reader.next(&mut payload) {
+            let message = match reader.next(&mut payload) {
                 Ok(Some(message)) => message,
-                Ok(None) => return,
+                Ok(None) => break,
                 Err(error) => return self.fail(at, error.into()),
             };
             if message.compressed {
                 let told = "the request is compressed, but no grpc-encoding was declared";
                 return self.fail(at, Status::internal(told));
             }
-            if slot.handler.is_some() {
+            if self.slots[at].handler.is_some() {
                 return self.fail(at, Status::internal("more than one request message"));
             }
             let payload = match &message.payload {
@@ -189,6 +198,9 @@ impl ServerSide {
             if self.slots[at].state != State::Gathering {
                 return;
             }
+        }
+        if reader.is_mid_message() {
+            self.slots[at].reader = Some(kept.unwrap_or_else(|| Box::new(fresh)));
         }
     }
 
@@ -208,7 +220,7 @@ impl ServerSide {
             State::Refusing { .. } => return self.refused_is_read(at),
             _ => return,
         }
-        if let Err(error) = slot.reader.finish() {
+        if let Some(Err(error)) = slot.reader.as_ref().map(|reader| reader.finish()) {
             return self.fail(at, error.into());
         }
         if slot.handler.is_none() {

@@ -21,7 +21,7 @@ pub(super) enum State {
     /// It is no gRPC: its ending is there, and waits until the request is read.
     Refusing {
         /// Of its body, bytes that came.
-        body_bytes: usize,
+        body_bytes: u32,
     },
     /// Its handler is polled here.
     Inline,
@@ -55,8 +55,8 @@ pub(super) struct Slot {
     pub(super) call: Option<Call>,
     pub(super) handler: Option<Handler>,
     pub(super) ending: Option<Ending>,
-    /// Reassembles the one message of a request that is no stream.
-    pub(super) reader: MessageReader,
+    /// Reassembles the one message of a request that is no stream, while a part of it is here.
+    pub(super) reader: Option<Box<MessageReader>>,
     /// Leads to the handler of a stream of requests.
     pub(super) feed: Option<Box<Feed>>,
     /// Bytes of messages handed to the engine. Wraps.
@@ -88,7 +88,7 @@ impl Slot {
             call: None,
             handler: None,
             ending: None,
-            reader: MessageReader::new(0),
+            reader: None,
             feed: None,
             accepted_bytes: 0,
             headers_sent: false,
@@ -112,6 +112,7 @@ impl Slot {
         self.state = State::Free;
         self.handler = None;
         self.ending = None;
+        self.reader = None;
         self.feed = None;
         self.accepted_bytes = 0;
         self.headers_sent = false;

@@ -15,7 +15,7 @@ use std::ops::Range;
 use gannet_core::{Metadata, Status, frame};
 
 /// Storage of used deliveries that a connection keeps for its calls, bytes.
-const SPARE_BYTES_MAX: usize = 8 << 10;
+const SPARE_BYTES_MAX: usize = 4 << 10;
 
 /// Several things for the application: headers first, the end last.
 #[derive(Debug, Default)]

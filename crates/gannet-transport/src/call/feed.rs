@@ -19,7 +19,7 @@ use super::{CallShared, Source};
 /// A message that was reassembled anyway, and is at least this long, is passed on without a copy.
 const WHOLE_BYTES_MIN: usize = 4 << 10;
 /// What is expected of the next delivery by the last one, at most, bytes.
-const EXPECTED_BYTES_MAX: usize = 4 << 10;
+const EXPECTED_BYTES_MAX: u32 = 4 << 10;
 
 /// Makes both ends for one call. Messages over `message_bytes_max` are refused.
 pub fn feed(shared: &Arc<CallShared>, message_bytes_max: usize) -> (Feed, Source) {
@@ -43,7 +43,7 @@ pub struct Feed {
     /// What is not handed over yet.
     pending: Option<Box<Delivery>>,
     /// How many packed bytes the last delivery had; room is made for as many.
-    expected: usize,
+    expected: u32,
     /// DATA bytes that came.
     received: usize,
     /// Of these, the bytes of messages that are complete.
@@ -92,7 +92,7 @@ impl Feed {
     /// Begins a delivery.
     fn begin(&mut self, whole: &[u8], shared: &CallShared, spares: &mut Spares) {
         let mut pending = shared.spare.take().unwrap_or_else(|| spares.take());
-        let expected = self.expected.max(whole.len());
+        let expected = whole.len().max(self.expected as usize);
         if pending.packed.capacity() < expected {
             pending.packed = Vec::with_capacity(expected);
         }
@@ -133,7 +133,8 @@ impl Feed {
         let Some(pending) = self.pending.as_mut().filter(|pending| !pending.is_empty()) else {
             return;
         };
-        self.expected = pending.packed.len().min(EXPECTED_BYTES_MAX);
+        let bytes = u32::try_from(pending.packed.len()).unwrap_or(u32::MAX);
+        self.expected = bytes.min(EXPECTED_BYTES_MAX);
         match shared.inbox.take() {
             Some(mut waiting) => {
                 waiting.append(pending);

@@ -17,8 +17,8 @@
 //! | `queued`, `finished` | application | application: what its sender knows |
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering, fence};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Wake};
 
 use atomic_waker::AtomicWaker;
@@ -76,8 +76,17 @@ pub struct CallShared {
     pub(super) inbox: Slot<Delivery>,
     pub(super) spare: Slot<Delivery>,
     inbound_waker: AtomicWaker,
-    outbound_waker: AtomicWaker,
-    ended_waker: AtomicWaker,
+    /// Made when somebody waits so.
+    rare_wakers: OnceLock<Box<RareWakers>>,
+}
+
+/// Who waits for what mostly need not be waited for.
+#[derive(Default)]
+struct RareWakers {
+    /// Room for another message.
+    outbound: AtomicWaker,
+    /// The end of the call.
+    ended: AtomicWaker,
 }
 
 /// For the connection's task.
@@ -104,8 +113,7 @@ impl CallShared {
             inbox: AtomicCell::new(None),
             spare: AtomicCell::new(None),
             inbound_waker: AtomicWaker::new(),
-            outbound_waker: AtomicWaker::new(),
-            ended_waker: AtomicWaker::new(),
+            rare_wakers: OnceLock::new(),
         })
     }
 
@@ -121,8 +129,9 @@ impl CallShared {
         self.ended.store(0, Ordering::Relaxed);
         if self.has_waited.load(Ordering::Relaxed) {
             self.has_waited.store(false, Ordering::Relaxed);
-            for waker in [&self.inbound_waker, &self.outbound_waker, &self.ended_waker] {
-                drop(waker.take());
+            drop(self.inbound_waker.take());
+            if let Some(rare) = self.rare_wakers.get() {
+                drop((rare.outbound.take(), rare.ended.take()));
             }
         }
         if self.has_streamed.load(Ordering::Relaxed) {
@@ -229,7 +238,9 @@ impl CallShared {
             self.sent.store(total, Ordering::SeqCst);
             if queued <= SEND_QUEUE_LOW_BYTES {
                 fence(Ordering::SeqCst);
-                self.outbound_waker.wake();
+                if let Some(rare) = self.rare_wakers.get() {
+                    rare.outbound.wake();
+                }
             }
         }
     }
@@ -249,8 +260,10 @@ impl CallShared {
         // Who waits says so before it looks at `ended` for the last time.
         if self.has_waited.load(Ordering::SeqCst) {
             self.inbound_waker.wake();
-            self.outbound_waker.wake();
-            self.ended_waker.wake();
+            if let Some(rare) = self.rare_wakers.get() {
+                rare.outbound.wake();
+                rare.ended.wake();
+            }
         }
     }
 }
@@ -270,7 +283,7 @@ impl CallShared {
         if let Some(code) = self.ended() {
             return Poll::Ready(code);
         }
-        self.wait(&self.ended_waker, cx);
+        self.wait(&self.rare_wakers().ended, cx);
         match self.ended() {
             Some(code) => Poll::Ready(code),
             None => Poll::Pending,
@@ -382,7 +395,7 @@ impl CallShared {
 
     #[cold]
     fn wait_for_room(&self, cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
-        self.wait(&self.outbound_waker, cx);
+        self.wait(&self.rare_wakers().outbound, cx);
         match self.room() {
             Ok(true) => Poll::Ready(Ok(())),
             Ok(false) if self.queue.is_closed() => Poll::Ready(Err(over(Code::Unavailable))),
@@ -394,6 +407,10 @@ impl CallShared {
     /// Registers the task for something to come.
     pub(super) fn wait_inbound(&self, cx: &mut Context<'_>) {
         self.wait(&self.inbound_waker, cx);
+    }
+
+    fn rare_wakers(&self) -> &RareWakers {
+        self.rare_wakers.get_or_init(Box::default)
     }
 
     fn wait(&self, waker: &AtomicWaker, cx: &mut Context<'_>) {
