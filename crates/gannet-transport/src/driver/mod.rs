@@ -68,8 +68,6 @@ pub struct Driver<S: Side> {
     /// Parsing stopped with frames left, because the engine had too much to answer.
     parse_again: bool,
     read_ended: bool,
-    /// The stream holds output of its own that the socket did not take: TLS records.
-    unflushed: bool,
     /// Since when the socket has taken nothing, although there is output.
     stalled_since: Option<Instant>,
     closing: Option<Closing>,
@@ -124,7 +122,6 @@ impl<S: Side> Driver<S> {
             slept: false,
             parse_again: false,
             read_ended: false,
-            unflushed: false,
             stalled_since: None,
             closing: None,
             _lease: storage::Lease::new(),

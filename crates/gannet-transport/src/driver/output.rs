@@ -32,14 +32,20 @@ impl<S: Side> Driver<S> {
         loop {
             self.conn.poll_transmit(now, &mut self.send);
             let output_bytes = self.send.len();
-            if output_bytes == 0 && !self.unflushed || wake.write_pending {
+            if output_bytes == 0 && !self.io.holds_output() || wake.write_pending {
                 return Ok(());
             }
+            let sent_bytes = self.io.sent_bytes();
             match self.flush(cx).map_err(CloseReason::Io)? {
                 Poll::Ready(()) => {}
                 Poll::Pending => wake.write_pending = true,
             }
-            self.watch_progress(now, self.send.len() < output_bytes, wake.write_pending)?;
+            let progress = match sent_bytes {
+                // What TLS takes may stay with it.
+                Some(_) => self.io.sent_bytes() > sent_bytes,
+                None => self.send.len() < output_bytes,
+            };
+            self.watch_progress(now, progress, wake.write_pending)?;
             wake.written_bytes += output_bytes - self.send.len();
             let short = output_bytes < TRANSMIT_AGAIN_BYTES_MIN;
             if short || wake.write_pending || wake.has_written_enough() {
@@ -96,9 +102,7 @@ impl<S: Side> Driver<S> {
                 Poll::Ready(Err(error)) => return Err(error),
             }
         }
-        let flushed = Pin::new(&mut self.io).poll_flush(cx)?;
-        self.unflushed = flushed.is_pending();
-        Ok(flushed)
+        Ok(Pin::new(&mut self.io).poll_flush(cx)?)
     }
 }
 

@@ -4,7 +4,8 @@
 //! nothing is registered with the reactor. A read that leaves room in its buffer has emptied the
 //! socket: what is left to do is to wait for more, and the read that finds nothing is never made.
 //!
-//! TLS and the in-process pipe have no such thing, and are polled as ever.
+//! TLS does the same with the stream below it. The in-process pipe has no such thing, and is polled
+//! as ever.
 
 use std::io::{self, Read};
 use std::pin::Pin;
@@ -44,6 +45,8 @@ impl Stream {
             Stream::Unix(stream) => {
                 stream.try_io(Interest::READABLE, || reading.read(&SockRef::from(&*stream)))
             }
+            #[cfg(feature = "_tls")]
+            Stream::Tls(stream) => return stream.read(cx, reading.buf),
             other => return poll_read(Pin::new(other), cx, reading.buf),
         };
         match read {
@@ -61,7 +64,27 @@ impl Stream {
             Stream::Tcp(stream) => stream.poll_read_ready(cx).map(drop),
             #[cfg(unix)]
             Stream::Unix(stream) => stream.poll_read_ready(cx).map(drop),
-            _ => Poll::Ready(()),
+            #[cfg(feature = "_tls")]
+            Stream::Tls(stream) => stream.poll_input(cx),
+            Stream::Pipe(_) => Poll::Ready(()),
+        }
+    }
+
+    /// Whether it holds output of its own that the socket has not taken: TLS records.
+    pub(crate) fn holds_output(&self) -> bool {
+        match self {
+            #[cfg(feature = "_tls")]
+            Stream::Tls(stream) => stream.holds_output(),
+            _ => false,
+        }
+    }
+
+    /// How many bytes the socket has taken so far, where that is not what was written.
+    pub(crate) fn sent_bytes(&self) -> Option<u64> {
+        match self {
+            #[cfg(feature = "_tls")]
+            Stream::Tls(stream) => Some(stream.sent_bytes()),
+            _ => None,
         }
     }
 

@@ -9,7 +9,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
 
-use super::{ALPN_H2, Identity, Roots, TlsError, error, provider};
+use super::{ALPN_H2, Identity, Roots, TlsError, TlsStream, error, provider};
 use crate::Stream;
 
 /// TLS of a channel. Cheap to clone; clones share sessions that can be resumed.
@@ -55,7 +55,8 @@ impl ClientTls {
             let told = error::no_h2("server");
             return Err(io::Error::new(io::ErrorKind::InvalidData, told));
         }
-        Ok(Stream::Tls(Box::new(stream.into())))
+        let (io, tls) = stream.into_inner();
+        Ok(Stream::Tls(Box::new(TlsStream::new(io, tls.into()))))
     }
 }
 

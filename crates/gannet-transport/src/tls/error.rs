@@ -68,6 +68,31 @@ pub(super) fn handshake(peer: &str, error: io::Error) -> io::Error {
     io::Error::new(error.kind(), Handshake { meaning, cause: error })
 }
 
+/// An error of records behind the handshake. With TLS 1.3 this is how a client learns that its
+/// certificate was refused.
+pub(super) fn records(cause: rustls::Error) -> io::Error {
+    use rustls::AlertDescription as Alert;
+    let meaning = match &cause {
+        rustls::Error::AlertReceived(Alert::CertificateRequired) => {
+            "the peer demands a certificate, and was shown none".to_owned()
+        }
+        rustls::Error::AlertReceived(
+            alert @ (Alert::UnknownCA
+            | Alert::BadCertificate
+            | Alert::UnsupportedCertificate
+            | Alert::CertificateRevoked
+            | Alert::CertificateExpired
+            | Alert::CertificateUnknown
+            | Alert::DecryptError
+            | Alert::AccessDenied),
+        ) => format!("the peer does not accept the certificate that it was shown: {alert:?}"),
+        rustls::Error::AlertReceived(alert) => format!("the peer ended TLS: {alert:?}"),
+        _ => "what the peer sent is no good TLS".to_owned(),
+    };
+    let cause = io::Error::new(io::ErrorKind::InvalidData, cause);
+    io::Error::new(io::ErrorKind::InvalidData, Handshake { meaning, cause })
+}
+
 /// What to say where ALPN has not agreed on HTTP/2.
 pub(super) fn no_h2(peer: &str) -> String {
     format!("the {peer} does not offer HTTP/2 (\"h2\") by ALPN, which gRPC needs")

@@ -2,12 +2,13 @@
 //!
 //! ALPN must agree on `h2` (RFC 9113 section 3.3): a peer that does not is told so and refused. The
 //! cryptography is chosen here and passed on; the process-wide default of rustls is neither read
-//! nor set. What is sent over the stream is not looked at here.
+//! nor set. What is sent over the stream is not looked at here: `stream` only encrypts it.
 
 mod client;
 mod error;
 mod identity;
 mod server;
+mod stream;
 
 use std::sync::Arc;
 
@@ -17,9 +18,7 @@ pub use client::{ClientTls, ClientTlsBuilder};
 pub use error::TlsError;
 pub use identity::{Identity, Roots};
 pub use server::{ServerTls, ServerTlsBuilder};
-
-/// A stream under TLS, over any other stream.
-pub type TlsStream = tokio_rustls::TlsStream<crate::Stream>;
+pub use stream::TlsStream;
 
 /// The only protocol spoken.
 const ALPN_H2: &[u8] = b"h2";

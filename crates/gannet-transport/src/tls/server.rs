@@ -8,7 +8,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 
-use super::{ALPN_H2, Identity, Roots, TlsError, error, provider};
+use super::{ALPN_H2, Identity, Roots, TlsError, TlsStream, error, provider};
 use crate::Stream;
 
 /// TLS of a listener. Cheap to clone.
@@ -42,7 +42,8 @@ impl ServerTls {
             let told = error::no_h2("client");
             return Err(io::Error::new(io::ErrorKind::InvalidData, told));
         }
-        Ok(Stream::Tls(Box::new(stream.into())))
+        let (io, tls) = stream.into_inner();
+        Ok(Stream::Tls(Box::new(TlsStream::new(io, tls.into()))))
     }
 }
 

@@ -164,7 +164,7 @@ impl Side for Asking {
     }
 }
 
-struct World {
+pub(crate) struct World {
     queue: Arc<Queue<Ask>>,
     told: Told,
     deadlines: Arc<AtomicUsize>,
@@ -179,6 +179,13 @@ struct World {
 async fn world(deadline: Option<Duration>) -> World {
     let (connector, listener) = pipe();
     let mut acceptor = gannet_transport::Listener::from(listener).into_acceptor().unwrap();
+    let (client, _) = connector.connect().await.unwrap();
+    let (server, _) = accept(&mut acceptor).await;
+    world_over(client, server, deadline)
+}
+
+/// A client's and a server's driver over these two ends.
+pub(crate) fn world_over(client: Stream, server: Stream, deadline: Option<Duration>) -> World {
     let now = tokio::time::Instant::now().into_std();
     let (queue, server_queue) = (Arc::new(Queue::new()), Arc::new(Queue::new()));
     let (told, deadlines) = (Told::default(), Arc::new(AtomicUsize::new(0)));
@@ -192,23 +199,24 @@ async fn world(deadline: Option<Duration>) -> World {
         deadlines: Arc::clone(&deadlines),
         opened_max: Arc::clone(&opened_max),
     };
-    let (stream, _) = connector.connect().await.unwrap();
     let conn = Connection::new(Config::default(), Arc::new(NoClassifier), now);
-    let mut driver = Driver::new(stream, conn, side, Arc::clone(&queue));
+    let mut driver = Driver::new(client, conn, side, Arc::clone(&queue));
     let polls = Arc::new(AtomicUsize::new(0));
     let polled = Arc::clone(&polls);
     let client = tokio::spawn(poll_fn(move |cx| {
         polled.fetch_add(1, Ordering::SeqCst);
         Pin::new(&mut driver).poll(cx)
     }));
-    let (stream, _) = accept(&mut acceptor).await;
     let conn = Connection::new(Config::default(), Arc::new(NoClassifier), now);
-    let driver = Driver::new(stream, conn, Echo::default(), Arc::clone(&server_queue));
+    let driver = Driver::new(server, conn, Echo::default(), Arc::clone(&server_queue));
     let server = tokio::spawn(driver);
     World { queue, told, deadlines, opened_max, polls, client, server, server_queue }
 }
 
-async fn ask(world: &World, body: Vec<u8>) -> Result<Vec<u8>, oneshot::error::RecvError> {
+pub(crate) async fn ask(
+    world: &World,
+    body: Vec<u8>,
+) -> Result<Vec<u8>, oneshot::error::RecvError> {
     let (answer, answered) = oneshot::channel();
     world.queue.push(Command::Side(Ask { body, answer }));
     answered.await
@@ -337,10 +345,14 @@ async fn echo_server() -> (Stream, JoinHandle<CloseReason>) {
     let mut acceptor = gannet_transport::Listener::from(listener).into_acceptor().unwrap();
     let (client, _) = connector.connect().await.unwrap();
     let (stream, _) = accept(&mut acceptor).await;
+    (client, tokio::spawn(echo_over(stream)))
+}
+
+/// A server's driver over this end.
+pub(crate) fn echo_over(stream: Stream) -> impl Future<Output = CloseReason> {
     let now = tokio::time::Instant::now().into_std();
     let conn = Connection::new(Config::default(), Arc::new(NoClassifier), now);
-    let driver = Driver::new(stream, conn, Echo::default(), Arc::new(Queue::new()));
-    (client, tokio::spawn(driver))
+    Driver::new(stream, conn, Echo::default(), Arc::new(Queue::new()))
 }
 
 #[tokio::test(start_paused = true)]
@@ -354,15 +366,20 @@ async fn what_is_no_http2_is_told_so_and_closed() {
     assert!(matches!(reason, CloseReason::Protocol(_)), "{reason}");
 }
 
-/// Sends PINGs and reads no answer until the server takes no more; returns both ends.
+/// A client that was not told what it asked for, and its server.
 async fn stuffed() -> (Stream, JoinHandle<CloseReason>) {
     let (mut client, server) = echo_server().await;
+    stuff(&mut client).await;
+    (client, server)
+}
+
+/// Sends PINGs and reads no answer until the server takes no more.
+pub(crate) async fn stuff(client: &mut Stream) {
     let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\0\x04\x01\0\0\0\0";
     client.write_all(preface).await.unwrap();
     let pings = b"\0\0\x08\x06\0\0\0\0\0pingping".repeat(100);
     let one_second = Duration::from_secs(1);
     while tokio::time::timeout(one_second, client.write_all(&pings)).await.is_ok() {}
-    (client, server)
 }
 
 #[tokio::test(start_paused = true)]

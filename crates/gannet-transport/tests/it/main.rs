@@ -6,3 +6,5 @@
 mod call;
 mod driver;
 mod listeners;
+#[cfg(feature = "_tls")]
+mod tls;
