@@ -3,6 +3,8 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
+#include <iterator>
 #include <map>
 #include <string>
 
@@ -45,6 +47,13 @@ class Flags {
  private:
   std::map<std::string, std::string> values_;
 };
+
+// All of a file.
+inline std::string Read(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) Fail("cannot read " + path);
+  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+}
 
 inline std::string Greeting(const std::string& message) {
   return "Hello I am up and running received \"" + message + "\" message from you";

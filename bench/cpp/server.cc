@@ -234,10 +234,21 @@ void Work(HelloService* hello, EchoService* echo, ServerCompletionQueue* queue) 
   while (queue->Next(&tag, &ok)) static_cast<Call*>(tag)->Proceed(ok);
 }
 
+std::shared_ptr<grpc::ServerCredentials> Credentials(const std::string& cert,
+                                                     const std::string& key) {
+  if (cert.empty() != key.empty()) bench::Fail("--tls-cert and --tls-key go together");
+  if (cert.empty()) return grpc::InsecureServerCredentials();
+  grpc::SslServerCredentialsOptions options;
+  options.pem_key_cert_pairs.push_back({bench::Read(key), bench::Read(cert)});
+  return grpc::SslServerCredentials(options);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  const bench::Flags flags(argc, argv, {{"addr", "127.0.0.1:0"}, {"threads", "1"}});
+  const bench::Flags flags(
+      argc, argv,
+      {{"addr", "127.0.0.1:0"}, {"threads", "1"}, {"tls-cert", ""}, {"tls-key", ""}});
   const auto threads = std::max(1, static_cast<int>(flags.Number("threads")));
   const std::string& addr = flags.Text("addr");
 
@@ -247,7 +258,7 @@ int main(int argc, char** argv) {
   grpc::ServerBuilder builder;
   builder.SetMaxReceiveMessageSize(bench::kMessageBytesMax);
   builder.SetMaxSendMessageSize(bench::kMessageBytesMax);
-  builder.AddListeningPort(addr, grpc::InsecureServerCredentials(), &port);
+  builder.AddListeningPort(addr, Credentials(flags.Text("tls-cert"), flags.Text("tls-key")), &port);
   builder.RegisterService(&hello);
   builder.RegisterService(&echo);
   std::vector<std::unique_ptr<ServerCompletionQueue>> queues;

@@ -1,6 +1,7 @@
 // The hello world and the echo service on @grpc/grpc-js. One thread, whatever `--threads` says.
 'use strict';
 
+const fs = require('node:fs');
 const path = require('node:path');
 const { parseArgs } = require('node:util');
 const grpc = require('@grpc/grpc-js');
@@ -13,6 +14,8 @@ const { values: flags } = parseArgs({
   options: {
     addr: { type: 'string', default: '127.0.0.1:0' },
     threads: { type: 'string', default: '1' },
+    'tls-cert': { type: 'string' },
+    'tls-key': { type: 'string' },
   },
 });
 
@@ -74,6 +77,12 @@ function bidiStream(call) {
   call.on('end', () => call.end());
 }
 
+function credentials(cert, key) {
+  if (!cert && !key) return grpc.ServerCredentials.createInsecure();
+  const pair = { cert_chain: fs.readFileSync(cert), private_key: fs.readFileSync(key) };
+  return grpc.ServerCredentials.createSsl(null, [pair]);
+}
+
 const server = new grpc.Server({
   'grpc.max_receive_message_length': MESSAGE_BYTES_MAX,
   'grpc.max_send_message_length': MESSAGE_BYTES_MAX,
@@ -85,7 +94,8 @@ server.addService(bench.Echo.service, {
   ClientStream: clientStream,
   BidiStream: bidiStream,
 });
-server.bindAsync(flags.addr, grpc.ServerCredentials.createInsecure(), (error, port) => {
+const identity = credentials(flags['tls-cert'], flags['tls-key']);
+server.bindAsync(flags.addr, identity, (error, port) => {
   if (error) {
     console.error(`cannot listen on ${flags.addr}: ${error.message}`);
     process.exit(1);

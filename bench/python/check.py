@@ -1,6 +1,7 @@
 """Checks that a program of the benchmark does what all of them do; its exit code is the verdict.
 
-    check.py grpc ADDR                 the hello world, and the four methods of the echo service
+    check.py grpc ADDR [CA]            the hello world, and the four methods of the echo service;
+                                       over TLS, trusting the certificates in the file CA
     check.py rest ADDR                 POST /hello
     check.py client ADDR PROGRAM ...   a client's reports in each mode, against the server there
 """
@@ -33,12 +34,19 @@ def greeting(text):
     return f'Hello I am up and running received "{text}" message from you'
 
 
-def check_grpc(addr):
+def check_grpc(addr, authority=None):
     options = [
         ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
         ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
     ]
-    with grpc.insecure_channel(addr, options=options) as channel:
+    if authority:
+        with open(authority, "rb") as file:
+            credentials = grpc.ssl_channel_credentials(file.read())
+        options.append(("grpc.ssl_target_name_override", "localhost"))
+        opened = grpc.secure_channel(addr, credentials, options=options)
+    else:
+        opened = grpc.insecure_channel(addr, options=options)
+    with opened as channel:
         hello = grpctest_pb2_grpc.GrpctestStub(channel)
         for text in ["hello", "", "Grüße \\ \" €"]:
             request = grpctest_pb2.Message(message=text)

@@ -53,11 +53,16 @@ class Echo(echo_pb2_grpc.EchoServicer):
             yield payload
 
 
-def serve(addr):
+def serve(addr, tls_cert, tls_key):
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=WORKERS), options=OPTIONS)
     grpctest_pb2_grpc.add_GrpctestServicer_to_server(Grpctest(), server)
     echo_pb2_grpc.add_EchoServicer_to_server(Echo(), server)
-    port = server.add_insecure_port(addr)
+    if tls_cert or tls_key:
+        with open(tls_cert, "rb") as cert, open(tls_key, "rb") as key:
+            pair = (key.read(), cert.read())
+        port = server.add_secure_port(addr, grpc.ssl_server_credentials([pair]))
+    else:
+        port = server.add_insecure_port(addr)
     server.start()
     print(f"listening on {addr.rpartition(':')[0]}:{port}", flush=True)
     sys.stdin.buffer.read()
@@ -68,4 +73,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--addr", default="127.0.0.1:0")
     parser.add_argument("--threads", type=int, default=1)
-    serve(parser.parse_args().addr)
+    parser.add_argument("--tls-cert")
+    parser.add_argument("--tls-key")
+    flags = parser.parse_args()
+    serve(flags.addr, flags.tls_cert, flags.tls_key)

@@ -7,6 +7,7 @@
 mod baseline;
 mod build_cost;
 mod callgrind;
+mod certificate;
 pub(crate) mod gate;
 mod json;
 mod peers;

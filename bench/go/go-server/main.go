@@ -14,6 +14,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/status"
 
 	"gannet.invalid/bench/common"
@@ -87,16 +88,26 @@ func (echoService) BidiStream(stream grpc.BidiStreamingServer[echo.Payload, echo
 func main() {
 	addr := flag.String("addr", "127.0.0.1:0", "where to listen")
 	threads := flag.Int("threads", 1, "threads that run Go code")
+	tlsCert := flag.String("tls-cert", "", "with TLS, the certificate in PEM")
+	tlsKey := flag.String("tls-key", "", "and its key")
 	flag.Parse()
 	common.UseThreads(*threads)
 	listener, err := net.Listen("tcp", *addr)
 	if err != nil {
 		log.Fatal(err)
 	}
-	server := grpc.NewServer(
+	options := []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(common.MessageBytesMax),
 		grpc.MaxSendMsgSize(common.MessageBytesMax),
-	)
+	}
+	if *tlsCert != "" || *tlsKey != "" {
+		tls, err := credentials.NewServerTLSFromFile(*tlsCert, *tlsKey)
+		if err != nil {
+			log.Fatal(err)
+		}
+		options = append(options, grpc.Creds(tls))
+	}
+	server := grpc.NewServer(options...)
 	grpctest.RegisterGrpctestServer(server, helloService{})
 	echo.RegisterEchoServer(server, echoService{})
 	fmt.Printf("listening on %s\n", listener.Addr())

@@ -6,6 +6,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::certificate;
+use super::programs::{self, Role};
 use super::serving::Serving;
 use crate::exec::{self, Result};
 use crate::install::{self, create, with_path};
@@ -76,15 +78,35 @@ pub(crate) fn build_and_check(only: Option<&str>) -> Result {
 fn check(peer: &Peer) -> Result {
     let words = (peer.build)()?;
     let (kind, server, client) = match peer.kind {
-        Kind::Server => ("grpc", words, Vec::new()),
-        Kind::RestServer => ("rest", words, Vec::new()),
-        Kind::Client => ("client", (PEERS[0].build)()?, words),
+        Kind::Server => ("grpc", words.clone(), Vec::new()),
+        Kind::RestServer => ("rest", words.clone(), Vec::new()),
+        Kind::Client => ("client", (PEERS[0].build)()?, words.clone()),
     };
     let checker = python("check.py")?;
     let mut server = command(&server);
     server.args(["--addr", "127.0.0.1:0", "--threads", "1"]);
     let server = Serving::start(server)?;
     exec::output(command(&checker).arg(kind).arg(server.addr()).args(client))?;
+    ended(server)?;
+    if peer.kind == Kind::Server && programs::speaks_tls(peer.name, Role::Server) {
+        check_tls(&words, &checker).map_err(|error| format!("over TLS: {error}"))?;
+    }
+    Ok(())
+}
+
+/// As `check`, of a server over TLS.
+fn check_tls(words: &[OsString], checker: &[OsString]) -> Result {
+    certificate::make()?;
+    let mut server = command(words);
+    server.args(["--addr", "127.0.0.1:0", "--threads", "1"]);
+    server.arg("--tls-cert").arg(certificate::file());
+    server.arg("--tls-key").arg(certificate::key_file());
+    let server = Serving::start(server)?;
+    exec::output(command(checker).arg("grpc").arg(server.addr()).arg(certificate::file()))?;
+    ended(server)
+}
+
+fn ended(server: Serving) -> Result {
     let status = server.end()?;
     if status.success() { Ok(()) } else { Err(format!("the server ended with {status}")) }
 }

@@ -37,6 +37,8 @@ pub(super) struct Row {
     pub(super) ceiling: bool,
     /// System calls are counted too.
     pub(super) syscalls: bool,
+    /// Programs that speak TLS take part, and do.
+    pub(super) tls: bool,
 }
 
 const HELLO: &[&str] = &["--reply", "hello"];
@@ -53,6 +55,7 @@ const fn unary(name: &'static str, connections: u32, in_flight: u32) -> Row {
         canned: HELLO,
         ceiling: false,
         syscalls: true,
+        tls: false,
     }
 }
 
@@ -73,6 +76,11 @@ const fn large(name: &'static str, scenario: &'static str, in_flight: u32) -> Ro
 const fn held(name: &'static str, scenario: &'static str, connections: u32, each: u32) -> Row {
     let caller = Caller::Load(scenario, connections, each);
     Row { caller, unit: Unit::Held, canned: ECHO, syscalls: false, ..unary(name, 1, 1) }
+}
+
+/// A row under TLS, which raw TCP has no part in.
+const fn tls(row: Row) -> Row {
+    Row { tls: true, ceiling: false, ..row }
 }
 
 const fn rest(name: &'static str, scenario: &'static str, connections: u32) -> Row {
@@ -107,12 +115,17 @@ pub(super) const ROWS: &[Row] = &[
     Row { threads: 2, syscalls: false, ..large("echo-1MiB-1x8-2cores", "echo", 8) },
     Row { canned: HELLO, ..held("idle-1000", "idle", 1_000, 1) },
     held("open-10000", "open-streams", 100, 100),
+    tls(unary("tls-unary-1x1", 1, 1)),
+    tls(unary("tls-unary-1x100", 1, 100)),
+    tls(unary("tls-unary-50x20", 50, 20)),
+    tls(large("tls-echo-1MiB-1x8", "echo", 8)),
     rest("rest-1", "rest", 1),
     rest("rest-50", "rest", 50),
     rest("rest-connect-1", "rest-connect", 1),
     rest("rest-connect-50", "rest-connect", 50),
     client("client-unary-1", "unary", 1, Unit::Call, HELLO),
     client("client-unary-100", "unary", 100, Unit::Call, HELLO),
+    Row { threads: 2, ..client("client-unary-100-2threads", "unary", 100, Unit::Call, HELLO) },
     client("client-server-stream-16B", "server-stream", 8, Unit::Message, STREAM),
     client("client-bidi-16B", "bidi", 8, Unit::Message, ECHO),
     client("client-echo-1MiB", "large", 8, Unit::Mebibyte, ECHO),
@@ -155,6 +168,8 @@ mod tests {
         for row in ROWS {
             let is_client = matches!(row.caller, Caller::Client(..));
             assert_eq!(is_client, row.role == Role::Client, "{}", row.name);
+            assert_eq!(row.tls, row.name.starts_with("tls-"), "{}", row.name);
+            assert!(!row.tls || row.role == Role::Server, "{}", row.name);
             assert_eq!(row.held() > 1.0 && row.unit == Unit::Held, row.unit == Unit::Held);
         }
         assert_eq!(ROWS.iter().find(|row| row.name == "open-10000").map(Row::held), Some(1e4));

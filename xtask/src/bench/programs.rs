@@ -38,6 +38,8 @@ pub(super) struct Program {
     pub(super) style: Style,
     /// Callgrind can look into it.
     pub(super) is_native: bool,
+    /// It knows `--tls-cert` and `--tls-key`.
+    pub(super) speaks_tls: bool,
     words: Vec<OsString>,
 }
 
@@ -67,6 +69,15 @@ const RUST: &[(&str, Role, &str, &str, Style)] = &[
     ("connectrpc", Role::Client, "bench-connectrpc", "connectrpc-client", Style::Ordinary),
 ];
 
+/// Servers that speak TLS.
+const SPEAK_TLS: [&str; 7] =
+    ["gannet", "tonic", "tonic-one-thread", "grpc-cpp", "grpc-go", "grpcio", "grpc-js"];
+
+/// Whether a program has flags for TLS.
+pub(super) fn speaks_tls(name: &str, role: Role) -> bool {
+    role == Role::Server && SPEAK_TLS.contains(&name)
+}
+
 /// The name of the load generator's canned server among the programs.
 pub(super) const FLOOR: &str = "canned-floor";
 
@@ -85,6 +96,7 @@ pub(super) fn build(roles: &[Role], wanted: &[String]) -> Result<(Vec<Program>, 
             role: Role::Server,
             style: Style::Canned,
             is_native: true,
+            speaks_tls: false,
             words,
         });
     }
@@ -98,7 +110,9 @@ pub(super) fn build(roles: &[Role], wanted: &[String]) -> Result<(Vec<Program>, 
         match if are_built { Ok(()) } else { rust(&["-p", package]) } {
             Ok(()) => {
                 let words = vec![exec::root().join("target/bench/release").join(binary).into()];
-                built.push(Program { name: name.to_owned(), role, style, is_native: true, words });
+                let name = name.to_owned();
+                let speaks_tls = speaks_tls(&name, role);
+                built.push(Program { name, role, style, is_native: true, speaks_tls, words });
             }
             Err(error) => missing.push((format!("{name} ({role:?})"), error)),
         }
@@ -115,7 +129,10 @@ pub(super) fn build(roles: &[Role], wanted: &[String]) -> Result<(Vec<Program>, 
         }
         let (style, is_native) = (Style::Ordinary, peer.language == "C++");
         match (peer.build)() {
-            Ok(words) => built.push(Program { name, role, style, is_native, words }),
+            Ok(words) => {
+                let speaks_tls = speaks_tls(&name, role);
+                built.push(Program { name, role, style, is_native, speaks_tls, words });
+            }
             Err(error) => missing.push((format!("{name} ({role:?})"), error)),
         }
     }

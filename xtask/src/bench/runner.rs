@@ -4,13 +4,13 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::Args;
 use super::plan::{ROWS, Row, Unit};
 use super::programs::{self, Program, Role, Style};
 use super::results::{self, Entry, Origin};
 use super::sample::{self, Sample, Settings};
 use super::svg::{self, Bar};
 use super::table;
+use super::{Args, certificate};
 use crate::exec::{self, Result};
 
 const ROUNDS: u32 = 3;
@@ -38,6 +38,9 @@ pub(super) fn run(args: &Args) -> Result {
     let pinned = cores > 1 && exec::find("taskset").is_some();
     if !pinned {
         println!("two cores and taskset are needed to pin both sides: nothing is pinned");
+    }
+    if rows.iter().any(|row| row.tls) {
+        certificate::make()?;
     }
     let seconds = args.seconds.unwrap_or(if args.quick { QUICK_SECONDS } else { SECONDS });
     let rounds = args.rounds.unwrap_or(if args.quick { 1 } else { ROUNDS }).max(1);
@@ -72,6 +75,7 @@ fn is_chosen(row: &Row, args: &Args) -> bool {
 /// Whether a program takes part in a row.
 fn takes_part(program: &Program, row: &Row) -> bool {
     program.role == row.role
+        && (program.speaks_tls || !row.tls)
         && match program.style {
             Style::Raw => row.ceiling,
             // It has one thread.
@@ -146,6 +150,11 @@ fn save(name: &str, origin: &Origin, entries: &[Entry]) -> Result {
         ("unary-1x100", "cpu_us", "Server CPU µs per unary call, 100 in flight (less is better)"),
         ("server-stream-16B", "rate", "Messages/s of server streams, 16 bytes, one core"),
         ("echo-1MiB-1x8", "rate", "MiB/s echoed each way, messages of 1 MiB, one core"),
+        (
+            "tls-unary-50x20",
+            "rate",
+            "Unary calls/s under TLS, 50 connections × 20 in flight, one core",
+        ),
         ("idle-1000", "held_bytes", "Bytes per idle connection (less is better)"),
         (
             "client-unary-100",

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::plan::{Caller, Row, Unit};
 use super::programs::{FLOOR, Program, Style, release};
 use super::serving::Serving;
-use super::{callgrind, json, process};
+use super::{callgrind, certificate, json, process};
 use crate::exec::{self, Result};
 
 /// Figures by name. `rate` is units per second; `cpu_us`, `syscalls`, `instructions`, `allocations`
@@ -69,6 +69,10 @@ fn server_command(program: &Program, row: &Row, pinned: bool) -> Command {
         Style::Canned => command.args(row.canned),
         Style::Raw => &mut command,
     };
+    if row.tls {
+        command.arg("--tls-cert").arg(certificate::file());
+        command.arg("--tls-key").arg(certificate::key_file());
+    }
     command
 }
 
@@ -91,6 +95,9 @@ fn load_command(program: &Program, row: &Row, addr: &str, pinned: bool) -> Comma
         command.args(["--connections", &connections]);
     }
     command.args(["--in-flight", &in_flight]);
+    if row.tls {
+        command.arg("--tls-ca").arg(certificate::file());
+    }
     command
 }
 
@@ -131,12 +138,14 @@ fn client(
     settings: Settings,
 ) -> Result<Sample> {
     let canned = [release("canned-server")];
-    let mut command = on_core(&canned, OTHER_CORE, settings.pinned);
+    let pinned = is_pinned(row, settings);
+    let mut command = on_core(&canned, OTHER_CORE, pinned);
     command.args(["--addr", "127.0.0.1:0"]).args(row.canned);
     let serving = Serving::start(command)?;
-    let mut caller = on_core(program.words(), TEST_CORE, settings.pinned);
+    let mut caller = on_core(program.words(), TEST_CORE, pinned);
     caller.args(["--addr", serving.addr(), "--in-flight", &in_flight.to_string()]);
-    caller.args(["--seconds", &settings.seconds.to_string(), "--threads", "1", "--mode", mode]);
+    caller.args(["--seconds", &settings.seconds.to_string(), "--mode", mode]);
+    caller.args(["--threads", &row.threads.to_string()]);
     caller.args(["--warm-up-seconds", WARM_UP_SECONDS]);
     let begun = Instant::now();
     let said = json::numbers(&exec::output(&mut caller)?)?;

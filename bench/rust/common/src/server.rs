@@ -1,9 +1,11 @@
 //! The frame of a server program.
 //!
 //! `PROGRAM --addr 127.0.0.1:0 --threads N`: says `listening on ADDR` once connections are
-//! accepted, and ends when its standard input does.
+//! accepted, and ends when its standard input does. Programs that speak TLS do so with
+//! `--tls-cert FILE --tls-key FILE`, both in PEM.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use tokio::net::TcpListener;
@@ -13,13 +15,27 @@ use crate::flags::Flags;
 use crate::{Result, runtime};
 
 /// What a server program was told.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Args {
     /// Where to listen.
     pub addr: SocketAddr,
     /// Single-threaded runtimes of the stack's own, where it has such a mode; 0 without the flag.
     pub runtimes: usize,
+    /// With TLS, who the server is.
+    pub tls: Option<Identity>,
 }
+
+/// A certificate and its key, in PEM files.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The certificate, and those between it and its authority.
+    pub cert: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+}
+
+/// The flags of a program that speaks TLS.
+pub const TLS: [&str; 2] = ["tls-cert", "tls-key"];
 
 impl Args {
     /// Listens, and says so.
@@ -37,7 +53,8 @@ pub fn announce(addr: SocketAddr) {
 
 /// Runs `serve` until standard input ends.
 ///
-/// `modes` are the names of further flags that the program knows: `runtimes` or none.
+/// `modes` are the names of further flags that the program knows: `runtimes`, those of [`TLS`], or
+/// none.
 pub fn run<F, S>(modes: &[&str], serve: F) -> ExitCode
 where
     F: FnOnce(Args) -> S,
@@ -59,7 +76,12 @@ where
 {
     let flags = Flags::parse(&[&["addr", "threads"], modes].concat())?;
     let addr = flags.value("addr", SocketAddr::from(([127, 0, 0, 1], 0)))?;
-    let args = Args { addr, runtimes: flags.value("runtimes", 0)? };
+    let tls = match TLS.map(|flag| flags.text(flag).map(PathBuf::from)) {
+        [Some(cert), Some(key)] => Some(Identity { cert, key }),
+        [None, None] => None,
+        _ => return Err("--tls-cert and --tls-key go together".into()),
+    };
+    let args = Args { addr, runtimes: flags.value("runtimes", 0)?, tls };
     let runtime = runtime(flags.value("threads", 1)?)?;
     let ended = end_of_input();
     let served = runtime.block_on(async {

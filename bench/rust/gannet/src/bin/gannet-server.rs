@@ -9,6 +9,7 @@ use bench_common::{MESSAGE_BYTES_MAX, Result, body, greeting, server};
 use bench_gannet::bench::{Count, Echo, EchoServer, Payload, Want};
 use bench_gannet::grpctest::{Grpctest, GrpctestServer, Message, MessageResponse};
 use gannet::server::TcpOptions;
+use gannet::tls::{Identity, ServerTls};
 use gannet::{Call, Inbound, Listener, Outbound, Server};
 
 struct Hello;
@@ -70,7 +71,10 @@ impl Echo for Echoes {
 
 async fn serve(args: server::Args) -> Result<()> {
     let shared = TcpOptions::default().reuse_port(args.runtimes > 1);
-    let listener = Listener::tcp_with(args.addr, shared)?;
+    let mut listener = Listener::tcp_with(args.addr, shared)?;
+    if let Some(server::Identity { cert, key }) = &args.tls {
+        listener = listener.tls(ServerTls::new(Identity::from_pem_files(cert, key)?)?);
+    }
     server::announce(listener.local_addr().ok_or("no address")?);
     Server::new()
         .max_receive_bytes(MESSAGE_BYTES_MAX)
@@ -83,5 +87,5 @@ async fn serve(args: server::Args) -> Result<()> {
 }
 
 fn main() -> ExitCode {
-    server::run(&["runtimes"], serve)
+    server::run(&["runtimes", server::TLS[0], server::TLS[1]], serve)
 }

@@ -9,8 +9,8 @@ use bench_tonic::bench::{Count, Payload, Want};
 use bench_tonic::grpctest::grpctest_server::{Grpctest, GrpctestServer};
 use bench_tonic::grpctest::{Message, MessageResponse};
 use tokio_stream::{Stream, StreamExt};
-use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
+use tonic::transport::{Identity, Server, ServerTlsConfig};
 use tonic::{Request, Response, Status, Streaming};
 
 struct Hello;
@@ -69,7 +69,12 @@ impl Echo for Echoes {
 async fn serve(args: server::Args) -> Result<()> {
     // `Server::serve` sets TCP_NODELAY by default; with a listener of one's own it is set here.
     let incoming = TcpIncoming::from(args.listen().await?).with_nodelay(Some(true));
-    Server::builder()
+    let mut server = Server::builder();
+    if let Some(server::Identity { cert, key }) = &args.tls {
+        let identity = Identity::from_pem(std::fs::read(cert)?, std::fs::read(key)?);
+        server = server.tls_config(ServerTlsConfig::new().identity(identity))?;
+    }
+    server
         .add_service(GrpctestServer::new(Hello).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(EchoServer::new(Echoes).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .serve_with_incoming(incoming)
@@ -78,5 +83,5 @@ async fn serve(args: server::Args) -> Result<()> {
 }
 
 fn main() -> ExitCode {
-    server::run(&[], serve)
+    server::run(&server::TLS, serve)
 }
