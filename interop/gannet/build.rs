@@ -1,11 +1,12 @@
-//! Generates both services of the interop harness, that of `src/bin/neighbours.rs`, and the
-//! benchmark's echo for a test.
+//! Generates both services of the interop harness, the official cases', that of
+//! `src/bin/neighbours.rs`, and the benchmark's echo for a test.
 
 fn main() -> Result<(), gannet_build::Error> {
     gannet_build::configure().include("../proto").include("proto").compile(&[
         "bench_echo.proto",
         "gannet_interop.proto",
         "grpctest.proto",
+        "grpc_testing.proto",
         "neighbours.proto",
     ])
 }

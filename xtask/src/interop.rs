@@ -70,9 +70,9 @@ pub(crate) fn quick() -> Result {
 
 /// Starts the group's server and runs its checks against it, one after the other.
 fn run_group(group: &Group, tools: &Tools, tally: &mut Tally) {
-    let command = peers::server(tools, group.server, group.program);
+    let command = |port| peers::server(tools, group.server, group.program, port);
     let limit = Duration::from_secs(START_SECONDS_MAX);
-    let mut server = match Server::start(command, limit) {
+    let mut server = match Server::start(command, peers::readiness(group.program), limit) {
         Ok(server) => server,
         Err(error) => {
             let missed = format!("the server did not start: {error}");
@@ -98,8 +98,7 @@ fn run_group(group: &Group, tools: &Tools, tally: &mut Tally) {
 fn run_check(check: &Check, server: &Server, tools: &Tools) -> Result<Note> {
     match &check.what {
         What::Client { peer, program, case, host } => {
-            let addr = format!("{host}:{}", server.port());
-            let command = peers::client(tools, *peer, *program, &addr, case);
+            let command = peers::client(tools, *peer, *program, (host, server.port()), case);
             process::run(command, check.limit)?.success().map(|_| Note::new())
         }
         What::Suite { suite, strict } => {

@@ -5,6 +5,9 @@ use ::gannet::buffa_types::google::protobuf::Duration;
 use ::gannet::rpc::{ErrorInfo, RetryInfo};
 use ::gannet::{Metadata, Result};
 
+pub mod check;
+pub mod official;
+
 /// The generated code.
 pub mod proto {
     include!(concat!(env!("OUT_DIR"), "/gannet.rs"));

@@ -32,6 +32,8 @@ pub(super) enum Program {
     Hello,
     /// The service of gannet_interop.proto, and the hello world beside it.
     Echo,
+    /// gRPC's official interop program, by the peer's own authors; its flags are its own.
+    Official,
 }
 
 /// The checks that share one server process.
@@ -86,6 +88,28 @@ pub(super) const CASES: &[(&str, u64)] = &[
     ("many_at_once", 25),
 ];
 
+/// The official cases, and how long one may take in seconds.
+pub(super) const OFFICIAL: &[(&str, u64)] = &[
+    ("empty_unary", 10),
+    ("large_unary", 10),
+    ("client_streaming", 10),
+    ("server_streaming", 10),
+    ("ping_pong", 10),
+    ("empty_stream", 10),
+    ("custom_metadata", 10),
+    ("status_code_and_message", 10),
+    ("special_status_message", 10),
+    ("unimplemented_method", 10),
+    ("unimplemented_service", 10),
+    ("cancel_after_begin", 10),
+    ("cancel_after_first_response", 10),
+    ("timeout_on_sleeping_server", 10),
+    ("rpc_soak", 20),
+    ("channel_soak", 20),
+];
+
+/// Whose official programs are run.
+const OFFICIAL_PEERS: &[Peer] = &[Peer::Gannet, Peer::Go];
 const PEERS: &[Peer] = &[Peer::Gannet, Peer::Python, Peer::Go];
 const SUITE_SECONDS_MAX: u64 = 240;
 const HELLO_SECONDS_MAX: u64 = 10;
@@ -106,6 +130,11 @@ pub(super) fn plan(peers_only: bool, quick: bool, only: Option<&str>) -> Vec<Gro
         groups.push(Group { server, program: Program::Hello, checks: hellos });
         let echoes = clients.iter().flat_map(|&client| echo(client, server)).collect();
         groups.push(Group { server, program: Program::Echo, checks: echoes });
+        if OFFICIAL_PEERS.contains(&server) {
+            let clients = clients.iter().filter(|client| OFFICIAL_PEERS.contains(client));
+            let checks = clients.flat_map(|&client| official(client, server)).collect();
+            groups.push(Group { server, program: Program::Official, checks });
+        }
     }
     let tested = if peers_only { Peer::Go } else { Peer::Gannet };
     groups.push(Group { server: tested, program: Program::Echo, checks: tools(tested) });
@@ -133,6 +162,15 @@ fn echo(client: Peer, server: Peer) -> Vec<Check> {
         check(client.name(), server, case, what, seconds)
     };
     CASES.iter().map(to_check).collect()
+}
+
+fn official(client: Peer, server: Peer) -> Vec<Check> {
+    let to_check = |&(case, seconds): &(&'static str, u64)| {
+        let program = Program::Official;
+        let what = What::Client { peer: client, program, case, host: LOOPBACK };
+        check(client.name(), server, &format!("official/{case}"), what, seconds)
+    };
+    OFFICIAL.iter().map(to_check).collect()
 }
 
 /// Suites first: the plain requests after them also show that the server has survived.
@@ -171,7 +209,8 @@ mod tests {
         assert_eq!(all.len(), distinct.len());
         for pair in ["gannet->gannet", "gannet->go", "python->gannet", "go->python", "go->go"] {
             let count = all.iter().filter(|name| name.starts_with(&format!("{pair}/"))).count();
-            assert_eq!(count, CASES.len() + 2, "{pair}");
+            let official = if pair.contains("python") { 0 } else { OFFICIAL.len() };
+            assert_eq!(count, CASES.len() + 2 + official, "{pair}");
         }
         assert!(all.contains(&"h2spec->gannet/all".to_string()));
     }

@@ -3,7 +3,7 @@
 //! Processes are ended by their own handle, never by name.
 
 use std::io::{BufRead, BufReader, Read};
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -93,6 +93,15 @@ fn last_lines(text: &str) -> String {
     lines[lines.len().saturating_sub(SHOWN_LINES_MAX)..].join("\n")
 }
 
+/// When a server is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ready {
+    /// It says `listening on`.
+    Says,
+    /// It accepts connections.
+    Accepts,
+}
+
 /// A server process, killed when this value is dropped.
 #[derive(Debug)]
 pub(super) struct Server {
@@ -102,10 +111,14 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Starts `command --addr 127.0.0.1:PORT` and waits until it says that it listens.
-    pub(super) fn start(mut command: Command, limit: Duration) -> Result<Self> {
+    /// Starts the command for a free port, and waits until it is ready.
+    pub(super) fn start(
+        command: impl FnOnce(u16) -> Command,
+        readiness: Ready,
+        limit: Duration,
+    ) -> Result<Self> {
         let port = free_port()?;
-        command.args(["--addr", &format!("{}:{port}", Ipv4Addr::LOCALHOST)]);
+        let mut command = command(port);
         let shown = exec::show(&command);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child =
@@ -115,7 +128,11 @@ impl Server {
         follow(child.stdout.take(), Arc::clone(&output), ready.clone());
         follow(child.stderr.take(), Arc::clone(&output), ready);
         let mut server = Self { child, port, output };
-        server.wait_ready(&is_ready, limit).map_err(|error| format!("`{shown}`: {error}"))?;
+        let ready = match readiness {
+            Ready::Says => server.wait_ready(&is_ready, limit),
+            Ready::Accepts => server.wait_accepts(limit),
+        };
+        ready.map_err(|error| format!("`{shown}`: {error}"))?;
         Ok(server)
     }
 
@@ -132,6 +149,17 @@ impl Server {
     pub(super) fn recent_output(&self) -> String {
         let output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
         format!("\nthe server printed:\n{}", last_lines(&output))
+    }
+
+    fn wait_accepts(&mut self, limit: Duration) -> Result {
+        let end = Instant::now() + limit;
+        while Instant::now() < end && self.ended().is_none() {
+            if TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok() {
+                return Ok(());
+            }
+            thread::sleep(POLL);
+        }
+        Err(format!("never accepted a connection{}", self.recent_output()))
     }
 
     fn wait_ready(&mut self, ready: &Receiver<()>, limit: Duration) -> Result {
@@ -218,17 +246,30 @@ mod tests {
 
     #[test]
     fn a_server_is_ready_when_it_says_so_and_ends_with_its_value() {
-        let script = "echo warming up; echo listening on $2; exec sleep 60";
-        let mut command = shell(script);
-        command.arg("server");
-        let mut server = Server::start(command, 20 * SECOND).unwrap();
+        let script = |port| format!("echo warming up; echo listening on {port}; exec sleep 60");
+        let command = |port| shell(&script(port));
+        let mut server = Server::start(command, Ready::Says, 20 * SECOND).unwrap();
         assert_eq!(server.ended(), None);
-        assert!(server.recent_output().contains(&format!("127.0.0.1:{}", server.port())));
+        assert!(server.recent_output().contains(&format!("listening on {}", server.port())));
+    }
+
+    #[test]
+    fn a_server_that_says_nothing_is_ready_when_it_accepts() {
+        let mut listening = None;
+        let command = |port| {
+            listening = Some(TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap());
+            shell("exec sleep 60")
+        };
+        let mut server = Server::start(command, Ready::Accepts, 20 * SECOND).unwrap();
+        assert_eq!(server.ended(), None);
     }
 
     #[test]
     fn a_server_that_ends_before_it_is_ready_is_an_error() {
-        let error = Server::start(shell("echo no luck >&2; exit 7"), 20 * SECOND).unwrap_err();
-        assert!(error.contains("no luck") && error.contains('7'), "{error}");
+        for readiness in [Ready::Says, Ready::Accepts] {
+            let command = |_| shell("echo no luck >&2; exit 7");
+            let error = Server::start(command, readiness, 20 * SECOND).unwrap_err();
+            assert!(error.contains("no luck"), "{error}");
+        }
     }
 }

@@ -7,7 +7,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use super::plan::{Group, Peer, What};
+use super::plan::{Group, Peer, Program, What};
 use super::suites::Suite;
 use crate::exec::{self, Result};
 use crate::install::{self, create, with_path};
@@ -15,6 +15,10 @@ use crate::install::{self, create, with_path};
 const PYTHON_PACKAGES: &[&str] =
     &["grpcio==1.85.1", "grpcio-tools==1.85.1", "grpcio-status==1.85.1", "hpack==4.2.0"];
 const H2SPEC: &str = "github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible";
+const OFFICIAL_GO: &[&str] = &[
+    "google.golang.org/grpc/interop/client@v1.85.0",
+    "google.golang.org/grpc/interop/server@v1.85.0",
+];
 const HTTPWG: &str = "httpwg-cli@0.2.5";
 const PROTOS: &[&str] = &["gannet_interop.proto", "grpctest.proto"];
 const GO_MODULE: &str = "gannet.invalid/interop";
@@ -42,6 +46,11 @@ impl Tools {
 
     pub(super) fn go_programs(&self) -> PathBuf {
         self.home.join("go-programs")
+    }
+
+    /// grpc-go's official interop programs.
+    pub(super) fn official_go(&self) -> PathBuf {
+        self.home.join("official-go")
     }
 
     pub(super) fn python(&self) -> PathBuf {
@@ -76,6 +85,12 @@ pub(super) fn prepare(groups: &[Group]) -> Result<Tools> {
     if needs.go {
         go(&tools)?;
     }
+    if needs.official_go {
+        create(&tools.official_go())?;
+        for program in OFFICIAL_GO {
+            install::go_install(&tools.official_go(), program)?;
+        }
+    }
     if needs.h2spec {
         install::go_install(&tools.bin(), H2SPEC)?;
     }
@@ -98,6 +113,7 @@ struct Needs {
     gannet: bool,
     python: bool,
     go: bool,
+    official_go: bool,
     h2spec: bool,
     httpwg: bool,
     http: bool,
@@ -107,10 +123,10 @@ impl Needs {
     fn of(groups: &[Group]) -> Self {
         let mut needs = Self::default();
         for group in groups {
-            needs.peer(group.server);
+            needs.peer(group.server, group.program);
             for check in &group.checks {
                 match &check.what {
-                    What::Client { peer, .. } => needs.peer(*peer),
+                    What::Client { peer, program, .. } => needs.peer(*peer, *program),
                     What::Suite { suite: Suite::H2spec, .. } => needs.h2spec = true,
                     What::Suite { suite: Suite::Httpwg, .. } => needs.httpwg = true,
                     What::Http(_) => needs.http = true,
@@ -120,11 +136,12 @@ impl Needs {
         needs
     }
 
-    fn peer(&mut self, peer: Peer) {
-        match peer {
-            Peer::Gannet => self.gannet = true,
-            Peer::Python => self.python = true,
-            Peer::Go => self.go = true,
+    fn peer(&mut self, peer: Peer, program: Program) {
+        match (peer, program) {
+            (Peer::Gannet, _) => self.gannet = true,
+            (Peer::Python, _) => self.python = true,
+            (Peer::Go, Program::Official) => self.official_go = true,
+            (Peer::Go, _) => self.go = true,
         }
     }
 }

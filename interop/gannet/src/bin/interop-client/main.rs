@@ -3,7 +3,6 @@
 //! `plain` has the cases of one well-behaved call, `edges` those about status, deadlines,
 //! cancellation and many calls at once. What each does is written down in `interop/README.md`.
 
-mod check;
 mod edges;
 mod metadata;
 mod plain;
@@ -17,7 +16,7 @@ use gannet_interop::pattern;
 use gannet_interop::proto::gannet::interop::v1 as pb;
 use pb::{EchoReply, EchoRequest};
 
-use check::{Outcome, check, expect_status};
+use gannet_interop::check::{Outcome, check, expect_status};
 
 /// Deadline of calls whose case says nothing else.
 const TIMEOUT: Duration = Duration::from_secs(20);

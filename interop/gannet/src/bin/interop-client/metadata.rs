@@ -3,8 +3,8 @@
 use gannet::{Code, Metadata};
 use gannet_interop::{INITIAL, INITIAL_BIN, TRAILING, TRAILING_BIN, copy_values};
 
-use crate::check::{Outcome, check, expect_status};
 use crate::{Bidi, Client, TIMEOUT, payload, with_status};
+use gannet_interop::check::{Outcome, check, expect_status};
 
 fn sent() -> gannet::Result<Metadata> {
     let mut sent = Metadata::new();

@@ -7,8 +7,8 @@ use gannet_interop::pattern;
 use gannet_interop::proto::gannet::interop::v1::{EchoReply, EchoRequest};
 use gannet_interop::proto::grpctest::{GrpctestClient, Message};
 
-use crate::check::{Outcome, check};
 use crate::{Bidi, Client, TIMEOUT, payload};
+use gannet_interop::check::{Outcome, check};
 
 const MIB: usize = 1 << 20;
 

@@ -6,13 +6,14 @@ use std::fmt::Debug;
 use gannet::{Code, Result, Status};
 
 /// How a case went.
-pub(crate) type Outcome = std::result::Result<(), Box<dyn Error + Send + Sync>>;
+pub type Outcome = std::result::Result<(), Box<dyn Error + Send + Sync>>;
 
 /// Characters of a value that are shown.
 const SHOWN_MAX: usize = 300;
 
+/// `actual` must be as expected; `what` says what it is.
 #[allow(clippy::needless_pass_by_value, reason = "called with what was just made")]
-pub(crate) fn check<A, E>(what: &str, actual: A, expected: E) -> Outcome
+pub fn check<A, E>(what: &str, actual: A, expected: E) -> Outcome
 where
     A: PartialEq<E> + Debug,
     E: Debug,
@@ -26,7 +27,7 @@ where
 }
 
 /// The call must have failed with `code` and, where one is given, this message.
-pub(crate) fn expect_status<T: Debug>(
+pub fn expect_status<T: Debug>(
     outcome: Result<T>,
     code: Code,
     message: Option<&str>,

@@ -1,0 +1,162 @@
+//! The server of gRPC's official interop cases, with the official flags.
+
+#![allow(clippy::print_stdout, reason = "the harness reads its one line")]
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgAction, Parser};
+use gannet::tls::{Identity, ServerTls};
+use gannet::{Call, Code, Inbound, Listener, Outbound, Result, Server, Status};
+use gannet_interop::copy_values;
+use gannet_interop::official::{ECHO_INITIAL, ECHO_TRAILING, zeros};
+use gannet_interop::proto::grpc::testing::{
+    EchoStatus, Empty, Payload, SimpleRequest, SimpleResponse, StreamingInputCallRequest,
+    StreamingInputCallResponse, StreamingOutputCallRequest, StreamingOutputCallResponse,
+    TestService, TestServiceServer,
+};
+
+#[derive(Parser)]
+struct Args {
+    /// Where to listen; 0 lets the system choose
+    #[arg(long, default_value_t = 10_000)]
+    port: u16,
+    /// TLS, with the certificate and key below
+    #[arg(long = "use_tls", default_value_t = false, action = ArgAction::Set)]
+    use_tls: bool,
+    /// PEM file of the certificate chain
+    #[arg(long = "tls_cert_file", required_if_eq("use_tls", "true"))]
+    tls_cert_file: Option<PathBuf>,
+    /// PEM file of its key
+    #[arg(long = "tls_key_file", required_if_eq("use_tls", "true"))]
+    tls_key_file: Option<PathBuf>,
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let args = Args::parse();
+    let mut listener = Listener::tcp(format!("[::]:{}", args.port))?;
+    let address = listener.local_addr().ok_or("no address")?;
+    if let (true, Some(chain), Some(key)) = (args.use_tls, args.tls_cert_file, args.tls_key_file) {
+        listener = listener.tls(ServerTls::new(Identity::from_pem_files(chain, key)?)?);
+    }
+    println!("listening on {address}");
+    Ok(Server::new().add(TestServiceServer::new(Service)).serve(listener).await?)
+}
+
+struct Service;
+
+impl TestService for Service {
+    async fn empty_call(&self, call: &mut Call, _: Empty) -> Result<Empty> {
+        echo_metadata(call)?;
+        Ok(Empty::default())
+    }
+
+    async fn unary_call(&self, call: &mut Call, request: SimpleRequest) -> Result<SimpleResponse> {
+        echo_metadata(call)?;
+        obey(request.response_status.as_option())?;
+        let payload = payload(request.response_size)?;
+        Ok(SimpleResponse { payload: Some(payload).into(), ..Default::default() })
+    }
+
+    async fn cacheable_unary_call(
+        &self,
+        call: &mut Call,
+        request: SimpleRequest,
+    ) -> Result<SimpleResponse> {
+        self.unary_call(call, request).await
+    }
+
+    async fn streaming_output_call(
+        &self,
+        call: &mut Call,
+        request: StreamingOutputCallRequest,
+        mut replies: Outbound<StreamingOutputCallResponse>,
+    ) -> Result<()> {
+        echo_metadata(call)?;
+        answer(&request, &mut replies).await?;
+        obey(request.response_status.as_option())
+    }
+
+    async fn streaming_input_call(
+        &self,
+        call: &mut Call,
+        mut requests: Inbound<StreamingInputCallRequest>,
+    ) -> Result<StreamingInputCallResponse> {
+        echo_metadata(call)?;
+        let mut bytes = 0;
+        while let Some(request) = requests.next().await? {
+            bytes += request.payload.as_option().map_or(0, |payload| payload.body.len());
+        }
+        let aggregated_payload_size = i32::try_from(bytes).unwrap_or(i32::MAX);
+        Ok(StreamingInputCallResponse { aggregated_payload_size, ..Default::default() })
+    }
+
+    async fn full_duplex_call(
+        &self,
+        call: &mut Call,
+        mut requests: Inbound<StreamingOutputCallRequest>,
+        mut replies: Outbound<StreamingOutputCallResponse>,
+    ) -> Result<()> {
+        echo_metadata(call)?;
+        while let Some(request) = requests.next().await? {
+            answer(&request, &mut replies).await?;
+            obey(request.response_status.as_option())?;
+        }
+        Ok(())
+    }
+
+    async fn half_duplex_call(
+        &self,
+        call: &mut Call,
+        mut requests: Inbound<StreamingOutputCallRequest>,
+        mut replies: Outbound<StreamingOutputCallResponse>,
+    ) -> Result<()> {
+        echo_metadata(call)?;
+        let mut all = Vec::new();
+        while let Some(request) = requests.next().await? {
+            all.push(request);
+        }
+        for request in all {
+            answer(&request, &mut replies).await?;
+            obey(request.response_status.as_option())?;
+        }
+        Ok(())
+    }
+}
+
+/// Sends back the two keys that the case `custom_metadata` sends.
+fn echo_metadata(call: &mut Call) -> Result<()> {
+    let sent = call.metadata().clone();
+    copy_values(&sent, ECHO_INITIAL, &mut call.headers_mut())?;
+    copy_values(&sent, ECHO_TRAILING, call.trailers_mut())
+}
+
+async fn answer(
+    request: &StreamingOutputCallRequest,
+    replies: &mut Outbound<StreamingOutputCallResponse>,
+) -> Result<()> {
+    for wanted in &request.response_parameters {
+        if let Ok(micros @ 1..) = u64::try_from(wanted.interval_us) {
+            tokio::time::sleep(Duration::from_micros(micros)).await;
+        }
+        let payload = Some(payload(wanted.size)?).into();
+        replies.send(StreamingOutputCallResponse { payload, ..Default::default() }).await?;
+    }
+    Ok(())
+}
+
+fn payload(bytes: i32) -> Result<Payload> {
+    let bytes = usize::try_from(bytes)
+        .map_err(|_| Status::invalid_argument(format!("a payload of {bytes} bytes")))?;
+    Ok(zeros(bytes))
+}
+
+fn obey(status: Option<&EchoStatus>) -> Result<()> {
+    match status {
+        Some(asked) if asked.code != 0 => {
+            Err(Status::new(Code::from(asked.code), asked.message.clone()))
+        }
+        _ => Ok(()),
+    }
+}
