@@ -123,6 +123,15 @@ impl Call {
         }
     }
 
+    /// Keeps what is to go back. Of what was sent already no more is kept than a window's worth.
+    fn keep(&mut self, data: &[u8]) {
+        if self.offset + data.len() > STREAM_WINDOW_BYTES as usize {
+            self.kept.drain(..self.offset);
+            self.offset = 0;
+        }
+        self.kept.extend_from_slice(data);
+    }
+
     /// Takes note that so much of the rest was sent.
     fn advance(&mut self, length: usize, answer: &Answer) {
         self.offset += length;
@@ -194,10 +203,11 @@ impl Responder {
         // A call that the client has reset may have sent more before.
         let Some(call) = self.calls.get_mut(&frame.id) else { return Ok(()) };
         if self.answer.message.is_none() {
-            if call.kept.len() + data.len() > STREAM_WINDOW_BYTES as usize {
+            // What is sent already was given back as credit: only the rest counts.
+            if call.kept.len() - call.offset + data.len() > STREAM_WINDOW_BYTES as usize {
                 return Err(unexpected("more DATA than the stream's window allows"));
             }
-            call.kept.extend_from_slice(data);
+            call.keep(data);
             let padding = frame.payload.len() - data.len();
             call.credit_bytes += u32::try_from(padding).unwrap_or(0);
         } else {
@@ -376,5 +386,53 @@ impl Speaker for Responder {
 
     fn is_ready(&self) -> bool {
         self.is_greeted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frames::FRAME_BYTES_MAX;
+
+    /// A client that always has a full window under way, and reads a little of each echo.
+    #[test]
+    fn an_echo_that_is_never_whole_is_bounded_by_what_is_unsent() {
+        const STEP_BYTES: usize = FRAME_BYTES_MAX;
+        let mut client = PREFACE.to_vec();
+        frames::settings(&[(INITIAL_WINDOW_SIZE, 0)], &mut client);
+        frames::head(&mut client, 0, Kind::Headers, END_HEADERS, 1);
+        let mut responder = Responder::new(Arc::new(Answer::new(&Reply::Echo)));
+        let (now, mut tally) = (Instant::now(), Tally::default());
+        // At first the whole window; afterwards as much as comes back in credit.
+        let mut credit = STREAM_WINDOW_BYTES as usize;
+        let (mut sent, mut echoed) = (0, 0);
+        while echoed < 5 * STREAM_WINDOW_BYTES as usize {
+            while credit >= STEP_BYTES {
+                frames::head(&mut client, STEP_BYTES, Kind::Data, 0, 1);
+                client.extend_from_slice(&[7; STEP_BYTES]);
+                credit -= STEP_BYTES;
+                sent += STEP_BYTES;
+            }
+            frames::window_update(1, 10_000, &mut client);
+            frames::window_update(0, 10_000, &mut client);
+            assert_eq!(responder.handle(&client, now, &mut tally).unwrap(), client.len());
+            responder.fill(now, &mut tally).unwrap();
+            client.clear();
+            let output = std::mem::take(responder.output());
+            let mut rest = &output[..];
+            while let Some((frame, length)) = Frame::parse(rest).unwrap() {
+                match frame.kind {
+                    Kind::Data => echoed += frame.payload.len(),
+                    Kind::WindowUpdate if frame.id == 1 => {
+                        credit += frame.number(0).unwrap() as usize;
+                    }
+                    _ => {}
+                }
+                rest = &rest[length..];
+            }
+            let kept = responder.calls.values().map(|call| call.kept.len()).sum::<usize>();
+            assert!(kept <= 2 * STREAM_WINDOW_BYTES as usize, "{kept} bytes are kept");
+        }
+        assert!(sent >= echoed);
     }
 }
