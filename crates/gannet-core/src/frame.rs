@@ -266,12 +266,14 @@ fn parse_prefix(
 }
 
 /// Appends `part`, growing `buffer` to no more than about twice what has arrived and never past
-/// `length`, unless storage that is long enough was [kept](storage). Doubling keeps the copying
-/// linear; the last step lands on `length` exactly.
+/// `length`; or to storage that was [kept](storage), once a sixteenth of the message is there: what
+/// a peer only declares takes no memory. Doubling keeps the copying linear; the last step lands on
+/// `length` exactly.
 fn append_growing(buffer: &mut Vec<u8>, part: &[u8], length: usize) {
     let arrived = buffer.len() + part.len();
     if arrived > buffer.capacity() {
-        if let Some(mut kept) = storage::take(length) {
+        let kept = if arrived >= length / 16 { storage::take(length) } else { None };
+        if let Some(mut kept) = kept {
             kept.extend_from_slice(buffer);
             storage::give(std::mem::replace(buffer, kept));
         } else {

@@ -27,7 +27,8 @@ pub const STORAGE_KEPT_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Applied by [`crate::storage`].
 pub const STORAGE_KEPT_BYTES_MIN: usize = 64 * 1024;
 
-/// Shortest field that is kept, or sent, by reference instead of being copied, bytes.
+/// Shortest field that is sent by reference instead of being copied, bytes; and that is kept so, of
+/// a message whose storage is at least [`STORAGE_KEPT_BYTES_MIN`].
 ///
 /// Applied by [`crate::codec::Buffa`].
 pub const SHARED_FIELD_BYTES_MIN: usize = 16 * 1024;

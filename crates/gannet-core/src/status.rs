@@ -173,7 +173,8 @@ impl Status {
         self.with_packed_detail(PackedDetail { type_url: D::TYPE_URL, value: &detail.to_bytes() })
     }
 
-    /// Adds a detail that is serialized already.
+    /// Adds a detail that is serialized already. Of a status that came from a peer only what is a
+    /// detail, and says its type, is kept.
     #[must_use]
     pub fn with_packed_detail(mut self, detail: PackedDetail<'_>) -> Status {
         let mut appended = match std::mem::take(&mut self.0.details) {

@@ -12,7 +12,7 @@
 
 use std::fmt;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -41,7 +41,7 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if LEASES.fetch_sub(1, Ordering::Relaxed) == 1
+        if LEASES.fetch_sub(1, Ordering::SeqCst) == 1
             && let Some(pool) = POOL.get()
         {
             pool.release(|_| true);
@@ -49,10 +49,37 @@ impl Drop for Lease {
     }
 }
 
+/// Whether a connection watches over what is kept.
+static WATCHED: AtomicBool = AtomicBool::new(false);
+
+/// Held by the one connection that wakes now and then to free what lies unused, when nobody else
+/// does.
+#[derive(Debug)]
+#[must_use = "dropped, it lets another connection watch"]
+pub struct Watch(());
+
+impl Watch {
+    /// For a connection that has nothing else to do; `None` where another one watches.
+    pub fn claim() -> Option<Watch> {
+        (!WATCHED.swap(true, Ordering::Relaxed)).then_some(Watch(()))
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        WATCHED.store(false, Ordering::Relaxed);
+    }
+}
+
 /// Keeps the storage of a long message that is no longer needed, if there is room for it.
 pub fn give(storage: Vec<u8>) {
-    if is_long(&storage) && LEASES.load(Ordering::Relaxed) > 0 {
-        POOL.get_or_init(Pool::new).give(storage);
+    if is_long(&storage) && LEASES.load(Ordering::SeqCst) > 0 {
+        let pool = POOL.get_or_init(Pool::new);
+        pool.give(storage);
+        // The last connection may have let go of what was kept just before that.
+        if LEASES.load(Ordering::SeqCst) == 0 {
+            pool.release(|_| true);
+        }
     }
 }
 
@@ -324,7 +351,8 @@ mod tests {
         let mut out = vec![5];
         reserve(&mut out, ODD - 1);
         assert_eq!((out.as_ptr(), &out[..]), (place, &[5][..]));
+        give(out);
         drop(lease);
-        assert!(none_before);
+        assert!(none_before && take(ODD).is_none());
     }
 }

@@ -118,10 +118,12 @@ impl Alarm {
             }
             None => self.sleep.insert(Box::pin(tokio::time::sleep_until(at))),
         };
+        // Out of budget, tokio does not register the timer: the task is woken at once instead.
+        let is_registered = tokio::task::coop::has_budget_remaining();
         if sleep.as_mut().poll(cx).is_ready() {
             return false;
         }
-        self.armed = Some(want);
+        self.armed = is_registered.then_some(want);
         if !self.wakes(cx) {
             self.waker = Some(cx.waker().clone());
         }
@@ -165,5 +167,33 @@ mod tests {
         assert!(deadlines.heap.len() < 200, "{} entries kept for one call", deadlines.heap.len());
         let end = start + Duration::from_secs(10);
         assert_eq!(std::iter::from_fn(|| deadlines.pop_due(end)).last(), Some(total - 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn is_armed_although_the_tasks_budget_is_used_up() {
+        use std::sync::Arc;
+        use std::sync::atomic::{AtomicUsize, Ordering};
+        let polls = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&polls);
+        let start = tokio::time::Instant::now().into_std();
+        let due = start + Duration::from_secs(1);
+        let mut alarm = Alarm::default();
+        let task = tokio::spawn(std::future::poll_fn(move |cx| {
+            let n = counted.fetch_add(1, Ordering::Relaxed);
+            let now = tokio::time::Instant::now().into_std();
+            if now >= due {
+                return std::task::Poll::Ready(());
+            }
+            if n == 0 {
+                // What handlers do.
+                while tokio::task::coop::has_budget_remaining() {
+                    let _ = tokio::task::coop::poll_proceed(cx).map(|c| c.made_progress());
+                }
+            }
+            assert!(alarm.arm(Some(due), now, cx));
+            std::task::Poll::Pending
+        }));
+        let done = tokio::time::timeout(Duration::from_secs(100), task).await;
+        assert!(done.is_ok(), "never woken; polls: {}", polls.load(Ordering::Relaxed));
     }
 }

@@ -43,8 +43,8 @@ mod generated;
 /// What `bytes` fields of messages are: shared, so that a long one is not copied on its way.
 pub use bytes::Bytes;
 pub use gannet_core::{
-    Code, Detail, Idempotency, Metadata, MetadataKey, MethodDescriptor, MethodKind, Result,
-    ServiceDescriptor, Status,
+    Code, Detail, Idempotency, Metadata, MetadataKey, MethodDescriptor, MethodKind, PackedDetail,
+    Result, ServiceDescriptor, Status,
 };
 pub use gannet_http2::Config as Http2Config;
 pub use gannet_transport::{Inbound, Outbound, Peer};
@@ -73,7 +73,6 @@ pub mod codec {
 #[cfg(feature = "rpc")]
 pub mod rpc {
     pub use crate::generated::google::rpc::*;
-    pub use gannet_core::PackedDetail;
 }
 
 /// The server, and what generated code needs of it.

@@ -226,3 +226,15 @@ fn what_needs_a_look_is_not_taken_whole() {
         assert!(!matches!(next, Ok(Some(message)) if !message.compressed));
     }
 }
+
+#[test]
+fn a_declared_length_takes_no_kept_storage() {
+    let _lease = storage::Lease::new();
+    storage::give(Vec::with_capacity(9 << 20));
+    let mut reader = MessageReader::new(usize::MAX);
+    let mut head = framed(false, &[]);
+    head[1..5].copy_from_slice(&(9_u32 << 20).to_be_bytes());
+    head.push(7);
+    assert!(reader.next(&mut &head[..]).unwrap().is_none());
+    assert!(reader.buffered_bytes() <= 70_000, "{} bytes held for 1", reader.buffered_bytes());
+}

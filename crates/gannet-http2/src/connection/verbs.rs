@@ -274,6 +274,11 @@ impl<R: Role> Connection<R> {
         self.recv_flow.pressure_rises()
     }
 
+    /// From how many bytes of output on `poll_transmit` may have left some for the next time.
+    pub fn send_buffer_bytes_max(&self) -> usize {
+        self.config.send_buffer_bytes_max
+    }
+
     /// Body bytes queued on the stream and not yet in the output buffer; `None` for a stale key.
     pub fn queued_bytes(&self, key: StreamKey) -> Option<usize> {
         self.streams.get(key).filter(|stream| stream.held).map(|stream| stream.queue.bytes())

@@ -215,3 +215,33 @@ async fn what_a_handler_owned_is_gone_when_it_has_returned() {
         assert_eq!(Arc::strong_count(&held), 2, "the service's and ours");
     }
 }
+
+/// Its handlers take so much at once that tokio has them yield, and then wait.
+struct Busy;
+
+impl Service for Busy {
+    fn descriptor(&self) -> &'static ServiceDescriptor {
+        &HOLDING
+    }
+
+    fn call(&self, _method: usize, start: Start<'_>) -> Started {
+        start.unary::<Raw, Vec<u8>, Vec<u8>, _, _>(move |call, message| async move {
+            // As 200 messages out of a channel.
+            let permits = tokio::sync::Semaphore::new(200);
+            for _ in 0..200 {
+                permits.acquire().await.unwrap().forget();
+            }
+            std::future::pending::<()>().await;
+            (call, Ok(message))
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_used_up_the_tasks_budget_has_a_deadline_all_the_same() {
+    let mut raw = connect(Server::new().add(Busy)).await;
+    let key = raw.open("Echo", &[("grpc-timeout", "1S")]);
+    raw.message(key, b"m", true);
+    let over = tokio::time::timeout(std::time::Duration::from_secs(60), raw.finished(key)).await;
+    assert!(over.is_ok(), "the deadline of 1 s has not ended the call after 60 s");
+}

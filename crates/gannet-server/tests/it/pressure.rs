@@ -288,3 +288,15 @@ async fn tiny_frames_cost_the_server_little() {
     world.gate.add_permits(1);
     assert_eq!(raw.finished(key).await.ok(), b"5001 5004");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_small_send_buffer_does_not_stall() {
+    let mut http2 = Config::default();
+    http2.send_buffer_bytes_max = 4_096;
+    let mut raw = connect(Server::new().add(Test::new()).http2(http2)).await;
+    let keys: Vec<_> = (0..40).map(|_| raw.call("Echo", &[7; 1_000])).collect();
+    for key in keys {
+        let reply = tokio::time::timeout(Duration::from_secs(50), raw.finished(key)).await;
+        assert_eq!(reply.expect("it goes on").ok().len(), 1_000);
+    }
+}

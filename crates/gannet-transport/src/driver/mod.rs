@@ -3,8 +3,8 @@
 //!
 //! Each time the task is woken it takes what other tasks queued, reads what the socket has and
 //! parses every frame, lets the side poll new and woken handlers, asks the engine once what to
-//! send, and writes that with one vectored write. It repeats until a round finds nothing, and only
-//! then registers its wakers: the queue's last.
+//! send, and writes that with one vectored write. It repeats where a round left something to do,
+//! and registers its wakers last of all: the queue's after the others.
 //!
 //! Does not know what a call is: see [`Side`].
 
@@ -70,7 +70,9 @@ pub struct Driver<S: Side> {
     read_ended: bool,
     /// Since when the socket has taken nothing, although there is output.
     stalled_since: Option<Instant>,
-    closing: Option<Closing>,
+    closing: Option<Box<Closing>>,
+    /// Frees what is kept of long messages, when nobody else does.
+    watch: Option<storage::Watch>,
     /// Goes last: what the fields above hold of long messages is kept for other connections.
     _lease: storage::Lease,
 }
@@ -124,6 +126,7 @@ impl<S: Side> Driver<S> {
             read_ended: false,
             stalled_since: None,
             closing: None,
+            watch: None,
             _lease: storage::Lease::new(),
         }
     }
@@ -144,6 +147,8 @@ impl<S: Side> Driver<S> {
         let mut progress = self.take_commands(now, wake)? | std::mem::take(&mut wake.touched);
         progress |= self.read(cx, now, wake)?;
         progress |= self.handle_timers(now)?;
+        // Reading may have made TLS answer by itself.
+        progress |= self.io.holds_output() && !wake.write_pending;
         if !first && !progress {
             return Ok(Round::Idle);
         }
@@ -256,15 +261,27 @@ impl<S: Side> Driver<S> {
         if !storage::is_empty() {
             storage::release_unused(now, rest::KEPT);
         }
-        if !self.rest.is_due(now, !self.is_busy() && self.send.is_empty()) {
+        let is_due = self.rest.is_due(now, !self.is_busy() && self.send.is_empty());
+        if is_due {
+            self.side.release();
+            self.conn.release_storage();
+            self.send.release();
+            self.alarm.release();
+        }
+        if is_due || self.watch.is_some() {
+            self.watch_storage(now);
+        }
+    }
+
+    /// Perhaps nobody else is awake by the time what is kept has lain unused for long enough: one
+    /// connection sees to that, until nothing is kept.
+    fn watch_storage(&mut self, now: Instant) {
+        if storage::is_empty() {
+            self.watch = None;
             return;
         }
-        self.side.release();
-        self.conn.release_storage();
-        self.send.release();
-        self.alarm.release();
-        if !storage::is_empty() {
-            // Perhaps nobody else is awake by the time it has lain unused for long enough.
+        self.watch = self.watch.take().or_else(storage::Watch::claim);
+        if self.watch.is_some() && self.rest.next().is_none() {
             self.rest.again(now);
         }
     }
@@ -280,7 +297,7 @@ impl<S: Side> Driver<S> {
             self.conn.goaway(gannet_http2::Reason::NO_ERROR, b"");
         }
         self.conn.poll_transmit(now, &mut self.send);
-        self.closing = Some(Closing::new(reason, now));
+        self.closing = Some(Box::new(Closing::new(reason, now)));
     }
 }
 

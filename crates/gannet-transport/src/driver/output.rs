@@ -47,7 +47,8 @@ impl<S: Side> Driver<S> {
             };
             self.watch_progress(now, progress, wake.write_pending)?;
             wake.written_bytes += output_bytes - self.send.len();
-            let short = output_bytes < TRANSMIT_AGAIN_BYTES_MIN;
+            let again_min = TRANSMIT_AGAIN_BYTES_MIN.min(self.conn.send_buffer_bytes_max());
+            let short = output_bytes < again_min;
             if short || wake.write_pending || wake.has_written_enough() {
                 return Ok(());
             }

@@ -400,3 +400,21 @@ async fn a_peer_that_reads_slowly_keeps_it() {
         assert!(!server.is_finished());
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_is_not_woken_for_others_storage() {
+    gannet_core::storage::give(Vec::with_capacity(1 << 20));
+    let world = world(None).await;
+    gannet_core::storage::give(Vec::with_capacity(1 << 20));
+    ask(&world, vec![1]).await.unwrap();
+    let mut polls = Vec::new();
+    for _ in 0..600 {
+        // Another connection is busy with long messages.
+        let used = gannet_core::storage::take(1 << 20).unwrap_or(Vec::with_capacity(1 << 20));
+        gannet_core::storage::give(used);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        polls.push(world.polls.load(Ordering::SeqCst));
+    }
+    let woken = polls[599] - polls[0];
+    assert!(woken <= 2, "an idle connection was polled {woken} times in 10 minutes");
+}
