@@ -28,9 +28,9 @@ const CONNECTIONS: usize = 256;
 /// Streams that are counted, all on one connection; with the first, no more than it may have.
 const STREAMS: usize = 255;
 /// Without streams, right after a call.
-const FRESH_CONNECTION_BYTES_MAX: f64 = 3_900.0;
+const FRESH_CONNECTION_BYTES_MAX: f64 = 3_850.0;
 /// The same once it has been idle for a while.
-const IDLE_CONNECTION_BYTES_MAX: f64 = 3_900.0;
+const IDLE_CONNECTION_BYTES_MAX: f64 = 3_850.0;
 /// An open stream whose handler waits for the next message; half of it is the handler's future.
 const STREAM_BYTES_MAX: f64 = 1_300.0;
 /// A message that is long enough for its storage to be kept.

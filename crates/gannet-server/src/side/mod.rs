@@ -30,8 +30,7 @@ use gannet_core::{Code, Status};
 use gannet_http2::hpack::{CachedBlock, CachedField};
 use gannet_http2::{Connection, Event, Reason, Server, StreamKey};
 use gannet_transport::{
-    Asks, CallQueue, CallShared, CloseReason, Deadlines, Framed, Peer, Progress, Queue, Side,
-    Spares, Turn,
+    Asks, CallShared, CloseReason, Deadlines, Framed, Peer, Progress, Queue, Side, Spares, Turn,
 };
 
 use crate::head::KnownHeads;
@@ -59,7 +58,6 @@ pub(crate) struct ServerSide {
     rules: Arc<Rules>,
     peer: Arc<Peer>,
     queue: Arc<Queue<Finished>>,
-    call_queue: Arc<dyn CallQueue>,
     constants: Constants,
     heads: KnownHeads,
     /// By the index of the stream key.
@@ -122,7 +120,6 @@ impl ServerSide {
         ServerSide {
             rules,
             peer: Arc::new(peer),
-            call_queue: Arc::clone(&queue) as Arc<dyn CallQueue>,
             queue,
             constants: Constants::new(conn),
             heads: KnownHeads::default(),

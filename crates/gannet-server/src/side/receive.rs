@@ -37,10 +37,10 @@ impl ServerSide {
                 // Streams may stay open for long: less to spare than a vector makes by itself.
                 self.slots.reserve_exact((self.slots.len() / 4).max(SLOTS_MORE_MIN));
             }
-            self.slots.push(Slot::new(key, &self.call_queue));
+            self.slots.push(Slot::new(key, &self.queue));
         }
         debug_assert!(self.slots[at].is_free(), "the engine reuses an index after forget only");
-        self.slots[at].renew(key, &self.call_queue);
+        self.slots[at].renew(key, &self.queue);
         self.slots[at].shared.set_place(place(at));
         self.live += 1;
         match self.heads.read(fields, &self.rules.router) {

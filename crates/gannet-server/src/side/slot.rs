@@ -5,8 +5,9 @@ use std::task::Waker;
 
 use gannet_core::MessageReader;
 use gannet_http2::StreamKey;
-use gannet_transport::{CallQueue, CallShared, Feed};
+use gannet_transport::{CallQueue, CallShared, Feed, Queue};
 
+use super::Finished;
 use crate::Call;
 use crate::head::Refusal;
 use crate::service::{Handler, Outcome};
@@ -77,8 +78,8 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    pub(super) fn new(key: StreamKey, queue: &Arc<dyn CallQueue>) -> Slot {
-        let shared = CallShared::new(Arc::clone(queue), super::place(key.index()));
+    pub(super) fn new(key: StreamKey, queue: &Arc<Queue<Finished>>) -> Slot {
+        let shared = CallShared::new(call_queue(queue), super::place(key.index()));
         Slot {
             key,
             state: State::Free,
@@ -128,14 +129,19 @@ impl Slot {
     /// Takes the shared state into use for a new call: the old one where nobody else can reach it
     /// any more, otherwise a new one, so that late commands and wakers of the old call find
     /// nothing.
-    pub(super) fn renew(&mut self, key: StreamKey, queue: &Arc<dyn CallQueue>) {
+    pub(super) fn renew(&mut self, key: StreamKey, queue: &Arc<Queue<Finished>>) {
         self.key = key;
         // The slot itself, its waker, and the idle call.
         let holders = 2 + usize::from(self.call.is_some());
         if !self.shared.recycle(holders) {
             self.call = None;
-            self.shared = CallShared::new(Arc::clone(queue), super::place(key.index()));
+            self.shared = CallShared::new(call_queue(queue), super::place(key.index()));
             self.waker = Waker::from(Arc::clone(&self.shared));
         }
     }
+}
+
+/// The queue as calls know it.
+fn call_queue(queue: &Arc<Queue<Finished>>) -> Arc<dyn CallQueue> {
+    Arc::clone(queue) as Arc<dyn CallQueue>
 }
