@@ -2,11 +2,23 @@
 
 use std::error::Error;
 use std::fmt::Debug;
+use std::process::ExitCode;
 
 use gannet::{Code, Result, Status};
 
 /// How a case went.
 pub type Outcome = std::result::Result<(), Box<dyn Error + Send + Sync>>;
+
+/// What the program of one case ends with; says on standard error what went wrong.
+pub fn exit_code(case: &str, outcome: &Outcome) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{case}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
 
 /// Characters of a value that are shown.
 const SHOWN_MAX: usize = 300;

@@ -16,7 +16,7 @@ use gannet_interop::pattern;
 use gannet_interop::proto::gannet::interop::v1 as pb;
 use pb::{EchoReply, EchoRequest};
 
-use gannet_interop::check::{Outcome, check, expect_status};
+use gannet_interop::check::{Outcome, check, exit_code, expect_status};
 
 /// Deadline of calls whose case says nothing else.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -34,13 +34,7 @@ struct Args {
 #[tokio::main]
 async fn main() -> ExitCode {
     let args = Args::parse();
-    match run(&args).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{}: {error}", args.case);
-            ExitCode::FAILURE
-        }
-    }
+    exit_code(&args.case, &run(&args).await)
 }
 
 async fn run(args: &Args) -> Outcome {

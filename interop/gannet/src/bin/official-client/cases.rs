@@ -36,7 +36,11 @@ pub(crate) fn large_request() -> SimpleRequest {
 
 pub(crate) async fn large_unary(client: &Client) -> Outcome {
     let reply = client.test.unary_call(large_request()).metadata(client.metadata()).await?;
-    check("payload", reply.payload.as_option(), Some(&zeros(314_159)))
+    check(
+        "payload",
+        reply.payload.as_option(),
+        Some(&zeros(usize::try_from(LARGE_RESPONSE_BYTES)?)),
+    )
 }
 
 pub(crate) async fn client_streaming(client: &Client) -> Outcome {

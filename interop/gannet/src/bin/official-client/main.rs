@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use clap::{ArgAction, Parser};
 use gannet::tls::{ClientTls, Roots};
 use gannet::{Channel, Metadata};
-use gannet_interop::check::Outcome;
+use gannet_interop::check::{Outcome, exit_code};
 use gannet_interop::proto::grpc::testing::{TestServiceClient, UnimplementedServiceClient};
 
 /// Runs one of gRPC's official interop cases.
@@ -45,13 +45,7 @@ struct Args {
 #[tokio::main]
 async fn main() -> ExitCode {
     let args = Args::parse();
-    match run(&args).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{}: {error}", args.test_case);
-            ExitCode::FAILURE
-        }
-    }
+    exit_code(&args.test_case, &run(&args).await)
 }
 
 async fn run(args: &Args) -> Outcome {
