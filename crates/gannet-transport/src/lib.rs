@@ -13,7 +13,7 @@
 //! | `io` | TCP, Unix sockets, the in-process pipe |
 //! | `tls` | TLS over any of them (feature `tls`) |
 //! | `fields` | metadata and statuses as header fields |
-//! | `timer`, `pool` | deadlines; read buffers |
+//! | `timer`, `rouser`, `pool` | deadlines; memory that falls idle; read buffers |
 //!
 //! Does not know services, routing or load balancing.
 
@@ -23,6 +23,7 @@ pub mod fields;
 mod io;
 mod pool;
 mod queue;
+mod rouser;
 mod timer;
 #[cfg(feature = "_tls")]
 pub mod tls;

@@ -16,6 +16,7 @@ use atomic_waker::AtomicWaker;
 use crossbeam_queue::SegQueue;
 
 use crate::call::CallShared;
+use crate::rouser::Rouse;
 
 /// What other tasks ask of a connection; `X` is what only one of the two roles knows.
 pub enum Command<X> {
@@ -47,6 +48,8 @@ pub struct Queue<X> {
     commands: OnceLock<Box<SegQueue<Command<X>>>>,
     sleeping: AtomicBool,
     closed: AtomicBool,
+    /// The driver is to look at the time.
+    roused: AtomicBool,
     waker: AtomicWaker,
 }
 
@@ -57,6 +60,7 @@ impl<X> Queue<X> {
             commands: OnceLock::new(),
             sleeping: AtomicBool::new(false),
             closed: AtomicBool::new(false),
+            roused: AtomicBool::new(false),
             waker: AtomicWaker::new(),
         }
     }
@@ -67,13 +71,24 @@ impl<X> Queue<X> {
     /// says so in its `Drop`.
     pub fn push(&self, command: Command<X>) {
         self.commands.get_or_init(Box::default).push(command);
+        self.wake();
+        if self.closed.load(Ordering::Relaxed) {
+            self.discard();
+        }
+    }
+
+    /// Wakes the driver if it sleeps: after what it is woken for was stored.
+    fn wake(&self) {
         fence(Ordering::SeqCst);
         if self.sleeping.load(Ordering::Relaxed) && self.sleeping.swap(false, Ordering::AcqRel) {
             self.waker.wake();
         }
-        if self.closed.load(Ordering::Relaxed) {
-            self.discard();
-        }
+    }
+
+    /// Whether the driver was roused since it asked last. Only the driver calls this.
+    #[inline]
+    pub(crate) fn take_roused(&self) -> bool {
+        self.roused.load(Ordering::Relaxed) && self.roused.swap(false, Ordering::Relaxed)
     }
 
     /// Whether the connection has ended.
@@ -94,12 +109,13 @@ impl<X> Queue<X> {
         if commands.is_empty() { None } else { commands.pop() }
     }
 
-    /// Goes to sleep: returns false, and stays awake, where a command came in meanwhile.
+    /// Goes to sleep: returns false, and stays awake, where a command came in meanwhile, or it was
+    /// roused.
     pub(crate) fn sleep(&self, waker: &Waker) -> bool {
         self.waker.register(waker);
         self.sleeping.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
-        if self.is_empty() {
+        if self.is_empty() && !self.roused.load(Ordering::Relaxed) {
             return true;
         }
         self.sleeping.store(false, Ordering::Relaxed);
@@ -126,6 +142,13 @@ impl<X> Queue<X> {
         while let Some(command) = self.pop() {
             drop(command);
         }
+    }
+}
+
+impl<X: Send> Rouse for Queue<X> {
+    fn rouse(&self) {
+        self.roused.store(true, Ordering::Relaxed);
+        self.wake();
     }
 }
 
@@ -191,6 +214,20 @@ mod tests {
         queue.push(Command::Abort);
         assert_eq!(count.0.load(Ordering::Relaxed), 1);
         assert!(queue.pop().is_some() && queue.pop().is_some() && queue.pop().is_none());
+    }
+
+    #[test]
+    fn who_is_roused_does_not_sleep_before_it_knows() {
+        let count = Arc::new(Count::default());
+        let waker = Waker::from(Arc::clone(&count));
+        let queue = Queue::<()>::new();
+        queue.rouse();
+        assert!(!queue.sleep(&waker));
+        assert!(queue.take_roused() && !queue.take_roused());
+        assert!(queue.sleep(&waker));
+        queue.rouse();
+        assert_eq!(count.0.load(Ordering::Relaxed), 1);
+        assert!(queue.take_roused());
     }
 
     #[test]

@@ -28,6 +28,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use crate::io::{Input, Stream};
 use crate::pool;
 use crate::queue::{Command, Queue};
+use crate::rouser::Rouser;
 use crate::timer::Alarm;
 pub use closing::CloseReason;
 use closing::Closing;
@@ -43,6 +44,9 @@ const ALONE_MIN: u8 = 8;
 /// And from so many on, it is made sure: where answers come at once, callers that take turns look
 /// like one.
 const ALONE_MAX: u8 = 40;
+
+/// Looks after connections that keep memory.
+static ROUSER: Rouser = Rouser::new(rest::KEPT);
 
 /// A connection as a future: spawn it. It resolves when the socket is closed and every call has
 /// been told.
@@ -234,10 +238,13 @@ impl<S: Side> Driver<S> {
         if let Some(storage) = self.recv.take_storage() {
             pool::give(storage);
         }
+        if self.queue.take_roused() {
+            self.rest.is_noted = false;
+        }
         self.give_back(now);
         self.engine_due = self.conn.poll_timeout();
         let deadline = earlier(self.engine_due, self.side.next_deadline());
-        let deadline = earlier(deadline, self.rest.next());
+        let deadline = earlier(deadline, self.rest_deadline());
         let deadline = earlier(deadline, self.stall_deadline());
         self.alarm.arm(deadline, now, cx) && self.queue.sleep(cx.waker())
     }
@@ -271,6 +278,21 @@ impl<S: Side> Driver<S> {
         if is_due || self.watch.is_some() {
             self.watch_storage(now);
         }
+    }
+
+    /// When to look again whether memory is to be given back, where nobody rouses the connection
+    /// for that.
+    #[inline]
+    fn rest_deadline(&mut self) -> Option<Instant> {
+        let at = self.rest.next()?;
+        (!self.rest.is_noted && !self.note_rest()).then_some(at)
+    }
+
+    #[cold]
+    fn note_rest(&mut self) -> bool {
+        let queue = Arc::downgrade(&self.queue);
+        self.rest.is_noted = ROUSER.note(queue);
+        self.rest.is_noted
     }
 
     /// Perhaps nobody else is awake by the time what is kept has lain unused for long enough: one

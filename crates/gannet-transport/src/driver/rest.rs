@@ -20,11 +20,13 @@ pub(super) struct Rest {
     at_once: u8,
     /// When a busy connection gives back, unless it is in the middle of calls then.
     at: Option<Instant>,
+    /// The [rouser](crate::rouser) has the connection on its list.
+    pub(super) is_noted: bool,
 }
 
 impl Rest {
     pub(super) fn new() -> Rest {
-        Rest { stirred: true, at_once: 0, at: None }
+        Rest { stirred: true, at_once: 0, at: None, is_noted: false }
     }
 
     /// There are calls.
@@ -47,7 +49,7 @@ impl Rest {
         match self.at {
             Some(at) if at > now => false,
             Some(_) => {
-                *self = Rest { stirred: false, at_once: 0, at: None };
+                *self = Rest { stirred: false, at_once: 0, at: None, ..*self };
                 true
             }
             None if !self.stirred => false,
@@ -107,7 +109,7 @@ mod tests {
     #[test]
     fn never_in_the_middle_of_calls() {
         let start = Instant::now();
-        let mut rest = Rest { stirred: true, at_once: AT_ONCE_MAX, at: None };
+        let mut rest = Rest { stirred: true, at_once: AT_ONCE_MAX, at: None, is_noted: false };
         assert!(!rest.is_due(start, true));
         assert!(!rest.is_due(start + KEPT, false));
         assert_eq!(rest.next(), None, "a moment that has passed would wake the task for ever");
