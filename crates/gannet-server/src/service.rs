@@ -6,6 +6,7 @@
 //! The future is polled where it lies, and not awaited by another one: that would hold it twice,
 //! once as it was captured and once as it is awaited.
 
+use std::any::Any;
 use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
@@ -17,7 +18,6 @@ use std::task::{Context, Poll, ready};
 use gannet_core::{Codec, MessageCodec, Result, ServiceDescriptor, Status, storage};
 use gannet_transport::{Inbound, Outbound, Source};
 use pin_project_lite::pin_project;
-use tokio_util::sync::ReusableBoxFuture;
 
 use crate::Call;
 
@@ -37,7 +37,14 @@ pub trait Service: Send + Sync + 'static {
 }
 
 /// A running handler in storage that is reused.
-pub(crate) type Handler = ReusableBoxFuture<'static, Outcome>;
+pub(crate) struct Handler(Pin<Box<dyn Reuse>>);
+
+impl Handler {
+    /// Polls the handler.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
+        self.0.as_mut().poll(cx)
+    }
+}
 
 /// What a handler leaves behind. The reply of a method with one response lies encoded in the call.
 #[derive(Debug)]
@@ -83,15 +90,18 @@ impl Start<'_> {
         if let Input::Message(Cow::Owned(payload)) = self.input {
             // Decoded when it is polled: of many that came together, one lies here decoded.
             let call = self.call;
-            return install(self.storage, async move {
+            let decoded = async move {
                 match C::decode_shared(&storage::share(payload)) {
                     Ok(message) => {
                         let (call, result) = handler(call, message).await;
-                        reply::<C, Resp>(call, result, send_bytes_max)
+                        let Outcome { call, result } =
+                            reply::<C, Resp>(call, result, send_bytes_max);
+                        (call, result)
                     }
-                    Err(error) => Outcome { call, result: Err(error.into()) },
+                    Err(error) => (call, Err(error.into())),
                 }
-            });
+            };
+            return install(self.storage, decoded, |call, result| Outcome { call, result });
         }
         let message = match self.message::<C, Req>() {
             Ok(message) => message,
@@ -99,7 +109,7 @@ impl Start<'_> {
         };
         let call = self.call;
         let finish = move |call, result| reply::<C, Resp>(call, result, send_bytes_max);
-        install(self.storage, Running { handler: Some(handler(call, message)), finish })
+        install(self.storage, handler(call, message), finish)
     }
 
     /// Starts a method with many requests and one response.
@@ -114,7 +124,7 @@ impl Start<'_> {
         let (call, send_bytes_max) = (self.call, self.message_send_bytes_max);
         let messages = Inbound::new(source, MessageCodec::new::<C>());
         let finish = move |call, result| reply::<C, Resp>(call, result, send_bytes_max);
-        install(self.storage, Running { handler: Some(handler(call, messages)), finish })
+        install(self.storage, handler(call, messages), finish)
     }
 
     /// Starts a method with one request and many responses.
@@ -133,7 +143,7 @@ impl Start<'_> {
         let replies = self.replies::<C, Resp>();
         let call = self.call;
         let finish = |call, result| Outcome { call, result };
-        install(self.storage, Running { handler: Some(handler(call, message, replies)), finish })
+        install(self.storage, handler(call, message, replies), finish)
     }
 
     /// Starts a method with many requests and many responses.
@@ -150,7 +160,7 @@ impl Start<'_> {
         let call = self.call;
         let messages = Inbound::new(source, MessageCodec::new::<C>());
         let finish = |call, result| Outcome { call, result };
-        install(self.storage, Running { handler: Some(handler(call, messages, replies)), finish })
+        install(self.storage, handler(call, messages, replies), finish)
     }
 
     /// Refuses: there is no method with this index.
@@ -215,14 +225,48 @@ where
     }
 }
 
-/// Puts the future into the lent storage; allocates only where that is of another size.
-fn install<F>(storage: &mut Option<Handler>, running: F) -> Started
+/// A [`Running`], of whatever kind.
+trait Reuse: Future<Output = Outcome> + Send {
+    /// Runs `next` from here on, in place of a handler that has returned: takes the handler out of
+    /// it, where `next` is a [`Next`] of the same kind.
+    fn renew(self: Pin<&mut Self>, next: &mut dyn Any);
+}
+
+impl<Fut, T, M> Reuse for Running<Fut, M>
 where
-    F: Future<Output = Outcome> + Send + 'static,
+    Fut: Future<Output = (Call, Result<T>)> + Send + 'static,
+    M: FnMut(Call, Result<T>) -> Outcome + Copy + Send + 'static,
 {
-    match storage {
-        Some(handler) => handler.set(running),
-        None => *storage = Some(ReusableBoxFuture::new(running)),
+    fn renew(self: Pin<&mut Self>, next: &mut dyn Any) {
+        if let Some(next) = next.downcast_mut::<Next<Fut, M>>() {
+            let mut running = self.project();
+            running.handler.set(next.handler.take());
+            *running.finish = next.finish;
+        }
+    }
+}
+
+/// What is to run next, before it is pinned.
+struct Next<Fut, M> {
+    /// `None` once storage was found for it.
+    handler: Option<Fut>,
+    finish: M,
+}
+
+/// Puts a handler into the lent storage; allocates only where that is another method's.
+#[inline]
+fn install<Fut, T, M>(storage: &mut Option<Handler>, handler: Fut, finish: M) -> Started
+where
+    Fut: Future<Output = (Call, Result<T>)> + Send + 'static,
+    M: FnMut(Call, Result<T>) -> Outcome + Copy + Send + 'static,
+{
+    let mut next = Next { handler: Some(handler), finish };
+    if let Some(kept) = storage {
+        kept.0.as_mut().renew(&mut next);
+    }
+    if next.handler.is_some() {
+        let running = Running { handler: next.handler, finish };
+        *storage = Some(Handler(Box::pin(running)));
     }
     Started { outcome: None }
 }

@@ -9,8 +9,9 @@ use super::control::DRAIN_PING;
 use super::{Client, Connection, FieldWriter, RecordedFields, Role, Server, Shutdown};
 use crate::frame::{
     HEAD_BYTES, Kind, STREAM_ID_MAX, flags, patch_length, write_data_head, write_goaway,
-    write_head, write_ping,
+    write_head, write_known_block, write_ping,
 };
+use crate::hpack::CachedBlock;
 use crate::stream::{Closed, End, RecvHalf, SendHalf, Stream};
 use crate::{OpenError, Reason, StaleKey, StreamKey};
 
@@ -114,22 +115,14 @@ impl Connection<Server> {
         payload: &[u8],
         trailers: impl FnOnce(&mut FieldWriter<'_>),
     ) -> Result<(), StaleKey> {
-        let fits = self.admits(payload.len());
-        let stream = self.streams.get(key).ok_or(StaleKey)?;
-        let length = i64::try_from(payload.len()).unwrap_or(i64::MAX);
-        let at_once = fits && stream.send_window >= length && stream.recv == RecvHalf::Ended;
-        if at_once && stream.send == SendHalf::Head && !payload.is_empty() {
-            debug_assert!(stream.queue.is_empty(), "nothing is queued before the head");
-            let id = stream.id;
-            self.send_window -= length;
+        if let Some(id) = self.answers_at_once(key, payload)? {
             let frame_max = self.peer.frame_bytes_max as usize;
             let out = self.ready.tail();
             write_headers_to(out, &mut self.encoder, frame_max, id, false, head);
             write_data_head(out, payload.len(), false, id);
             out.extend_from_slice(payload);
             write_headers_to(out, &mut self.encoder, frame_max, id, true, trailers);
-            self.closed.insert(id, Closed::ByPeer);
-            self.streams.remove(key);
+            self.answered(key, id, payload.len());
             return Ok(());
         }
         self.send_headers(key, false, head)?;
@@ -137,6 +130,55 @@ impl Connection<Server> {
         self.send_trailers(key, trailers)?;
         self.forget(key);
         Ok(())
+    }
+
+    /// As [`respond_unary`](Self::respond_unary), where head and trailers are registered blocks and
+    /// nothing else.
+    ///
+    /// # Errors
+    /// The stream is gone, or its head was sent.
+    pub fn respond_constant(
+        &mut self,
+        key: StreamKey,
+        head: CachedBlock,
+        payload: &[u8],
+        trailers: CachedBlock,
+    ) -> Result<(), StaleKey> {
+        let known = self.encoder.known_block(head).zip(self.encoder.known_block(trailers));
+        if let Some((head, trailers)) = known
+            && let Some(id) = self.answers_at_once(key, payload)?
+        {
+            let out = self.ready.tail();
+            write_known_block(out, head, false, id);
+            write_data_head(out, payload.len(), false, id);
+            out.extend_from_slice(payload);
+            write_known_block(out, trailers, true, id);
+            self.answered(key, id, payload.len());
+            return Ok(());
+        }
+        let head = |w: &mut FieldWriter<'_>| w.cached_block(head);
+        self.respond_unary(key, head, payload, |w| w.cached_block(trailers))
+    }
+
+    /// The stream's identifier, where a whole answer with this body can be written in one go.
+    #[inline]
+    fn answers_at_once(&self, key: StreamKey, payload: &[u8]) -> Result<Option<u32>, StaleKey> {
+        let fits = self.admits(payload.len());
+        let stream = self.streams.get(key).ok_or(StaleKey)?;
+        let length = i64::try_from(payload.len()).unwrap_or(i64::MAX);
+        let at_once = fits && stream.send_window >= length && stream.recv == RecvHalf::Ended;
+        let at_once = at_once && stream.send == SendHalf::Head && !payload.is_empty();
+        debug_assert!(!at_once || stream.queue.is_empty(), "nothing is queued before the head");
+        Ok(at_once.then_some(stream.id))
+    }
+
+    /// A whole answer was written.
+    #[inline]
+    fn answered(&mut self, key: StreamKey, id: u32, bytes: usize) {
+        // It was admitted by the window.
+        self.send_window -= i64::try_from(bytes).unwrap_or(i64::MAX);
+        self.closed.insert(id, Closed::ByPeer);
+        self.streams.remove(key);
     }
 }
 

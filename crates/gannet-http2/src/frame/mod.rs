@@ -9,8 +9,8 @@ mod write;
 pub(crate) use head::{FrameHead, Kind, flags};
 pub(crate) use settings::{Setting, setting_id, settings_of};
 pub(crate) use write::{
-    patch_length, write_data_head, write_goaway, write_head, write_ping, write_rst_stream,
-    write_settings, write_settings_ack, write_window_update,
+    patch_length, write_data_head, write_goaway, write_head, write_known_block, write_ping,
+    write_rst_stream, write_settings, write_settings_ack, write_window_update,
 };
 
 /// Bytes of a frame head.

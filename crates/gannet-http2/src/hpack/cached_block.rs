@@ -14,7 +14,10 @@ pub const BLOCK_FIELDS_MAX: usize = 8;
 /// The most runs that one encoder keeps.
 pub const CACHED_BLOCKS_MAX: usize = 64;
 /// Bytes of an encoded run that is remembered: of eight indexes, most take one byte.
-const ENCODED_BYTES_MAX: usize = 12;
+pub(crate) const ENCODED_BYTES_MAX: usize = 12;
+
+/// An encoded run, and how many of the bytes it has.
+pub(crate) type Encoded<'a> = (&'a [u8; ENCODED_BYTES_MAX], usize);
 
 /// One run, and how it was encoded last.
 #[derive(Clone)]
@@ -51,6 +54,13 @@ impl Run {
     pub(super) fn recall(&self, contents: Contents) -> Option<&[u8]> {
         let known = self.encoded_len > 0 && self.contents == contents;
         known.then(|| &self.encoded[..usize::from(self.encoded_len)])
+    }
+
+    /// As [`recall`](Self::recall): with room behind it, and its length.
+    #[inline]
+    pub(super) fn recall_padded(&self, contents: Contents) -> Option<Encoded<'_>> {
+        let known = self.encoded_len > 0 && self.contents == contents;
+        known.then_some((&self.encoded, usize::from(self.encoded_len)))
     }
 
     /// Remembers an encoding that left the table as it was.

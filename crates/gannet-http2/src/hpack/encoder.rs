@@ -20,7 +20,7 @@
 use core::fmt;
 use std::sync::Arc;
 
-use super::cached_block::{CACHED_BLOCKS_MAX, CachedBlock, Run};
+use super::cached_block::{CACHED_BLOCKS_MAX, CachedBlock, Encoded, Run};
 use super::dynamic_table::DynamicTable;
 use super::field::field_bytes;
 use super::static_table::{self, Found, STATIC_LEN};
@@ -219,6 +219,14 @@ impl Encoder {
             Some(encoded) => out.extend_from_slice(encoded),
             None => self.encode_run(out, usize::from(block.0)),
         }
+    }
+
+    /// A whole block that is nothing but a registered run; `None` where its bytes are not known, or
+    /// something must be said before it.
+    #[inline]
+    pub(crate) fn known_block(&self, block: CachedBlock) -> Option<Encoded<'_>> {
+        let run = self.runs.get(usize::from(block.0)).filter(|_| self.size_change.is_none())?;
+        run.recall_padded(self.table.contents())
     }
 
     #[cold]

@@ -25,6 +25,7 @@ mod integer;
 mod static_table;
 
 pub use cached_block::{BLOCK_FIELDS_MAX, CACHED_BLOCKS_MAX, CachedBlock};
+pub(crate) use cached_block::{ENCODED_BYTES_MAX, Encoded};
 pub use decoder::{Decoder, Limits};
 pub use encoder::{CACHED_FIELDS_MAX, CachedField, Encoder, Indexing};
 pub use error::HpackError;

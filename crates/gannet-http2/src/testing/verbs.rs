@@ -6,7 +6,7 @@ use super::duo::{Duo, request, response, trailers};
 use super::owned::Owned;
 use super::script::{Frame, Script, data, goaway, rst_stream, settings, window_update};
 use crate::frame::{Kind, PREFACE, flags, setting_id};
-use crate::{Client, Config, Event, Reason, Server, StreamKey};
+use crate::{Client, Config, Event, FieldWriter, Reason, Server, StreamKey};
 
 fn server_with_client_window(bytes: u32) -> Script<Server> {
     let mut script = Script::server(Config::default());
@@ -243,4 +243,51 @@ fn a_forgotten_key_is_stale_while_the_rest_is_sent() {
     assert_eq!(kinds, [Kind::DATA, Kind::HEADERS]);
     assert_eq!(script.end.engine.open_streams(), 0);
     assert_eq!(script.end.engine.poll_drained(), None);
+}
+
+/// What is written of answers that are registered is what would be written of them field by field,
+/// whatever the peer's tables and windows are.
+#[test]
+fn constant_answers_are_the_same_bytes() {
+    let mut scripts = [false, true].map(|constant| {
+        let script = Script::server(Config::default());
+        (script, constant)
+    });
+    let mut all = scripts.each_mut().map(|(script, constant)| {
+        let engine = &mut script.end.engine;
+        let mut block = |fields: &[(&[u8], &[u8])]| {
+            let fields: Vec<_> =
+                fields.iter().map(|(n, v)| engine.register_field(n, v).expect("room")).collect();
+            engine.register_block(&fields).expect("room")
+        };
+        let head = block(&[(b":status", b"200"), (b"content-type", b"application/grpc")]);
+        let ok = block(&[(b"grpc-status", b"0")]);
+        let mut wire = Vec::new();
+        for id in (1..60).step_by(2) {
+            let bytes = match id {
+                11 => settings(&[(setting_id::HEADER_TABLE_SIZE, 0)]),
+                21 => settings(&[(setting_id::HEADER_TABLE_SIZE, 4096)]),
+                31 => settings(&[(setting_id::INITIAL_WINDOW_SIZE, 9)]),
+                41 => window_update(0, 1 << 20),
+                _ => Vec::new(),
+            };
+            script.send(&bytes);
+            let key = script.request(id, id % 7 != 0);
+            let body = vec![b'x'; [0, 5, 10, 100, 20_000][id as usize % 5]];
+            let engine = &mut script.end.engine;
+            let answered = if *constant {
+                engine.respond_constant(key, head, &body, ok)
+            } else {
+                let head = |w: &mut FieldWriter<'_>| w.cached_block(head);
+                engine.respond_unary(key, head, &body, |w| w.cached_block(ok))
+            };
+            answered.expect("open");
+            assert!(engine.respond_constant(key, head, &body, ok).is_err(), "answered twice");
+            script.transmit();
+            wire.extend(script.take_replies());
+        }
+        wire
+    });
+    assert!(all[0].len() > 60 && all[0].iter().any(|frame| frame.payload == [0x88, 0xbf]));
+    assert_eq!(std::mem::take(&mut all[0]), all[1]);
 }

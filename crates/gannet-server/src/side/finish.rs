@@ -245,6 +245,10 @@ impl Constants {
         let outcome_of = |w: &mut FieldWriter<'_>| self.outcome(w, outcome, trailers);
         let conn = &mut *turn.conn;
         if !headers_sent && one_reply && large.is_none() {
+            if headers.is_empty() && trailers.is_empty() {
+                let _ = conn.respond_constant(key, self.head, call.reply(), self.ok);
+                return;
+            }
             let head = |w: &mut FieldWriter<'_>| self.head(w, headers);
             let _ = conn.respond_unary(key, head, call.reply(), outcome_of);
             return;
