@@ -320,11 +320,19 @@ impl Method {
         let Self { name, kind, input, output, .. } = self;
         let arguments = kind.server_arguments();
         let start = kind.function();
+        let (parameters, open) = match kind {
+            Kind::Unary => (quote!(message), None),
+            Kind::ClientStreaming => (quote!(ends), Some(quote!(let messages))),
+            Kind::ServerStreaming => (quote!(message, ends), Some(quote!(let replies))),
+            Kind::BidiStreaming => (quote!(ends), Some(quote!(let (messages, replies)))),
+        };
+        let open = open.map(|streams| quote!(#streams = ends.open(&call);));
         quote! {
             #index => {
                 let service = ::std::sync::Arc::clone(&self.service);
                 start.#start::<::gannet::codec::Buffa, #input, #output, _, _>(
-                    move |mut call, #arguments| async move {
+                    move |mut call, #parameters| async move {
+                        #open
                         let result =
                             <#generic as #service>::#name(&service, &mut call, #arguments).await;
                         (call, result)

@@ -74,19 +74,10 @@ impl MessageReader {
     ///
     /// Whatever stops it is for [`next`](Self::next): a message that is cut off, or in error.
     pub fn take_whole<'i>(&self, input: &mut &'i [u8]) -> &'i [u8] {
-        if !matches!(self.state, State::Prefix { filled: 0, .. }) {
-            return &[];
+        match self.state {
+            State::Prefix { filled: 0, .. } => take_whole(input, self.message_bytes_max),
+            _ => &[],
         }
-        let mut end = 0;
-        while let Some(&prefix @ [0, ..]) = input[end..].first_chunk::<PREFIX_BYTES>()
-            && let Ok((_, length)) = parse_prefix(prefix, self.message_bytes_max)
-            && input.len() - end - PREFIX_BYTES >= length
-        {
-            end += PREFIX_BYTES + length;
-        }
-        let (whole, rest) = input.split_at(end);
-        *input = rest;
-        whole
     }
 
     /// The next message, consuming its bytes from the front of `input`; `None` once `input` is used
@@ -178,6 +169,20 @@ impl MessageReader {
             State::Prefix { .. } | State::Failed(_) => 0,
         }
     }
+}
+
+/// As [`MessageReader::take_whole`], where no message has begun before.
+pub fn take_whole<'i>(input: &mut &'i [u8], message_bytes_max: usize) -> &'i [u8] {
+    let mut end = 0;
+    while let Some(&prefix @ [0, ..]) = input[end..].first_chunk::<PREFIX_BYTES>()
+        && let Ok((_, length)) = parse_prefix(prefix, message_bytes_max)
+        && input.len() - end - PREFIX_BYTES >= length
+    {
+        end += PREFIX_BYTES + length;
+    }
+    let (whole, rest) = input.split_at(end);
+    *input = rest;
+    whole
 }
 
 /// The five bytes before a payload of `payload_bytes`.

@@ -29,9 +29,16 @@ struct Data {
     peer: Arc<Peer>,
     deadline: Option<Instant>,
     fields: Fields,
-    metadata: OnceLock<Box<Metadata>>,
     /// Made when there is something of it.
-    response: Option<Box<Response>>,
+    more: OnceLock<Box<More>>,
+}
+
+/// What many calls do without.
+#[derive(Default)]
+struct More {
+    /// The request's, once it was asked for.
+    metadata: OnceLock<Metadata>,
+    response: Response,
 }
 
 /// The request's header fields.
@@ -56,7 +63,8 @@ struct Response {
 impl Call {
     /// The request's metadata. Built from the header fields the first time it is asked for.
     pub fn metadata(&self) -> &Metadata {
-        self.data.metadata.get_or_init(|| Box::new(fields::read_metadata(self.data.fields())))
+        let more = self.data.more.get_or_init(Box::default);
+        more.metadata.get_or_init(|| fields::read_metadata(self.data.fields()))
     }
 
     /// The headers to be sent with the response. They go out before the first message or with
@@ -138,8 +146,7 @@ impl Call {
                 peer,
                 deadline: None,
                 fields: Fields::Own(Box::default()),
-                metadata: OnceLock::new(),
-                response: None,
+                more: OnceLock::new(),
             }),
         }
     }
@@ -151,8 +158,9 @@ impl Call {
         if let Fields::Own(fields) = &mut data.fields {
             fields.clear();
         }
-        data.metadata.take();
-        if let Some(response) = &mut data.response {
+        if let Some(more) = data.more.get_mut() {
+            more.metadata.take();
+            let response = &mut more.response;
             response.headers.clear();
             response.trailers.clear();
             response.parts.clear();
@@ -197,7 +205,7 @@ impl Call {
 
     /// Response headers and trailers as the handler left them.
     pub(crate) fn response_metadata(&self) -> (&Metadata, &Metadata) {
-        match &self.data.response {
+        match self.data.response() {
             Some(response) => (&response.headers, &response.trailers),
             None => (&NO_METADATA, &NO_METADATA),
         }
@@ -205,7 +213,7 @@ impl Call {
 
     /// The encoded reply, prefix included, but for its parts.
     pub(crate) fn reply(&self) -> &[u8] {
-        self.data.response.as_ref().map_or(&[], |response| &response.reply)
+        self.data.response().map_or(&[], |response| &response.reply)
     }
 
     pub(crate) fn reply_mut(&mut self) -> (&mut Vec<u8>, &mut Parts) {
@@ -218,7 +226,7 @@ impl Call {
         &mut self,
         bytes_min: usize,
     ) -> Option<impl Iterator<Item = Bytes> + use<>> {
-        let response = self.data.response.as_mut()?;
+        let response = &mut self.data.more.get_mut()?.response;
         if response.reply.len() < bytes_min && response.parts.is_empty() {
             return None;
         }
@@ -237,12 +245,18 @@ impl Data {
         }
     }
 
+    fn response(&self) -> Option<&Response> {
+        self.more.get().map(|more| &more.response)
+    }
+
     fn response_mut(&mut self) -> &mut Response {
-        self.response.get_or_insert_default()
+        self.more.get_or_init(Box::default);
+        let more = self.more.get_mut();
+        &mut more.expect("it was made just now").response
     }
 
     fn publish_headers(&self) {
-        if let Some(response) = &self.response
+        if let Some(response) = self.response()
             && !response.headers.is_empty()
         {
             self.shared.publish_headers(response.headers.clone());
@@ -271,7 +285,7 @@ impl Deref for HeadersMut<'_> {
     type Target = Metadata;
 
     fn deref(&self) -> &Metadata {
-        self.data.response.as_ref().map_or(&NO_METADATA, |response| &response.headers)
+        self.data.response().map_or(&NO_METADATA, |response| &response.headers)
     }
 }
 

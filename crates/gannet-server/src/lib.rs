@@ -26,5 +26,5 @@ pub use bind::Bind;
 pub use call::{Call, HeadersMut};
 pub use router::Dispatch;
 pub use server::Server;
-pub use service::{Service, Start, Started};
+pub use service::{Ends, Service, Start, Started};
 pub use serving::{ServeError, Serving};

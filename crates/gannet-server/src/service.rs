@@ -10,6 +10,7 @@ use std::any::Any;
 use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
+use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -66,7 +67,7 @@ pub(crate) enum Input<'a> {
     /// The one request, encoded: owned where it is long and came in parts.
     Message(Cow<'a, [u8]>),
     /// A stream of requests.
-    Stream(Source),
+    Stream,
 }
 
 /// Proof that a call was started, or refused.
@@ -116,22 +117,21 @@ impl Start<'_> {
     pub fn client_streaming<C, Req, Resp, F, Fut>(self, handler: F) -> Started
     where
         C: Codec<Req> + Codec<Resp>,
-        F: FnOnce(Call, Inbound<Req>) -> Fut + Send + 'static,
+        F: FnOnce(Call, Ends<C, Inbound<Req>>) -> Fut + Send + 'static,
         Req: 'static,
         Fut: Future<Output = (Call, Result<Resp>)> + Send + 'static,
     {
-        let Input::Stream(source) = self.input else { return self.mismatch() };
+        let Input::Stream = self.input else { return self.mismatch() };
         let (call, send_bytes_max) = (self.call, self.message_send_bytes_max);
-        let messages = Inbound::new(source, MessageCodec::new::<C>());
         let finish = move |call, result| reply::<C, Resp>(call, result, send_bytes_max);
-        install(self.storage, handler(call, messages), finish)
+        install(self.storage, handler(call, Ends::new()), finish)
     }
 
     /// Starts a method with one request and many responses.
     pub fn server_streaming<C, Req, Resp, F, Fut>(self, handler: F) -> Started
     where
         C: Codec<Req> + Codec<Resp>,
-        F: FnOnce(Call, Req, Outbound<Resp>) -> Fut + Send + 'static,
+        F: FnOnce(Call, Req, Ends<C, Outbound<Resp>>) -> Fut + Send + 'static,
         Req: Send + 'static,
         Resp: 'static,
         Fut: Future<Output = (Call, Result<()>)> + Send + 'static,
@@ -140,27 +140,26 @@ impl Start<'_> {
             Ok(message) => message,
             Err(status) => return self.refuse(status),
         };
-        let replies = self.replies::<C, Resp>();
+        self.limit_replies();
         let call = self.call;
         let finish = |call, result| Outcome { call, result };
-        install(self.storage, handler(call, message, replies), finish)
+        install(self.storage, handler(call, message, Ends::new()), finish)
     }
 
     /// Starts a method with many requests and many responses.
     pub fn bidi_streaming<C, Req, Resp, F, Fut>(self, handler: F) -> Started
     where
         C: Codec<Req> + Codec<Resp>,
-        F: FnOnce(Call, Inbound<Req>, Outbound<Resp>) -> Fut + Send + 'static,
+        F: FnOnce(Call, Ends<C, (Inbound<Req>, Outbound<Resp>)>) -> Fut + Send + 'static,
         Req: 'static,
         Resp: 'static,
         Fut: Future<Output = (Call, Result<()>)> + Send + 'static,
     {
-        let replies = self.replies::<C, Resp>();
-        let Input::Stream(source) = self.input else { return self.mismatch() };
+        let Input::Stream = self.input else { return self.mismatch() };
+        self.limit_replies();
         let call = self.call;
-        let messages = Inbound::new(source, MessageCodec::new::<C>());
         let finish = |call, result| Outcome { call, result };
-        install(self.storage, handler(call, messages, replies), finish)
+        install(self.storage, handler(call, Ends::new()), finish)
     }
 
     /// Refuses: there is no method with this index.
@@ -177,13 +176,13 @@ impl Start<'_> {
     fn message<C: Codec<Req>, Req>(&self) -> Result<Req> {
         match &self.input {
             Input::Message(payload) => C::decode(payload).map_err(Status::from),
-            Input::Stream(_) => Err(kind_mismatch()),
+            Input::Stream => Err(kind_mismatch()),
         }
     }
 
-    fn replies<C: Codec<Resp>, Resp>(&self) -> Outbound<Resp> {
-        let shared = Arc::clone(self.call.shared());
-        Outbound::new(shared, MessageCodec::new::<C>(), self.message_send_bytes_max)
+    /// Tells the call how long replies may be.
+    fn limit_replies(&self) {
+        self.call.shared().set_send_bytes_max(self.message_send_bytes_max);
     }
 
     fn mismatch(self) -> Started {
@@ -194,6 +193,46 @@ impl Start<'_> {
 impl fmt::Debug for Start<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Start").field("call", &self.call).finish_non_exhaustive()
+    }
+}
+
+/// What a handler [opens](Ends::open) to get at the streams of messages `E` of its call, with the
+/// codec `C`.
+///
+/// A future that captured the streams would hold them twice: as they were captured, and where they
+/// are moved to.
+pub struct Ends<C, E>(PhantomData<fn() -> (C, E)>);
+
+impl<C, E> Ends<C, E> {
+    fn new() -> Ends<C, E> {
+        Ends(PhantomData)
+    }
+}
+
+impl<C: Codec<Req>, Req> Ends<C, Inbound<Req>> {
+    /// The requests of `call`, which must be the call that came with this.
+    pub fn open(self, call: &Call) -> Inbound<Req> {
+        Inbound::new(Source::new(Arc::clone(call.shared())), MessageCodec::new::<C>())
+    }
+}
+
+impl<C: Codec<Resp>, Resp> Ends<C, Outbound<Resp>> {
+    /// The replies of `call`, which must be the call that came with this.
+    pub fn open(self, call: &Call) -> Outbound<Resp> {
+        Outbound::new(Arc::clone(call.shared()), MessageCodec::new::<C>())
+    }
+}
+
+impl<C: Codec<Req> + Codec<Resp>, Req, Resp> Ends<C, (Inbound<Req>, Outbound<Resp>)> {
+    /// The requests and replies of `call`, which must be the call that came with this.
+    pub fn open(self, call: &Call) -> (Inbound<Req>, Outbound<Resp>) {
+        (Ends::<C, Inbound<Req>>::new().open(call), Ends::<C, Outbound<Resp>>::new().open(call))
+    }
+}
+
+impl<C, E> fmt::Debug for Ends<C, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Ends")
     }
 }
 

@@ -78,7 +78,7 @@ pub mod rpc {
 /// The server, and what generated code needs of it.
 #[cfg(feature = "server")]
 pub mod server {
-    pub use gannet_server::{Dispatch, ServeError, Service, Start, Started};
+    pub use gannet_server::{Dispatch, Ends, ServeError, Service, Start, Started};
     pub use gannet_transport::{ListenError, PipeListener, TcpOptions};
 }
 

@@ -31,8 +31,9 @@ const STREAMS: usize = 255;
 const FRESH_CONNECTION_BYTES_MAX: f64 = 3_850.0;
 /// The same once it has been idle for a while.
 const IDLE_CONNECTION_BYTES_MAX: f64 = 3_850.0;
-/// An open stream whose handler waits for the next message; half of it is the handler's future.
-const STREAM_BYTES_MAX: f64 = 1_300.0;
+/// An open stream whose handler waits for the next message; more than half of it is the handler's
+/// future.
+const STREAM_BYTES_MAX: f64 = 1_175.0;
 /// A message that is long enough for its storage to be kept.
 const LONG_BYTES: usize = 100_000;
 /// After this long an idle connection has given back what it can.

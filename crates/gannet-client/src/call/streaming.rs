@@ -200,7 +200,8 @@ impl<'a, Req, Resp> Opening<'a, Req, Resp> {
     }
 
     fn outbound(&self, shared: Arc<CallShared>) -> Outbound<Req> {
-        Outbound::new(shared, self.codec.request, self.send_bytes_max)
+        shared.set_send_bytes_max(self.send_bytes_max);
+        Outbound::new(shared, self.codec.request)
     }
 }
 

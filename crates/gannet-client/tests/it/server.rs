@@ -96,27 +96,26 @@ impl Service for Test {
                 let result = answer(&mut call, message, gone).await;
                 (call, result)
             }),
-            1 => {
-                start.client_streaming::<Raw, Bytes, Bytes, _, _>(|call, mut messages| async move {
-                    let _gone = gone;
-                    let result = count(&mut messages).await;
-                    (call, result)
-                })
-            }
+            1 => start.client_streaming::<Raw, Bytes, Bytes, _, _>(|call, ends| async move {
+                let mut messages = ends.open(&call);
+                let _gone = gone;
+                let result = count(&mut messages).await;
+                (call, result)
+            }),
             2 => start.server_streaming::<Raw, Bytes, Bytes, _, _>(
-                |call, message: Bytes, mut replies| async move {
+                |call, message: Bytes, ends| async move {
+                    let mut replies = ends.open(&call);
                     let _gone = gone;
                     let result = produce(&message, &mut replies).await;
                     (call, result)
                 },
             ),
-            3 => start.bidi_streaming::<Raw, Bytes, Bytes, _, _>(
-                |call, mut messages, mut replies| async move {
-                    let _gone = gone;
-                    let result = talk(&mut messages, &mut replies).await;
-                    (call, result)
-                },
-            ),
+            3 => start.bidi_streaming::<Raw, Bytes, Bytes, _, _>(|call, ends| async move {
+                let (mut messages, mut replies) = ends.open(&call);
+                let _gone = gone;
+                let result = talk(&mut messages, &mut replies).await;
+                (call, result)
+            }),
             _ => start.unimplemented(),
         }
     }

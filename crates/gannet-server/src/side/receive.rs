@@ -7,7 +7,7 @@ use std::time::Instant;
 use gannet_core::{MessageReader, Metadata, MethodKind, Status};
 use gannet_http2::StreamKey;
 use gannet_http2::hpack::FieldBlock;
-use gannet_transport::{Asks, feed};
+use gannet_transport::{Asks, Feed};
 
 use super::slot::{Ending, Slot, State};
 use super::{ServerSide, place};
@@ -94,9 +94,8 @@ impl ServerSide {
         match descriptor.kind {
             MethodKind::Unary | MethodKind::ServerStreaming => {}
             MethodKind::ClientStreaming | MethodKind::BidiStreaming => {
-                let (feed, source) = feed(&slot.shared, message_bytes_max);
-                slot.feed = Some(Box::new(feed));
-                self.start(at, Input::Stream(source));
+                slot.feed = Some(Feed::new(&slot.shared, message_bytes_max));
+                self.start(at, Input::Stream);
                 self.launch(at);
             }
         }

@@ -59,7 +59,7 @@ pub(super) struct Slot {
     /// Reassembles the one message of a request that is no stream, while a part of it is here.
     pub(super) reader: Option<Box<MessageReader>>,
     /// Leads to the handler of a stream of requests.
-    pub(super) feed: Option<Box<Feed>>,
+    pub(super) feed: Option<Feed>,
     /// Bytes of messages handed to the engine. Wraps.
     pub(super) accepted_bytes: usize,
     pub(super) headers_sent: bool,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use gannet_core::codec::{Codec, DecodeError, EncodeError, Raw};
 use gannet_core::{Code, MethodDescriptor, MethodKind, Result, ServiceDescriptor, Status};
-use gannet_server::{Call, Service, Start, Started};
+use gannet_server::{Call, Ends, Service, Start, Started};
 use gannet_transport::{Inbound, Outbound};
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
@@ -208,8 +208,9 @@ async fn chat(
 async fn meta_stream(
     mut call: Call,
     message: Bytes,
-    mut replies: Outbound<Bytes>,
+    replies: Ends<Raw, Outbound<Bytes>>,
 ) -> (Call, Result<()>) {
+    let mut replies = replies.open(&call);
     let result = send_meta(&mut call, message, &mut replies).await;
     (call, result)
 }
@@ -298,24 +299,23 @@ impl Service for Test {
             5 => start.unary::<Raw, Bytes, Bytes, _, _>(|call, message: Bytes| async move {
                 (call, Ok(whereabouts(&message)))
             }),
-            6 => start.client_streaming::<Raw, Bytes, Bytes, _, _>(
-                move |call, mut messages| async move {
-                    let result = upload(&world, &mut messages).await;
-                    (call, result)
-                },
-            ),
+            6 => start.client_streaming::<Raw, Bytes, Bytes, _, _>(move |call, ends| async move {
+                let mut messages = ends.open(&call);
+                let result = upload(&world, &mut messages).await;
+                (call, result)
+            }),
             7 => start.server_streaming::<Raw, Bytes, Bytes, _, _>(
-                move |call, message, mut replies| async move {
+                move |call, message, ends| async move {
+                    let mut replies = ends.open(&call);
                     let result = download(&world, message, &mut replies).await;
                     (call, result)
                 },
             ),
-            8 => start.bidi_streaming::<Raw, Bytes, Bytes, _, _>(
-                move |call, mut messages, mut replies| async move {
-                    let result = chat(&world, &mut messages, &mut replies).await;
-                    (call, result)
-                },
-            ),
+            8 => start.bidi_streaming::<Raw, Bytes, Bytes, _, _>(move |call, ends| async move {
+                let (mut messages, mut replies) = ends.open(&call);
+                let result = chat(&world, &mut messages, &mut replies).await;
+                (call, result)
+            }),
             10 => start.unary::<Raw, Bytes, Bytes, _, _>(move |call, message| async move {
                 block(&world, &call);
                 (call, Ok(message))
@@ -325,12 +325,11 @@ impl Service for Test {
                 hold(&world);
                 (call, Ok(message))
             }),
-            13 => start.client_streaming::<Raw, Bytes, Bytes, _, _>(
-                move |call, mut messages| async move {
-                    tokio::spawn(async move { upload(&world, &mut messages).await });
-                    (call, Ok(Bytes::new()))
-                },
-            ),
+            13 => start.client_streaming::<Raw, Bytes, Bytes, _, _>(move |call, ends| async move {
+                let mut messages = ends.open(&call);
+                tokio::spawn(async move { upload(&world, &mut messages).await });
+                (call, Ok(Bytes::new()))
+            }),
             _ => start.unimplemented(),
         }
     }

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use gannet_core::{MessageReader, Metadata, Status, frame};
 
 use super::delivery::{Delivery, Spares};
+use super::shared::low_bits;
 use super::{CallShared, Source};
 
 /// A message that was reassembled anyway, and is at least this long, is passed on without a copy.
@@ -23,38 +24,49 @@ const EXPECTED_BYTES_MAX: u32 = 4 << 10;
 
 /// Makes both ends for one call. Messages over `message_bytes_max` are refused.
 pub fn feed(shared: &Arc<CallShared>, message_bytes_max: usize) -> (Feed, Source) {
-    shared.set_streamed();
-    let feed = Feed {
-        reader: MessageReader::new(message_bytes_max),
-        pending: None,
-        expected: 0,
-        received: 0,
-        completed: 0,
-        released: 0,
-        discards: false,
-        is_ended: false,
-    };
-    (feed, Source::new(Arc::clone(shared)))
+    (Feed::new(shared, message_bytes_max), Source::new(Arc::clone(shared)))
 }
 
 /// The connection's end of what goes to the application.
+///
+/// Small, as each open stream has one. The counters wrap: what they differ by is bounded by the
+/// stream's window, of 31 bits.
 pub struct Feed {
-    reader: MessageReader,
+    /// Made with the first message that comes in pieces.
+    reader: Option<Box<MessageReader>>,
+    message_bytes_max: u32,
     /// What is not handed over yet.
     pending: Option<Box<Delivery>>,
     /// How many packed bytes the last delivery had; room is made for as many.
     expected: u32,
     /// DATA bytes that came.
-    received: usize,
+    received: u32,
     /// Of these, the bytes of messages that are complete.
-    completed: usize,
+    completed: u32,
     /// Of these, the bytes whose credit was given back.
-    released: usize,
+    released: u32,
     discards: bool,
     is_ended: bool,
 }
 
 impl Feed {
+    /// The connection's end alone. Messages over `message_bytes_max` are refused.
+    pub fn new(shared: &CallShared, message_bytes_max: usize) -> Feed {
+        shared.set_streamed();
+        Feed {
+            reader: None,
+            // A length has four bytes, so this is as good as more.
+            message_bytes_max: u32::try_from(message_bytes_max).unwrap_or(u32::MAX),
+            pending: None,
+            expected: 0,
+            received: 0,
+            completed: 0,
+            released: 0,
+            discards: false,
+            is_ended: false,
+        }
+    }
+
     /// Passes response headers on, with the next [`flush`](Self::flush).
     pub fn headers(&mut self, headers: Metadata, shared: &CallShared) {
         if !self.is_ended {
@@ -74,13 +86,16 @@ impl Feed {
         shared: &CallShared,
         spares: &mut Spares,
     ) -> Result<(), Status> {
-        self.received = self.received.wrapping_add(payload.len());
+        self.received = self.received.wrapping_add(low_bits(payload.len()));
         if self.discards || self.is_ended {
             return Ok(());
         }
-        let whole = self.reader.take_whole(&mut payload);
+        let whole = match &self.reader {
+            None => frame::take_whole(&mut payload, self.message_bytes_max as usize),
+            Some(reader) => reader.take_whole(&mut payload),
+        };
         if !whole.is_empty() {
-            self.completed = self.completed.wrapping_add(whole.len());
+            self.completed = self.completed.wrapping_add(low_bits(whole.len()));
             match &mut self.pending {
                 Some(pending) => pending.packed.extend_from_slice(whole),
                 None => self.begin(whole, shared, spares),
@@ -102,12 +117,12 @@ impl Feed {
 
     /// Takes what is left of a payload: messages that are cut off, or were.
     fn pieces(&mut self, mut payload: &[u8], shared: &CallShared) -> Result<(), Status> {
-        while let Some(message) = self.reader.next(&mut payload)? {
+        while let Some(message) = self.reader().next(&mut payload)? {
             if message.compressed {
                 return Err(compressed_unasked());
             }
             let framed_bytes = frame::PREFIX_BYTES + message.payload.len();
-            self.completed = self.completed.wrapping_add(framed_bytes);
+            self.completed = self.completed.wrapping_add(low_bits(framed_bytes));
             let pending = self.pending(shared);
             match message.payload {
                 Cow::Owned(whole) if whole.len() >= WHOLE_BYTES_MIN => {
@@ -119,9 +134,9 @@ impl Feed {
                     pending.packed.extend_from_slice(&small);
                 }
             }
-            let whole = self.reader.take_whole(&mut payload);
+            let whole = self.reader().take_whole(&mut payload);
             if !whole.is_empty() {
-                self.completed = self.completed.wrapping_add(whole.len());
+                self.completed = self.completed.wrapping_add(low_bits(whole.len()));
                 self.pending(shared).packed.extend_from_slice(whole);
             }
         }
@@ -158,9 +173,10 @@ impl Feed {
             return Ok(());
         }
         let torn = match (&outcome, self.discards) {
-            (Ok(_), false) => self.reader.finish().map_err(Status::from),
+            (Ok(_), false) => self.reader.as_ref().map_or(Ok(()), |reader| reader.finish()),
             _ => Ok(()),
         };
+        let torn = torn.map_err(Status::from);
         let outcome = match &torn {
             Ok(()) => outcome,
             Err(status) => Err(status.clone()),
@@ -189,7 +205,7 @@ impl Feed {
     pub fn discard(&mut self) {
         self.discards = true;
         self.pending = None;
-        self.reader = MessageReader::new(0);
+        self.reader = None;
     }
 
     /// The application has dropped its end: as [`discard`](Self::discard), and what lies there for
@@ -208,34 +224,39 @@ impl Feed {
         let mut target = self.target(shared);
         if target != self.received {
             let is_torn = self.received != self.completed;
-            if is_torn || self.received.wrapping_sub(target) >= held_bytes_min {
+            if is_torn || self.received.wrapping_sub(target) as usize >= held_bytes_min {
                 shared.set_attention(true);
                 target = self.target(shared);
             }
         }
         // Counters wrap; the differences are small.
         let owed = target.wrapping_sub(self.released);
-        if owed > usize::MAX / 2 {
+        if owed > u32::MAX / 2 {
             return 0;
         }
         self.released = target;
-        owed
+        owed as usize
     }
 
     /// All the credit that was not given back, for a call that is over and is not looked at again.
     pub fn last_credit(&mut self) -> usize {
         let owed = self.received.wrapping_sub(self.released);
         self.released = self.received;
-        owed
+        owed as usize
     }
 
     /// How much credit the application's progress stands for.
-    fn target(&self, shared: &CallShared) -> usize {
+    fn target(&self, shared: &CallShared) -> u32 {
         if self.discards {
             return self.received;
         }
         let taken = shared.taken_bytes();
         if taken == self.completed { self.received } else { taken }
+    }
+
+    fn reader(&mut self) -> &mut MessageReader {
+        let bytes_max = self.message_bytes_max as usize;
+        self.reader.get_or_insert_with(|| Box::new(MessageReader::new(bytes_max)))
     }
 
     fn pending(&mut self, shared: &CallShared) -> &mut Delivery {

@@ -21,13 +21,9 @@ pub struct Outbound<T> {
 }
 
 impl<T> Outbound<T> {
-    /// For the two sides: a stream into the call `shared`.
-    pub fn new(
-        shared: Arc<CallShared>,
-        codec: MessageCodec<T>,
-        message_bytes_max: usize,
-    ) -> Outbound<T> {
-        shared.set_send_bytes_max(message_bytes_max);
+    /// For the two sides: a stream into the call `shared`, which was told
+    /// [how long](CallShared::set_send_bytes_max) messages may be.
+    pub fn new(shared: Arc<CallShared>, codec: MessageCodec<T>) -> Outbound<T> {
         Outbound { shared, frame: codec.framer() }
     }
 

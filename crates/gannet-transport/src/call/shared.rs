@@ -11,13 +11,13 @@
 //! | `attention` | connection | application: ask to look when you have taken the last message |
 //! | `sent` | connection | application: how much of what it queued is on its way to the socket |
 //! | `ended` | connection | application: the call is over |
-//! | `outbox`, `headers` | application | connection: messages and headers to send |
+//! | `outbox`, `rare.headers` | application | connection: messages and headers to send |
 //! | `inbox` | connection | application: what came |
 //! | `spare` | application | connection: an empty delivery to fill |
 //! | `queued`, `finished` | application | application: what its sender knows |
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Wake};
 
@@ -65,27 +65,27 @@ pub struct CallShared {
     /// The application said that it sends no more.
     finished: AtomicBool,
     /// 0 while the call runs, then 1 + the code it ended with.
-    ended: AtomicU32,
+    ended: AtomicU8,
     /// What a message to be sent may have, bytes.
-    send_bytes_max: AtomicUsize,
-    taken: AtomicUsize,
+    send_bytes_max: AtomicU32,
+    taken: AtomicU32,
     queued: AtomicUsize,
     sent: AtomicUsize,
     pub(super) outbox: Slot<Framed>,
-    headers: Slot<Metadata>,
     pub(super) inbox: Slot<Delivery>,
     pub(super) spare: Slot<Delivery>,
     inbound_waker: AtomicWaker,
-    /// Made when somebody waits so.
-    rare_wakers: OnceLock<Box<RareWakers>>,
+    /// Made when somebody needs it.
+    rare: OnceLock<Box<Rare>>,
 }
 
-/// Who waits for what mostly need not be waited for.
+/// What most calls do without.
 #[derive(Default)]
-struct RareWakers {
-    /// Room for another message.
+struct Rare {
+    headers: Slot<Metadata>,
+    /// Who waits for room for another message.
     outbound: AtomicWaker,
-    /// The end of the call.
+    /// Who waits for the end of the call.
     ended: AtomicWaker,
 }
 
@@ -103,17 +103,16 @@ impl CallShared {
             has_waited: AtomicBool::new(false),
             has_streamed: AtomicBool::new(false),
             finished: AtomicBool::new(false),
-            ended: AtomicU32::new(0),
-            send_bytes_max: AtomicUsize::new(0),
-            taken: AtomicUsize::new(0),
+            ended: AtomicU8::new(0),
+            send_bytes_max: AtomicU32::new(0),
+            taken: AtomicU32::new(0),
             queued: AtomicUsize::new(0),
             sent: AtomicUsize::new(0),
             outbox: AtomicCell::new(None),
-            headers: AtomicCell::new(None),
             inbox: AtomicCell::new(None),
             spare: AtomicCell::new(None),
             inbound_waker: AtomicWaker::new(),
-            rare_wakers: OnceLock::new(),
+            rare: OnceLock::new(),
         })
     }
 
@@ -130,7 +129,7 @@ impl CallShared {
         if self.has_waited.load(Ordering::Relaxed) {
             self.has_waited.store(false, Ordering::Relaxed);
             drop(self.inbound_waker.take());
-            if let Some(rare) = self.rare_wakers.get() {
+            if let Some(rare) = self.rare.get() {
                 drop((rare.outbound.take(), rare.ended.take()));
             }
         }
@@ -144,10 +143,10 @@ impl CallShared {
     fn clear_streams(&self) {
         let flags = [&self.has_streamed, &self.attention, &self.headers_fixed, &self.finished];
         flags.iter().for_each(|flag| flag.store(false, Ordering::Relaxed));
-        for counter in [&self.taken, &self.queued, &self.sent] {
-            counter.store(0, Ordering::Relaxed);
-        }
-        drop((self.outbox.take(), self.headers.take(), self.inbox.take(), self.spare.take()));
+        self.taken.store(0, Ordering::Relaxed);
+        self.queued.store(0, Ordering::Relaxed);
+        self.sent.store(0, Ordering::Relaxed);
+        drop((self.outbox.take(), self.take_headers(), self.inbox.take(), self.spare.take()));
     }
 
     /// Where the side finds the call; meaningful to the connection's task only.
@@ -215,11 +214,11 @@ impl CallShared {
 
     /// The response headers, where some were published since this was called last.
     pub fn take_headers(&self) -> Option<Metadata> {
-        self.headers.take().map(|headers| *headers)
+        self.rare.get()?.headers.take().map(|headers| *headers)
     }
 
     /// Bytes of messages, prefixes included, that the application has taken. Wraps.
-    pub fn taken_bytes(&self) -> usize {
+    pub fn taken_bytes(&self) -> u32 {
         self.taken.load(Ordering::SeqCst)
     }
 
@@ -238,7 +237,7 @@ impl CallShared {
             self.sent.store(total, Ordering::SeqCst);
             if queued <= SEND_QUEUE_LOW_BYTES {
                 fence(Ordering::SeqCst);
-                if let Some(rare) = self.rare_wakers.get() {
+                if let Some(rare) = self.rare.get() {
                     rare.outbound.wake();
                 }
             }
@@ -256,11 +255,11 @@ impl CallShared {
         if self.ended.load(Ordering::Relaxed) != 0 {
             return;
         }
-        self.ended.store(1 + u32::from(code as u8), Ordering::SeqCst);
+        self.ended.store(1 + code as u8, Ordering::SeqCst);
         // Who waits says so before it looks at `ended` for the last time.
         if self.has_waited.load(Ordering::SeqCst) {
             self.inbound_waker.wake();
-            if let Some(rare) = self.rare_wakers.get() {
+            if let Some(rare) = self.rare.get() {
                 rare.outbound.wake();
                 rare.ended.wake();
             }
@@ -274,7 +273,7 @@ impl CallShared {
     pub fn ended(&self) -> Option<Code> {
         match self.ended.load(Ordering::Acquire) {
             0 => None,
-            code => i32::try_from(code - 1).ok().map(Code::from),
+            code => Some(Code::from(i32::from(code - 1))),
         }
     }
 
@@ -283,7 +282,7 @@ impl CallShared {
         if let Some(code) = self.ended() {
             return Poll::Ready(code);
         }
-        self.wait(&self.rare_wakers().ended, cx);
+        self.wait(&self.rare().ended, cx);
         match self.ended() {
             Some(code) => Poll::Ready(code),
             None => Poll::Pending,
@@ -307,7 +306,7 @@ impl CallShared {
     pub fn publish_headers(&self, headers: Metadata) {
         if !self.headers_fixed.load(Ordering::Relaxed) {
             self.set_streamed();
-            self.headers.store(Some(Box::new(headers)));
+            self.rare().headers.store(Some(Box::new(headers)));
         }
     }
 
@@ -318,15 +317,16 @@ impl CallShared {
     }
 
     /// Says how long messages to be sent may be.
-    pub(super) fn set_send_bytes_max(&self, bytes: usize) {
+    pub fn set_send_bytes_max(&self, bytes: usize) {
         self.set_streamed();
-        self.send_bytes_max.store(bytes, Ordering::Relaxed);
+        // A length has four bytes, so this is as good as more.
+        self.send_bytes_max.store(u32::try_from(bytes).unwrap_or(u32::MAX), Ordering::Relaxed);
     }
 
     /// See [`set_send_bytes_max`](Self::set_send_bytes_max).
     #[inline]
     pub(super) fn send_bytes_max(&self) -> usize {
-        self.send_bytes_max.load(Ordering::Relaxed)
+        self.send_bytes_max.load(Ordering::Relaxed) as usize
     }
 
     /// No message follows.
@@ -395,7 +395,7 @@ impl CallShared {
 
     #[cold]
     fn wait_for_room(&self, cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
-        self.wait(&self.rare_wakers().outbound, cx);
+        self.wait(&self.rare().outbound, cx);
         match self.room() {
             Ok(true) => Poll::Ready(Ok(())),
             Ok(false) if self.queue.is_closed() => Poll::Ready(Err(over(Code::Unavailable))),
@@ -409,8 +409,8 @@ impl CallShared {
         self.wait(&self.inbound_waker, cx);
     }
 
-    fn rare_wakers(&self) -> &RareWakers {
-        self.rare_wakers.get_or_init(Box::default)
+    fn rare(&self) -> &Rare {
+        self.rare.get_or_init(Box::default)
     }
 
     fn wait(&self, waker: &AtomicWaker, cx: &mut Context<'_>) {
@@ -425,9 +425,9 @@ impl CallShared {
     #[inline]
     pub(super) fn take(self: &Arc<Self>, bytes: usize) {
         let before = self.taken.load(Ordering::Relaxed);
-        let total = before.wrapping_add(bytes);
+        let total = before.wrapping_add(low_bits(bytes));
         self.taken.store(total, Ordering::Release);
-        if (before ^ total) >= RELEASE_STEP_BYTES {
+        if (before ^ total) as usize | bytes >= RELEASE_STEP_BYTES {
             self.ask(Asks::LOOK);
         }
     }
@@ -487,6 +487,12 @@ impl fmt::Debug for Attended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Attended").finish_non_exhaustive()
     }
+}
+
+/// What a counter of bytes that wraps counts.
+#[expect(clippy::cast_possible_truncation, reason = "the counters wrap")]
+pub(super) fn low_bits(bytes: usize) -> u32 {
+    bytes as u32
 }
 
 /// What a sender is told once the call is over. The whole status is at the receiving half.

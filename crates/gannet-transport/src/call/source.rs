@@ -39,7 +39,8 @@ enum Step {
 }
 
 impl Source {
-    pub(super) fn new(shared: Arc<CallShared>) -> Source {
+    /// The application's end of a call that has a [`Feed`](super::Feed); there is one.
+    pub fn new(shared: Arc<CallShared>) -> Source {
         Source { shared, at: None }
     }
 

@@ -214,7 +214,8 @@ fn an_inbound_read_to_its_end_says_nothing_when_dropped() {
 fn a_sender_waits_while_too_much_is_in_flight() {
     let (queue, shared, _feed, _inbound) = call();
     let codec = MessageCodec::new::<Raw>();
-    let mut outbound = Outbound::<Vec<u8>>::new(Arc::clone(&shared), codec, MESSAGE_BYTES_MAX);
+    shared.set_send_bytes_max(MESSAGE_BYTES_MAX);
+    let mut outbound = Outbound::<Vec<u8>>::new(Arc::clone(&shared), codec);
     let mut queued = 0;
     while now(outbound.send(vec![0; 9_995])).is_ready() {
         queued += 10_000;
@@ -232,7 +233,8 @@ fn a_sender_waits_while_too_much_is_in_flight() {
 fn a_message_over_the_send_limit_is_refused_and_the_call_goes_on() {
     let (queue, shared, _feed, _inbound) = call();
     let codec = MessageCodec::new::<Raw>();
-    let mut outbound = Outbound::<Vec<u8>>::new(Arc::clone(&shared), codec, 10);
+    shared.set_send_bytes_max(10);
+    let mut outbound = Outbound::<Vec<u8>>::new(Arc::clone(&shared), codec);
     assert_eq!(ready(outbound.send(vec![0; 11])).unwrap_err().code(), Code::ResourceExhausted);
     ready(outbound.send(vec![0; 10])).unwrap();
     outbound.finish();
@@ -288,7 +290,8 @@ fn a_sender_asks_again_where_the_connection_looked_meanwhile() {
     ready(outbound.send(vec![1; 10])).unwrap();
     assert_eq!((queue.pushes(), shared.take_asks()), (1, Asks::OUTBOX));
     let codec = MessageCodec::new::<LooksMeanwhile>();
-    let mut looks = Outbound::<Looks>::new(Arc::clone(&shared), codec, MESSAGE_BYTES_MAX);
+    shared.set_send_bytes_max(MESSAGE_BYTES_MAX);
+    let mut looks = Outbound::<Looks>::new(Arc::clone(&shared), codec);
     // While this is written, the connection looks, and finds nothing.
     ready(looks.send(Looks(Arc::clone(&shared)))).unwrap();
     assert_eq!((queue.pushes(), shared.take_asks()), (1, Asks::OUTBOX));
@@ -300,8 +303,7 @@ fn a_sender_asks_again_where_the_connection_looked_meanwhile() {
 fn a_message_that_cannot_be_encoded_leaves_the_others() {
     let (_queue, shared, _feed, _inbound) = call();
     let mut outbound = raw_outbound(&shared);
-    let mut fails =
-        Outbound::<u8>::new(Arc::clone(&shared), MessageCodec::new::<Panics>(), MESSAGE_BYTES_MAX);
+    let mut fails = Outbound::<u8>::new(Arc::clone(&shared), MessageCodec::new::<Panics>());
     for attended in [false, true] {
         let attended = attended.then(|| shared.attend());
         ready(outbound.send(vec![1; 10])).unwrap();
@@ -463,7 +465,8 @@ impl Codec<Looks> for LooksMeanwhile {
 }
 
 fn raw_outbound(shared: &Arc<CallShared>) -> Outbound<Vec<u8>> {
-    Outbound::new(Arc::clone(shared), MessageCodec::new::<Raw>(), MESSAGE_BYTES_MAX)
+    shared.set_send_bytes_max(MESSAGE_BYTES_MAX);
+    Outbound::new(Arc::clone(shared), MessageCodec::new::<Raw>())
 }
 
 #[test]
