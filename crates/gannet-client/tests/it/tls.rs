@@ -98,9 +98,7 @@ async fn a_pipe_under_tls() {
     tokio::spawn(Server::new().add(Test::default()).serve(listener).into_future());
     let builder = Channel::builder_with_connector(connector);
     let channel = builder.tls(authority.client().build().unwrap()).build().unwrap();
-    // Virtual time, which passes only when nobody can go on.
-    let limit = Duration::from_secs(60);
-    tokio::time::timeout(limit, all_kinds(&channel)).await.expect("somebody waits for ever");
+    all_kinds(&channel).await;
 }
 
 #[tokio::test]
