@@ -155,7 +155,10 @@ impl Call {
     pub(crate) fn clear(&mut self) {
         let data = &mut *self.data;
         data.deadline = None;
-        if let Fields::Own(fields) = &mut data.fields {
+        // A list that has a name is short, and may be the next call's as well.
+        if let Fields::Own(fields) = &mut data.fields
+            && fields.stamp() == 0
+        {
             fields.clear();
         }
         if let Some(more) = data.more.get_mut() {

@@ -32,7 +32,8 @@ impl Memo {
     const BLOCK_BYTES_MAX: usize = 64;
     const LIST_BYTES_MAX: u32 = 1024;
 
-    /// Copies what `block` decodes to into `fields`, if that is known.
+    /// Makes `fields` what `block` decodes to, if that is known: nothing needs to be copied where
+    /// `fields` has its name already, left there by an earlier stream.
     #[inline]
     pub(super) fn recall(
         &self,
@@ -43,7 +44,11 @@ impl Memo {
         let version = version?;
         let known = |entry: &&Entry| entry.version == version && entry.block == block;
         let entry = self.entries.iter().find(known)?;
-        fields.copy_from(&entry.fields);
+        let stamp = entry.fields.stamp();
+        if stamp == 0 || fields.stamp() != stamp {
+            fields.copy_from(&entry.fields);
+        }
+        debug_assert!(fields.iter().eq(entry.fields.iter()), "a name stands for one list");
         Some(entry.verdict)
     }
 
@@ -148,6 +153,35 @@ mod tests {
         decode(&mut decoder, &oversized);
         assert_eq!(decoder.table_bytes(), 0, "the table is empty");
         assert_ne!(decoder.version(), version);
+    }
+
+    /// Whatever lists are given back with names on them, the right one is recalled.
+    #[test]
+    fn lists_that_come_back_are_not_taken_for_others() {
+        let list = |value: &[u8]| {
+            let mut fields = FieldBlock::default();
+            fields.push(FieldKind::Regular, FieldTag::NONE, b"a", value);
+            fields
+        };
+        let mut memo = Memo::default();
+        let mut given_back = vec![FieldBlock::default(), list(b"by hand"), list(b"0")];
+        for round in 0..200_u8 {
+            // The fifth in turn takes the place of one that is remembered.
+            let block = [round % if round < 100 { 4 } else { 5 }];
+            let mut fields = given_back.remove(usize::from(round) * 7 % given_back.len());
+            match round % 11 {
+                0 => fields.clear(),
+                1 => fields.push(FieldKind::Regular, FieldTag::NONE, b"more", b""),
+                2 => fields = fields.clone(),
+                _ => {}
+            }
+            if memo.recall(Some(VERSION), &block, &mut fields).is_none() {
+                memo.remember(VERSION, &block, &list(&block), Verdict::Trailers);
+                assert!(memo.recall(Some(VERSION), &block, &mut fields).is_some());
+            }
+            assert_eq!((fields.len(), fields.field(0)), (1, list(&block).field(0)));
+            given_back.push(fields);
+        }
     }
 
     #[test]

@@ -280,6 +280,8 @@ impl FieldBlock {
 
     /// Names the contents, if that is not 0: of the blocks that one connection yields, two with the
     /// same stamp are the same list, so that what was made of one needs not be made of the other.
+    /// Nor does the connection write such a list again into a block that it is given back with it:
+    /// one of another connection's must not be given to it.
     #[inline]
     #[must_use]
     pub fn stamp(&self) -> u32 {
@@ -332,6 +334,7 @@ impl FieldBlock {
         let bytes = field_bytes(name.len().saturating_add(value.len()));
         if bytes == u32::MAX || !self.admit(bytes, u32::MAX, u32::MAX) {
             self.over_limit = true;
+            self.stamp = 0;
         } else {
             self.push_admitted(kind, tag, name, value);
         }
