@@ -1,8 +1,8 @@
 //! gRPC semantics without I/O.
 //!
 //! What a gRPC call means, apart from how its bytes travel: [`Status`] and [`Code`], [`Metadata`],
-//! the [`timeout`] grammar, length-prefixed [`frame`]s, [`codec`]s, method [descriptors] and the
-//! [`limits`] that bound them.
+//! the [`timeout`] grammar, length-prefixed [`frame`]s, [`codec`]s, [`compression`], method
+//! [descriptors] and the [`limits`] that bound them.
 //!
 //! This crate does not know HTTP/2 frames, sockets, clocks, randomness or executors: everything in
 //! it is a pure function of bytes. The law is gRPC's `PROTOCOL-HTTP2.md` and `statuscodes.md`.
@@ -12,6 +12,7 @@
 mod base64_lenient;
 mod code;
 pub mod codec;
+pub mod compression;
 pub mod content_type;
 mod descriptor;
 mod details;

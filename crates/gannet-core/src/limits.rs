@@ -33,6 +33,34 @@ pub const STORAGE_KEPT_BYTES_MIN: usize = 64 * 1024;
 /// Applied by [`crate::codec::Buffa`].
 pub const SHARED_FIELD_BYTES_MIN: usize = 16 * 1024;
 
+/// Encodings that a server or a channel knows at most.
+///
+/// Applied by [`crate::compression::Compressors`].
+pub const COMPRESSORS_MAX: usize = 16;
+
+/// First allocation for a message that is decompressed, bytes: between these two, by how long it is
+/// compressed. Then what is there doubles, up to the receive limit.
+///
+/// Applied by [`crate::compression::Output`].
+pub const INFLATE_FIRST_BYTES_MIN: usize = 512;
+/// See [`INFLATE_FIRST_BYTES_MIN`].
+pub const INFLATE_FIRST_BYTES_MAX: usize = 64 * 1024;
+
+/// Contexts that a built-in compressor keeps at most for the next messages, for each direction.
+///
+/// Applied by the compressors of [`crate::compression`].
+pub const COMPRESSION_CONTEXTS_KEPT_MAX: usize = 8;
+
+/// A context that holds more than this is not kept, bytes.
+///
+/// Applied by the compressors of [`crate::compression`].
+pub const COMPRESSION_CONTEXT_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Largest window of a zstd frame whose length is not told, as a power of two: 8 MiB.
+///
+/// Applied by the compressor `Zstd` of [`crate::compression`].
+pub const ZSTD_WINDOW_LOG_MAX: u32 = 23;
+
 /// Longest `grpc-message` that is sent, bytes once percent-encoded.
 ///
 /// A peer need only accept 8 KiB of trailers in all, and a list over its limit loses the status

@@ -11,7 +11,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use gannet_core::codec::Parts;
-use gannet_core::{Metadata, MethodDescriptor};
+use gannet_core::compression::{
+    CodecId, CodecSet, Compressed, Compressor, Compressors, Encoding, encode_compressed,
+};
+use gannet_core::{EncodeFn, Metadata, MethodDescriptor, Result};
 use gannet_http2::hpack::{FieldBlock, FieldKind};
 use gannet_transport::{Asks, CallShared, Peer, fields};
 
@@ -39,6 +42,8 @@ struct More {
     /// The request's, once it was asked for.
     metadata: OnceLock<Metadata>,
     response: Response,
+    /// Where the server has compressors.
+    coding: Option<Coding>,
 }
 
 /// The request's header fields.
@@ -47,6 +52,19 @@ enum Fields {
     Own(Box<FieldBlock>),
     /// Those that may be asked for, of this call and of others that began in the same way.
     Shared(Arc<FieldBlock>),
+}
+
+/// How the call's messages are compressed, as far as they are no stream.
+struct Coding {
+    compressors: Compressors,
+    /// Those that the client accepts.
+    accepted: CodecSet,
+    /// The one for the response.
+    chosen: Option<CodecId>,
+    /// What the one reply was compressed with.
+    declared: Option<Encoding>,
+    /// What came of the one request.
+    request: Compressed,
 }
 
 /// A response, as far as it is not a stream of messages.
@@ -82,6 +100,7 @@ impl Call {
     /// once, and no longer takes the call for one that may be retried.
     pub fn send_headers(&mut self) {
         self.data.publish_headers();
+        self.data.publish_compressor();
         self.data.shared.fix_headers();
         self.data.shared.ask(Asks::SEND_HEADERS);
     }
@@ -112,6 +131,40 @@ impl Call {
         let find = |kind| self.data.fields().iter().find(|field| field.kind == kind);
         let field = find(FieldKind::Authority).or_else(|| find(FieldKind::Host))?;
         std::str::from_utf8(field.value).ok()
+    }
+
+    /// Compresses the response with `encoding`, or not at all with [`Encoding::IDENTITY`], in place
+    /// of what the server was told for this method. Single messages of a stream may
+    /// [opt out](gannet_transport::Sending::uncompressed).
+    ///
+    /// Whether it will: not where the server lacks the encoding or the client does not accept it,
+    /// and then messages go as they are; nor once a message was sent or
+    /// [headers](Self::send_headers) were, and then what was said before holds.
+    pub fn compress(&mut self, encoding: Encoding) -> bool {
+        let shared = Arc::clone(&self.data.shared);
+        let Some(coding) = self.data.coding_mut() else { return encoding.is_identity() };
+        let id = coding.compressors.find(encoding.name().as_bytes());
+        let id = id.filter(|id| coding.accepted.has(*id));
+        if id.is_none() && !encoding.is_identity() {
+            // To be compressed in another way than was asked for is not wanted either.
+            self.compress(Encoding::IDENTITY);
+            return false;
+        }
+        if shared.is_headers_fixed() {
+            return false;
+        }
+        coding.chosen = id;
+        if self.data.method.kind.server_streams() {
+            self.data.publish_compressor();
+        }
+        true
+    }
+
+    /// What compression of the one request came to, for a method that has one: one message where it
+    /// came compressed. That of a stream is told by
+    /// [`Inbound::compressed`](gannet_transport::Inbound::compressed).
+    pub fn request_compressed(&self) -> Compressed {
+        self.data.coding().map_or_else(Compressed::default, |coding| coding.request)
     }
 
     /// Whether nobody waits for the reply any more: the client cancelled, the deadline passed, or
@@ -163,6 +216,9 @@ impl Call {
         }
         if let Some(more) = data.more.get_mut() {
             more.metadata.take();
+            if let Some(coding) = &mut more.coding {
+                coding.clear();
+            }
             let response = &mut more.response;
             response.headers.clear();
             response.trailers.clear();
@@ -200,6 +256,64 @@ impl Call {
         self.data.method = method;
         self.data.deadline = deadline;
         self.data.fields = Fields::Shared(fields);
+    }
+
+    /// The server has compressors: those that the client accepts, and the one that is used unless
+    /// the handler says otherwise.
+    #[cold]
+    pub(crate) fn begin_coding(
+        &mut self,
+        compressors: &Compressors,
+        accepted: CodecSet,
+        chosen: Option<CodecId>,
+    ) {
+        let coding =
+            self.data.more_mut().coding.get_or_insert_with(|| Coding::new(compressors.clone()));
+        coding.accepted = accepted;
+        coding.chosen = chosen;
+        if chosen.is_some() && self.data.method.kind.server_streams() {
+            self.data.publish_compressor();
+        }
+    }
+
+    /// Whether the one reply is to be compressed.
+    pub(crate) fn compresses(&self) -> bool {
+        self.data.coding().is_some_and(|coding| coding.chosen.is_some())
+    }
+
+    /// Encodes the one reply, compressed.
+    ///
+    /// # Errors
+    /// As encoding.
+    #[cold]
+    pub(crate) fn compress_reply<T>(
+        &mut self,
+        frame: EncodeFn<T>,
+        message: &T,
+        message_bytes_max: usize,
+    ) -> Result<()> {
+        let codec = self.data.coding().and_then(|coding| coding.codec());
+        let (out, parts) = self.reply_mut();
+        out.clear();
+        parts.clear();
+        let Some(codec) = codec else { return Ok(frame(message, message_bytes_max, out)?) };
+        let told = encode_compressed(frame, message, message_bytes_max, &*codec, out)?;
+        if let Some(coding) = self.data.coding_mut() {
+            coding.declared = told.map(|_| codec.encoding());
+        }
+        Ok(())
+    }
+
+    /// The encoding that the response's headers are to declare, for a method with one reply.
+    pub(crate) fn declared_encoding(&self) -> Option<Encoding> {
+        self.data.coding().and_then(|coding| coding.declared)
+    }
+
+    /// The one request came compressed.
+    pub(crate) fn note_request_compressed(&mut self, compressed: Compressed) {
+        if let Some(coding) = self.data.coding_mut() {
+            coding.request = compressed;
+        }
     }
 
     pub(crate) fn shared(&self) -> &Arc<CallShared> {
@@ -240,6 +354,25 @@ impl Call {
 
 static NO_METADATA: Metadata = Metadata::new();
 
+impl Coding {
+    fn new(compressors: Compressors) -> Coding {
+        let (accepted, request) = (CodecSet::default(), Compressed::default());
+        Coding { compressors, accepted, chosen: None, declared: None, request }
+    }
+
+    fn clear(&mut self) {
+        self.accepted = CodecSet::default();
+        self.chosen = None;
+        self.declared = None;
+        self.request = Compressed::default();
+    }
+
+    /// With what the response is to be compressed.
+    fn codec(&self) -> Option<Arc<dyn Compressor>> {
+        self.chosen.and_then(|id| self.compressors.codec(id)).map(Arc::clone)
+    }
+}
+
 impl Data {
     fn fields(&self) -> &FieldBlock {
         match &self.fields {
@@ -253,9 +386,27 @@ impl Data {
     }
 
     fn response_mut(&mut self) -> &mut Response {
+        &mut self.more_mut().response
+    }
+
+    fn coding(&self) -> Option<&Coding> {
+        self.more.get()?.coding.as_ref()
+    }
+
+    fn coding_mut(&mut self) -> Option<&mut Coding> {
+        self.more.get_mut()?.coding.as_mut()
+    }
+
+    fn more_mut(&mut self) -> &mut More {
         self.more.get_or_init(Box::default);
-        let more = self.more.get_mut();
-        &mut more.expect("it was made just now").response
+        self.more.get_mut().expect("it was made just now")
+    }
+
+    /// As headers, for who sends them before the handler returns.
+    fn publish_compressor(&self) {
+        if let Some(coding) = self.coding() {
+            self.shared.choose_compressor(coding.codec());
+        }
     }
 
     fn publish_headers(&self) {

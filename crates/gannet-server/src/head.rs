@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use gannet_core::compression::{CodecId, CodecSet, Compressors};
 use gannet_core::{Status, content_type, timeout};
 use gannet_http2::hpack::{Field, FieldBlock, FieldClassifier, FieldKind, FieldTag};
 
@@ -15,6 +16,7 @@ use crate::router::Router;
 #[derive(Debug)]
 pub(crate) struct Classifier {
     router: Arc<Router>,
+    compressors: Compressors,
 }
 
 const KIND_SHIFT: u32 = 24;
@@ -28,6 +30,10 @@ const TIMEOUT: u32 = 5;
 const IDENTITY: u32 = 6;
 const ENCODING: u32 = 7;
 const NOT_GRPC: u32 = 8;
+/// The value is the number of a [`CodecId`].
+const KNOWN_ENCODING: u32 = 9;
+/// The value is the bits of a [`CodecSet`].
+const ACCEPTED: u32 = 10;
 
 const fn elided(kind: u32) -> FieldTag {
     FieldTag(FieldTag::ELIDE | kind << KIND_SHIFT)
@@ -38,8 +44,8 @@ const fn kept(kind: u32) -> FieldTag {
 }
 
 impl Classifier {
-    pub(crate) fn new(router: Arc<Router>) -> Classifier {
-        Classifier { router }
+    pub(crate) fn new(router: Arc<Router>, compressors: Compressors) -> Classifier {
+        Classifier { router, compressors }
     }
 }
 
@@ -51,14 +57,20 @@ impl FieldClassifier for Classifier {
                 Some(id) => FieldTag(elided(PATH).0 | id),
                 None => FieldTag::NONE,
             },
-            b":scheme" | b"te" | b"grpc-accept-encoding" | b"grpc-message-type" => elided(IGNORED),
+            b":scheme" | b"te" | b"grpc-message-type" => elided(IGNORED),
+            b"grpc-accept-encoding" => {
+                FieldTag(elided(ACCEPTED).0 | u32::from(self.compressors.listed(value).bits()))
+            }
             b"content-type" => match content_type::grpc_subtype(value) {
                 Some(_) => elided(CONTENT_TYPE),
                 None => kept(NOT_GRPC),
             },
             b"grpc-timeout" => kept(TIMEOUT),
             b"grpc-encoding" if value == b"identity" => elided(IDENTITY),
-            b"grpc-encoding" => kept(ENCODING),
+            b"grpc-encoding" => match self.compressors.find(value) {
+                Some(id) => FieldTag(elided(KNOWN_ENCODING).0 | u32::from(id.number())),
+                None => kept(ENCODING),
+            },
             _ => FieldTag::NONE,
         }
     }
@@ -69,6 +81,10 @@ impl FieldClassifier for Classifier {
 pub(crate) struct Head {
     pub(crate) method: u32,
     pub(crate) timeout: Option<Duration>,
+    /// With what its messages may be compressed.
+    pub(crate) encoding: Option<CodecId>,
+    /// With what those of the response may be.
+    pub(crate) accepted: CodecSet,
 }
 
 /// What was made of the field blocks that the engine remembers: they have names.
@@ -90,6 +106,7 @@ impl KnownHeads {
         &mut self,
         fields: &FieldBlock,
         router: &Router,
+        compressors: &Compressors,
     ) -> Result<Head, Box<Refusal>> {
         let stamp = fields.stamp();
         if let Some((known, head)) = self.heads[stamp as usize % Self::HEADS_MAX]
@@ -97,7 +114,7 @@ impl KnownHeads {
         {
             return Ok(head);
         }
-        let head = Head::read(fields, router)?;
+        let head = Head::read(fields, router, compressors)?;
         if stamp != 0 {
             self.heads[stamp as usize % Self::HEADS_MAX] = Some((stamp, head));
         }
@@ -151,12 +168,18 @@ impl Head {
     ///
     /// # Errors
     /// How to refuse it.
-    pub(crate) fn read(fields: &FieldBlock, router: &Router) -> Result<Head, Box<Refusal>> {
+    pub(crate) fn read(
+        fields: &FieldBlock,
+        router: &Router,
+        compressors: &Compressors,
+    ) -> Result<Head, Box<Refusal>> {
         let mut post = false;
         let mut method = None;
         let mut content = None;
         let mut timeout = None;
         let mut encoding = None;
+        let mut unknown_encoding = None;
+        let mut accepted = CodecSet::default();
         for (at, (_, tag)) in fields.tags().enumerate() {
             let value = tag.0 & VALUE_MASK;
             match (tag.0 & !FieldTag::ELIDE) >> KIND_SHIFT {
@@ -165,7 +188,13 @@ impl Head {
                 CONTENT_TYPE => content = content.or(Some(true)),
                 NOT_GRPC => content = content.or(Some(false)),
                 TIMEOUT => timeout = timeout.or(Some(at)),
-                ENCODING => encoding = Some(at),
+                KNOWN_ENCODING => {
+                    encoding = u8::try_from(value).ok().and_then(CodecId::from_number)
+                }
+                ENCODING => unknown_encoding = Some(at),
+                ACCEPTED => {
+                    accepted = accepted.and(CodecSet::from_bits(u16::try_from(value).unwrap_or(0)))
+                }
                 _ => {}
             }
         }
@@ -180,10 +209,10 @@ impl Head {
         let Some(method) = method else {
             return Err(Refusal::grpc(router.unknown(path(fields))));
         };
-        if let Some(field) = encoding.and_then(|at| fields.field(at)) {
-            return Err(Refusal::encoding(field.value));
+        if let Some(field) = unknown_encoding.and_then(|at| fields.field(at)) {
+            return Err(Refusal::encoding(field.value, compressors));
         }
-        Ok(Head { method, timeout })
+        Ok(Head { method, timeout, encoding, accepted })
     }
 }
 
@@ -215,11 +244,14 @@ impl Refusal {
     }
 
     #[cold]
-    fn encoding(name: &[u8]) -> Box<Refusal> {
-        let shown = name.escape_ascii();
-        let status = Status::unimplemented(format!("grpc-encoding {shown} is not supported"));
-        let mut refusal = Self::grpc(status);
-        refusal.header = Some(("grpc-accept-encoding", "identity"));
+    fn encoding(name: &[u8], compressors: &Compressors) -> Box<Refusal> {
+        let (shown, accepted) = (name.escape_ascii(), compressors.accepted());
+        let told = format!("grpc-encoding {shown} is not supported; accepted: {accepted}");
+        let mut refusal = Self::grpc(Status::unimplemented(told));
+        // Otherwise it is in every response.
+        if compressors.is_empty() {
+            refusal.header = Some(("grpc-accept-encoding", "identity"));
+        }
         refusal
     }
 }
@@ -237,14 +269,15 @@ mod tests {
     type List<'a> = &'a [(&'a str, &'a str)];
 
     fn read(list: List<'_>) -> Result<Head, Box<Refusal>> {
-        let router = Arc::new(Router::new(&[], &[]));
-        let classifier = Classifier::new(Arc::clone(&router));
+        let router = Arc::new(Router::new(&[], &[], &[]));
+        let compressors = Compressors::new();
+        let classifier = Classifier::new(Arc::clone(&router), compressors.clone());
         let mut fields = FieldBlock::default();
         for (name, value) in list {
             let (name, value) = (name.as_bytes(), value.as_bytes());
             fields.push(FieldKind::of(name, value), classifier.classify(name, value), name, value);
         }
-        Head::read(&fields, &router)
+        Head::read(&fields, &router, &compressors)
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
+use gannet_core::compression::CodecId;
 use gannet_core::{MethodDescriptor, Status};
 
 use crate::Service;
@@ -51,6 +52,8 @@ pub(crate) struct Method {
     pub(crate) index: usize,
     pub(crate) descriptor: &'static MethodDescriptor,
     dispatch: Option<Dispatch>,
+    /// With what responses are compressed, where the client takes it.
+    pub(crate) compress: Option<CodecId>,
     pub(crate) cost: Cost,
 }
 
@@ -58,14 +61,22 @@ impl Router {
     /// Method ids are tagged in 24 bits.
     pub(crate) const METHODS_MAX: usize = 1 << 24;
 
-    /// Builds the table. Of two services with the same path the later one counts. `overrides` name
-    /// a method's path, or a whole service.
-    pub(crate) fn new(services: &[Arc<dyn Service>], overrides: &[(String, Dispatch)]) -> Router {
+    /// Builds the table. Of two services with the same path the later one counts. `dispatch` and
+    /// `compress` name a method's path, a whole service, or all by the empty name; the last that
+    /// fits counts.
+    pub(crate) fn new(
+        services: &[Arc<dyn Service>],
+        dispatch: &[(String, Dispatch)],
+        compress: &[(String, Option<CodecId>)],
+    ) -> Router {
         let mut router = Router { methods: Vec::new(), by_path: HashMap::new() };
         for service in services {
             for (index, descriptor) in service.descriptor().methods.iter().enumerate() {
-                let named = |name: &str| name == descriptor.path || name == descriptor.service;
-                let dispatch = overrides.iter().rev().find(|(name, _)| named(name));
+                let named = |name: &str| {
+                    name.is_empty() || name == descriptor.path || name == descriptor.service
+                };
+                let dispatch = dispatch.iter().rev().find(|(name, _)| named(name));
+                let compress = compress.iter().rev().find(|(name, _)| named(name));
                 let Some(id) = u32::try_from(router.methods.len())
                     .ok()
                     .filter(|_| router.methods.len() < Self::METHODS_MAX)
@@ -77,6 +88,7 @@ impl Router {
                     index,
                     descriptor,
                     dispatch: dispatch.map(|(_, dispatch)| *dispatch),
+                    compress: compress.and_then(|(_, compress)| *compress),
                     cost: Cost::default(),
                 });
                 router.by_path.insert(descriptor.path.as_bytes(), id);

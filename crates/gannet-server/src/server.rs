@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use gannet_core::compression::{Compressors, Encoding};
 use gannet_core::limits;
 use gannet_http2::Config;
 
@@ -31,6 +32,9 @@ const CONNECTIONS_MAX_DEFAULT: usize = 10_000;
 pub struct Server {
     services: Vec<Arc<dyn Service>>,
     dispatch: Vec<(String, Dispatch)>,
+    compressors: Compressors,
+    /// By the name of a method or a service; all by the empty name.
+    compress: Vec<(String, Encoding)>,
     pub(crate) http2: Config,
     message_receive_bytes_max: usize,
     message_send_bytes_max: usize,
@@ -45,6 +49,8 @@ impl Server {
         Server {
             services: Vec::new(),
             dispatch: Vec::new(),
+            compressors: Compressors::new(),
+            compress: Vec::new(),
             http2: Config::default(),
             message_receive_bytes_max: limits::MESSAGE_RECEIVE_BYTES_MAX_DEFAULT,
             message_send_bytes_max: limits::MESSAGE_SEND_BYTES_MAX_DEFAULT,
@@ -70,15 +76,36 @@ impl Server {
         self
     }
 
-    /// Sets the largest message that is received, in bytes (default 4 MiB). A larger one ends its
-    /// call with RESOURCE_EXHAUSTED.
+    /// Sets the encodings that requests may be compressed with, and responses (default: none). They
+    /// are advertised with every response; a request in another one ends with UNIMPLEMENTED.
+    pub fn compressors(mut self, compressors: Compressors) -> Server {
+        self.compressors = compressors;
+        self
+    }
+
+    /// Compresses responses with `encoding`, one of the [compressors](Self::compressors), where the
+    /// client accepts that and the handler does not [say otherwise](crate::Call::compress). Without
+    /// this, responses are compressed where the handler says so.
+    pub fn compress(self, encoding: Encoding) -> Server {
+        self.compress_calls_of("", encoding)
+    }
+
+    /// As [`compress`](Self::compress), for the responses of one method
+    /// (`"/pkg.Service/Method"`) or of a whole service (`"pkg.Service"`). What is said last counts.
+    pub fn compress_calls_of(mut self, name: impl Into<String>, encoding: Encoding) -> Server {
+        self.compress.push((name.into(), encoding));
+        self
+    }
+
+    /// Sets the largest message that is received, in bytes (default 4 MiB), compressed and
+    /// decompressed. A larger one ends its call with RESOURCE_EXHAUSTED.
     pub fn max_receive_bytes(mut self, bytes: usize) -> Server {
         self.message_receive_bytes_max = bytes;
         self
     }
 
-    /// Sets the largest message that is sent, in bytes (default 2 GiB - 1). A larger one ends its
-    /// call with RESOURCE_EXHAUSTED.
+    /// Sets the largest message that is sent, in bytes before compression (default 2 GiB - 1). A
+    /// larger one ends its call with RESOURCE_EXHAUSTED.
     pub fn max_send_bytes(mut self, bytes: usize) -> Server {
         self.message_send_bytes_max = bytes;
         self
@@ -116,9 +143,24 @@ impl Server {
         Serving::new(self.listen(bind))
     }
 
+    /// An encoding that responses are to be compressed with, and that is not there.
+    pub(crate) fn missing_compressor(&self) -> Option<Encoding> {
+        let missing = |encoding: &Encoding| {
+            !encoding.is_identity() && self.compressors.find(encoding.name().as_bytes()).is_none()
+        };
+        self.compress.iter().map(|(_, encoding)| *encoding).find(missing)
+    }
+
     pub(crate) fn rules(&self) -> Arc<Rules> {
+        let compressors = &self.compressors;
+        let compress: Vec<_> = self
+            .compress
+            .iter()
+            .map(|(name, encoding)| (name.clone(), compressors.find(encoding.name().as_bytes())))
+            .collect();
         Arc::new(Rules {
-            router: Arc::new(Router::new(&self.services, &self.dispatch)),
+            router: Arc::new(Router::new(&self.services, &self.dispatch, &compress)),
+            compressors: compressors.clone(),
             message_receive_bytes_max: self.message_receive_bytes_max,
             message_send_bytes_max: self.message_send_bytes_max,
             compute: Compute::default(),
@@ -138,6 +180,7 @@ impl fmt::Debug for Server {
         f.debug_struct("Server")
             .field("services", &names)
             .field("binds", &self.binds)
+            .field("compressors", &self.compressors)
             .field("threads", &self.threads)
             .finish_non_exhaustive()
     }

@@ -7,7 +7,6 @@
 //! once as it was captured and once as it is awaited.
 
 use std::any::Any;
-use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
@@ -16,6 +15,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use gannet_core::compression::Packed;
 use gannet_core::{Codec, MessageCodec, Result, ServiceDescriptor, Status, storage};
 use gannet_transport::{Inbound, Outbound, Source};
 use pin_project_lite::pin_project;
@@ -64,10 +64,35 @@ pub struct Start<'a> {
 
 /// What the client sends.
 pub(crate) enum Input<'a> {
-    /// The one request, encoded: owned where it is long and came in parts.
-    Message(Cow<'a, [u8]>),
+    /// The one request, encoded.
+    Message(&'a [u8]),
+    /// The same, to be decoded when the handler is polled first: of many that came together, one
+    /// lies here decoded, and the time that it takes counts as the handler's.
+    Late(Late),
     /// A stream of requests.
     Stream,
+}
+
+/// A request that is not decoded yet.
+pub(crate) enum Late {
+    /// Long, and come in parts.
+    Long(Vec<u8>),
+    /// Compressed.
+    Packed(Packed),
+}
+
+impl Late {
+    fn decode<C: Codec<Req>, Req>(self, call: &mut Call) -> Result<Req> {
+        match self {
+            Late::Long(payload) => Ok(C::decode_shared(&storage::share(payload))?),
+            Late::Packed(packed) => {
+                let (message, compressed) =
+                    packed.decode(MessageCodec::<Req>::new::<C>().decoder())?;
+                call.note_request_compressed(compressed);
+                Ok(message)
+            }
+        }
+    }
 }
 
 /// Proof that a call was started, or refused.
@@ -88,18 +113,17 @@ impl Start<'_> {
         Fut: Future<Output = (Call, Result<Resp>)> + Send + 'static,
     {
         let send_bytes_max = self.message_send_bytes_max;
-        if let Input::Message(Cow::Owned(payload)) = self.input {
-            // Decoded when it is polled: of many that came together, one lies here decoded.
-            let call = self.call;
+        if let Input::Late(late) = self.input {
+            let mut call = self.call;
             let decoded = async move {
-                match C::decode_shared(&storage::share(payload)) {
+                match late.decode::<C, Req>(&mut call) {
                     Ok(message) => {
                         let (call, result) = handler(call, message).await;
                         let Outcome { call, result } =
                             reply::<C, Resp>(call, result, send_bytes_max);
                         (call, result)
                     }
-                    Err(error) => (call, Err(error.into())),
+                    Err(status) => (call, Err(status)),
                 }
             };
             return install(self.storage, decoded, |call, result| Outcome { call, result });
@@ -136,11 +160,21 @@ impl Start<'_> {
         Resp: 'static,
         Fut: Future<Output = (Call, Result<()>)> + Send + 'static,
     {
+        self.limit_replies();
+        if let Input::Late(late) = self.input {
+            let mut call = self.call;
+            let decoded = async move {
+                match late.decode::<C, Req>(&mut call) {
+                    Ok(message) => handler(call, message, Ends::new()).await,
+                    Err(status) => (call, Err(status)),
+                }
+            };
+            return install(self.storage, decoded, |call, result| Outcome { call, result });
+        }
         let message = match self.message::<C, Req>() {
             Ok(message) => message,
             Err(status) => return self.refuse(status),
         };
-        self.limit_replies();
         let call = self.call;
         let finish = |call, result| Outcome { call, result };
         install(self.storage, handler(call, message, Ends::new()), finish)
@@ -176,7 +210,7 @@ impl Start<'_> {
     fn message<C: Codec<Req>, Req>(&self) -> Result<Req> {
         match &self.input {
             Input::Message(payload) => C::decode(payload).map_err(Status::from),
-            Input::Stream => Err(kind_mismatch()),
+            Input::Late(_) | Input::Stream => Err(kind_mismatch()),
         }
     }
 
@@ -316,6 +350,9 @@ fn reply<C: Codec<Resp>, Resp>(
     send_bytes_max: usize,
 ) -> Outcome {
     let result = result.and_then(|message| {
+        if call.compresses() {
+            return call.compress_reply(C::encode_framed, &message, send_bytes_max);
+        }
         let (out, parts) = call.reply_mut();
         out.clear();
         parts.clear();

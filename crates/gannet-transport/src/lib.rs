@@ -33,7 +33,7 @@ pub mod tls;
 
 pub use call::{
     Asks, Attended, CallShared, Feed, Framed, Inbound, Outbound, Piece, SEND_QUEUE_BYTES_MAX,
-    Source, Spares, feed,
+    Sending, SendingUncompressed, Source, Spares, feed,
 };
 pub use driver::{CloseReason, Driver, Progress, Side, Turn};
 #[cfg(unix)]

@@ -74,6 +74,14 @@ impl<T> Outbound<T> {
         wait(&self.channel, self.outbound.send(message))
     }
 
+    /// As [`send`](Self::send), uncompressed whatever the call compresses with.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn send_uncompressed(&mut self, message: T) -> Result<(), Status> {
+        wait(&self.channel, self.outbound.send(message).uncompressed())
+    }
+
     /// Says that no message follows.
     pub fn finish(self) {
         self.outbound.finish();

@@ -115,6 +115,9 @@ impl Started {
                 let queue = Arc::clone(link.queue()) as Arc<dyn CallQueue>;
                 let shared = CallShared::new(queue, u32::MAX);
                 let (feed, source) = feed(&shared, request.receive_bytes_max);
+                if let Some(compressor) = request.compressor() {
+                    shared.choose_compressor(Some(Arc::clone(compressor)));
+                }
                 let opened = Arc::clone(&notice);
                 let receiver = StreamReceiver { opened, shared: Arc::clone(&shared), feed };
                 (Receiver::Stream(Box::new(receiver)), Some((shared, source)))

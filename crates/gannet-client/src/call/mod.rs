@@ -18,6 +18,7 @@ mod streaming;
 mod unary;
 
 use gannet_core::Metadata;
+use gannet_core::compression::Compressed;
 
 pub(crate) use options::Options;
 pub use reply::{Reply, ReplyWithMetadata};
@@ -35,4 +36,6 @@ pub struct ResponseMetadata {
     pub headers: Metadata,
     /// What came after them; for a failed call it is in the status instead.
     pub trailers: Metadata,
+    /// What compression of the one response came to: one message where it came compressed.
+    pub compressed: Compressed,
 }

@@ -10,9 +10,9 @@ use std::task::{Context, Poll};
 
 use atomic_waker::AtomicWaker;
 use bytes::Bytes;
-use gannet_core::Status;
 use gannet_core::codec::Payload;
-use gannet_core::storage;
+use gannet_core::compression::{Compressed, Packed};
+use gannet_core::{DecodeFn, Status, storage};
 
 use super::ResponseMetadata;
 use super::request::Request;
@@ -50,14 +50,23 @@ pub(crate) enum Received {
     Short(Vec<u8>),
     /// To be shared with what it is decoded to.
     Long(Bytes),
+    /// Compressed.
+    Packed(Box<Packed>),
 }
 
 impl Received {
-    pub(crate) fn payload(&self) -> Payload<'_> {
-        match self {
-            Received::Short(message) => Payload::Borrowed(message),
-            Received::Long(message) => Payload::Shared(message),
-        }
+    /// Decodes it; what compression came to, besides.
+    ///
+    /// # Errors
+    /// As decompressing and decoding.
+    #[inline]
+    pub(crate) fn decode<T>(&self, decode: DecodeFn<T>) -> Result<(T, Compressed), Status> {
+        let message = match self {
+            Received::Short(message) => decode(Payload::Borrowed(message)),
+            Received::Long(message) => decode(Payload::Shared(message)),
+            Received::Packed(packed) => return packed.decode(decode),
+        };
+        Ok((message?, Compressed::default()))
     }
 }
 

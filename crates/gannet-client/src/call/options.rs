@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use gannet_core::codec::Parts;
+use gannet_core::compression::{CodecId, Compressors, Encoding, encode_compressed};
 use gannet_core::{Metadata, MethodCodec, MethodDescriptor, Status};
 
 use super::request::{Body, Request};
@@ -21,6 +22,7 @@ pub(crate) struct Options<'a, Req, Resp> {
     metadata: Metadata,
     wait_for_ready: bool,
     receive_bytes_max: usize,
+    compress: Option<CodecId>,
     /// What was wrong with the options; told when the call is made.
     error: Option<Status>,
 }
@@ -42,6 +44,7 @@ impl<'a, Req, Resp> Options<'a, Req, Resp> {
             metadata: Metadata::new(),
             wait_for_ready: config.wait_for_ready,
             receive_bytes_max: config.receive_bytes_max,
+            compress: config.compress,
             error: None,
         }
     }
@@ -86,6 +89,18 @@ impl<'a, Req, Resp> Options<'a, Req, Resp> {
         self.send_bytes_max = bytes;
     }
 
+    pub(super) fn compress(&mut self, encoding: Encoding) {
+        self.compress = self.compressors().find(encoding.name().as_bytes());
+        if self.compress.is_none() && !encoding.is_identity() {
+            let told = format!("the channel has no compressor for {encoding}");
+            self.fail(Status::internal(told));
+        }
+    }
+
+    fn compressors(&self) -> &'a Compressors {
+        &self.channel.shared().config().compressors
+    }
+
     /// The request of a call whose messages the application sends.
     pub(super) fn stream_request(self) -> Result<Box<Request>, Status> {
         self.request(Body::Stream)
@@ -94,6 +109,11 @@ impl<'a, Req, Resp> Options<'a, Req, Resp> {
     /// The request of a call with one message.
     pub(super) fn message_request(self, message: &Req) -> Result<Box<Request>, Status> {
         let (mut framed, mut parts) = (Vec::new(), Parts::default());
+        if let Some(compressor) = self.compress.and_then(|id| self.compressors().codec(id)) {
+            let (frame, bytes_max) = (self.codec.request.framer(), self.send_bytes_max);
+            encode_compressed(frame, message, bytes_max, &**compressor, &mut framed)?;
+            return self.request(Body::one(framed, parts));
+        }
         self.codec.request.encode_parts(message, self.send_bytes_max, &mut framed, &mut parts)?;
         self.request(Body::one(framed, parts))
     }
@@ -109,6 +129,7 @@ impl<'a, Req, Resp> Options<'a, Req, Resp> {
                 .map(|at| self.deadline.map_or(at, |deadline| deadline.min(at)))
                 .or(self.deadline),
         };
+        let compressors = self.compressors().clone();
         Ok(Box::new(Request {
             method: self.method,
             deadline: deadline.and_then(timed),
@@ -117,6 +138,8 @@ impl<'a, Req, Resp> Options<'a, Req, Resp> {
             receive_bytes_max: self.receive_bytes_max,
             wait_for_ready: self.wait_for_ready,
             wants_metadata: false,
+            compressors,
+            compress: self.compress,
             refusals: 0,
         }))
     }
@@ -183,14 +206,23 @@ macro_rules! option_methods {
             self
         }
 
-        /// The largest response message that is accepted, bytes. A larger one fails the call with
-        /// RESOURCE_EXHAUSTED.
+        /// Compresses what is sent with `encoding`, one of the channel's compressors, or not at all
+        /// with [`Encoding::IDENTITY`], in place of what the channel was told. One that the channel
+        /// lacks fails the call with INTERNAL, and one that the server does not know with
+        /// UNIMPLEMENTED.
+        pub fn compress(mut self, encoding: Encoding) -> Self {
+            self.options.compress(encoding);
+            self
+        }
+
+        /// The largest response message that is accepted, bytes, compressed and decompressed. A
+        /// larger one fails the call with RESOURCE_EXHAUSTED.
         pub fn max_receive_bytes(mut self, bytes: usize) -> Self {
             self.options.max_receive_bytes(bytes);
             self
         }
 
-        /// The largest request message that is sent, bytes. A larger one is not sent, and
+        /// The largest request message that is sent, bytes before compression. A larger one is not sent, and
         /// RESOURCE_EXHAUSTED.
         pub fn max_send_bytes(mut self, bytes: usize) -> Self {
             self.options.max_send_bytes(bytes);

@@ -59,6 +59,7 @@ impl<T> Reply<T> {
                     Ok(message) => self.message = Some(message),
                     Err(error) => return Poll::Ready(Err(error.into())),
                 },
+                Piece::Undecodable(status) => return Poll::Ready(Err(status)),
                 Piece::End(Err(status)) => return Poll::Ready(Err(status.clone())),
                 Piece::End(Ok(trailers)) => {
                     self.trailers = trailers.clone();
@@ -105,6 +106,7 @@ impl<T> Future for ReplyWithMetadata<T> {
         let message = ready!(reply.poll_reply(cx))?;
         let headers = reply.source.headers().cloned().unwrap_or_default();
         let trailers = std::mem::take(&mut reply.trailers);
-        Poll::Ready(Ok((message, ResponseMetadata { headers, trailers })))
+        let compressed = reply.source.shared().received_compressed();
+        Poll::Ready(Ok((message, ResponseMetadata { headers, trailers, compressed })))
     }
 }

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use gannet_core::codec::Parts;
+use gannet_core::compression::{CodecId, Compressor, Compressors, Encoding};
 use gannet_core::{Metadata, MethodDescriptor};
 use gannet_transport::{CallShared, Feed};
 
@@ -25,8 +26,24 @@ pub(crate) struct Request {
     pub(crate) wait_for_ready: bool,
     /// Response headers and trailers are to be kept (unary calls).
     pub(crate) wants_metadata: bool,
+    /// The channel's, which the server is told of.
+    pub(crate) compressors: Compressors,
+    /// With which of them the messages are compressed.
+    pub(crate) compress: Option<CodecId>,
     /// How often a server refused it and it was made again: once at most (gRFC A6).
     pub(crate) refusals: u8,
+}
+
+impl Request {
+    /// What compresses the messages.
+    pub(crate) fn compressor(&self) -> Option<&Arc<dyn Compressor>> {
+        self.compressors.codec(self.compress?)
+    }
+
+    /// The encoding that is declared.
+    pub(crate) fn encoding(&self) -> Option<Encoding> {
+        self.compressor().map(|compressor| compressor.encoding())
+    }
 }
 
 /// What is sent behind the request's head.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
+use gannet_core::compression::Encoding;
 use gannet_core::{Metadata, MethodCodec, Result, Status};
 use gannet_transport::{CallShared, Inbound, Outbound, Source};
 

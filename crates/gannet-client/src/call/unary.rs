@@ -6,11 +6,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use gannet_core::codec::Payload;
+use gannet_core::compression::Encoding;
 use gannet_core::{MessageCodec, Metadata, Result, Status};
 
 use super::exchange::{Exchange, Made};
-use super::notice::Outcome;
+use super::notice::{Outcome, Received};
 use super::{Options, ResponseMetadata};
 use crate::blocking;
 
@@ -79,7 +79,8 @@ impl<Resp> Future for UnaryFuture<'_, Resp> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Resp>> {
         let this = self.get_mut();
         let made = ready!(this.exchange.poll(cx))?;
-        Poll::Ready(with_response(&made, |payload, _| Ok(this.codec.decoder()(payload)?)))
+        let decoder = this.codec.decoder();
+        Poll::Ready(with_response(&made, |payload, _| Ok(payload.decode(decoder)?.0)))
     }
 }
 
@@ -123,19 +124,20 @@ impl<Resp> Future for UnaryWithMetadataFuture<'_, Resp> {
         let this = self.get_mut();
         let made = ready!(this.exchange.poll(cx))?;
         Poll::Ready(with_response(&made, |payload, metadata| {
-            Ok((this.codec.decoder()(payload)?, metadata.clone()))
+            let (message, compressed) = payload.decode(this.codec.decoder())?;
+            Ok((message, ResponseMetadata { compressed, ..metadata.clone() }))
         }))
     }
 }
 
 fn with_response<T>(
     made: &Made,
-    read: impl FnOnce(Payload<'_>, &ResponseMetadata) -> Result<T>,
+    read: impl FnOnce(&Received, &ResponseMetadata) -> Result<T>,
 ) -> Result<T> {
     if let Made::Unary(notice) = made
         && let Some(Outcome::Response { payload, metadata }) = notice.get()
     {
-        return read(payload.payload(), metadata);
+        return read(payload, metadata);
     }
     // What the connection tells a unary call is a response or a failure, which came as an error.
     Err(Status::internal("a unary call ended without response and without failure"))

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use gannet_core::compression::{CodecId, Compressors, Encoding};
 use gannet_core::limits;
 use gannet_transport::PipeConnector;
 use gannet_transport::tls::ClientTls;
@@ -26,6 +27,9 @@ pub(crate) struct Config {
     pub(crate) receive_bytes_max: usize,
     pub(crate) send_bytes_max: usize,
     pub(crate) wait_for_ready: bool,
+    pub(crate) compressors: Compressors,
+    /// What requests are compressed with that do not say otherwise.
+    pub(crate) compress: Option<CodecId>,
 }
 
 /// Builds a [`Channel`].
@@ -42,6 +46,8 @@ pub struct ChannelBuilder {
     receive_bytes_max: usize,
     send_bytes_max: usize,
     wait_for_ready: bool,
+    compressors: Compressors,
+    compress: Encoding,
 }
 
 impl ChannelBuilder {
@@ -57,6 +63,8 @@ impl ChannelBuilder {
             receive_bytes_max: limits::MESSAGE_RECEIVE_BYTES_MAX_DEFAULT,
             send_bytes_max: limits::MESSAGE_SEND_BYTES_MAX_DEFAULT,
             wait_for_ready: false,
+            compressors: Compressors::new(),
+            compress: Encoding::IDENTITY,
         }
     }
 
@@ -106,7 +114,23 @@ impl ChannelBuilder {
         self
     }
 
-    /// The largest response message of calls that do not say otherwise, bytes (default 4 MiB).
+    /// The encodings that requests may be compressed with, and responses, to which servers are told
+    /// so (default: none).
+    pub fn compressors(mut self, compressors: Compressors) -> Self {
+        self.compressors = compressors;
+        self
+    }
+
+    /// Compresses requests with `encoding`, one of the [compressors](Self::compressors), where a
+    /// call does not say otherwise (default: [`Encoding::IDENTITY`]). A server that does not know
+    /// it fails the call with UNIMPLEMENTED.
+    pub fn compress(mut self, encoding: Encoding) -> Self {
+        self.compress = encoding;
+        self
+    }
+
+    /// The largest response message of calls that do not say otherwise, bytes, compressed and
+    /// decompressed (default 4 MiB).
     pub fn max_receive_bytes(mut self, bytes: usize) -> Self {
         self.receive_bytes_max = bytes;
         self
@@ -128,7 +152,8 @@ impl ChannelBuilder {
     /// Makes the channel. It connects when the first call is made.
     ///
     /// # Errors
-    /// Where the target, the authority or the user agent is malformed; the error says how.
+    /// Where the target, the authority or the user agent is malformed, or a compressor is missing;
+    /// the error says how.
     pub fn build(self) -> Result<Channel, TargetError> {
         let target = match self.connector {
             Some(_) => Target::connector(&self.target),
@@ -152,6 +177,11 @@ impl ChannelBuilder {
             let problem = format!("the user agent {user_agent:?} is not printable ASCII");
             return Err(TargetError::new(&self.target, problem));
         }
+        let compress = self.compressors.find(self.compress.name().as_bytes());
+        if compress.is_none() && !self.compress.is_identity() {
+            let problem = format!("the channel has no compressor for {}", self.compress);
+            return Err(TargetError::new(&self.target, problem));
+        }
         let config = Config {
             target,
             connector: self.connector,
@@ -163,6 +193,8 @@ impl ChannelBuilder {
             receive_bytes_max: self.receive_bytes_max,
             send_bytes_max: self.send_bytes_max,
             wait_for_ready: self.wait_for_ready,
+            compressors: self.compressors,
+            compress,
         };
         Ok(Channel { shared: Shared::new(config) })
     }

@@ -86,8 +86,7 @@ impl Connecting {
         let stream = way.connect(&self.config).await?;
         let http2 = self.config.http2.clone();
         let mut conn = Connection::<Client>::new(http2, Arc::new(Classifier), now());
-        let Config { authority, user_agent, .. } = &*self.config;
-        let constants = Constants::new(&mut conn, self.config.scheme(), authority, user_agent);
+        let constants = Constants::new(&mut conn, &self.config);
         let unproven = Unproven::new(Link::new(way.to_string()));
         let (tell, told) = oneshot::channel();
         let link = &unproven.link;

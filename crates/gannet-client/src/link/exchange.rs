@@ -6,7 +6,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 
-use gannet_core::{Code, Message, MessageReader, Metadata, Origin, Status};
+use gannet_core::compression::{Compressor, Packed};
+use gannet_core::{Code, Message, MessageReader, Metadata, Origin, Status, names};
 use gannet_http2::hpack::FieldBlock;
 use gannet_http2::{Reason, StreamKey};
 use gannet_transport::Spares;
@@ -14,7 +15,7 @@ use gannet_transport::Spares;
 use super::remote::Remote;
 use super::response::{self, ResponseHead};
 use crate::call::ResponseMetadata;
-use crate::call::notice::{Notice, Outcome};
+use crate::call::notice::{Notice, Outcome, Received};
 use crate::call::request::{Body, Receiver, Request, StreamReceiver};
 
 /// A call, from its arrival on the connection until its stream is forgotten.
@@ -58,11 +59,13 @@ enum Receiving {
     Stream(Box<StreamReceiver>),
 }
 
-#[derive(Debug)]
 struct UnaryReceiving {
     notice: Arc<Notice>,
     reader: MessageReader,
-    payload: Option<Vec<u8>>,
+    /// The message, and whether it is compressed.
+    payload: Option<(bool, Vec<u8>)>,
+    compressor: Option<Arc<dyn Compressor>>,
+    message_bytes_max: usize,
     headers: Metadata,
     /// Received bytes whose credit was not given back.
     uncredited_bytes: usize,
@@ -77,6 +80,8 @@ impl Call {
                 notice,
                 reader: MessageReader::new(request.receive_bytes_max),
                 payload: None,
+                compressor: None,
+                message_bytes_max: request.receive_bytes_max,
                 headers: Metadata::new(),
                 uncredited_bytes: 0,
             }),
@@ -173,9 +178,16 @@ impl Call {
         }
         let head = ResponseHead::read(fields);
         if end_stream {
-            return self.end(now, head.outcome(fields));
+            let refused = |status| encoding_refused(status, &self.request, fields);
+            let outcome = head.outcome(fields).map_err(refused);
+            return self.end(now, outcome);
         }
         if let Err(status) = head.check(fields) {
+            return self.end(now, Err(status));
+        }
+        if let Some(name) = head.encoding(fields)
+            && let Err(status) = self.response_encoding(name)
+        {
             return self.end(now, Err(status));
         }
         match &mut self.receiving {
@@ -188,6 +200,29 @@ impl Call {
                 stream.feed.headers(headers, &stream.shared);
             }
         }
+    }
+
+    /// Messages of the response may be compressed.
+    ///
+    /// # Errors
+    /// INTERNAL where the channel does not know how.
+    #[cold]
+    fn response_encoding(&mut self, name: &[u8]) -> Result<(), Status> {
+        let compressors = &self.request.compressors;
+        let Some(compressor) = compressors.find(name).and_then(|id| compressors.codec(id)) else {
+            let (shown, accepted) = (name.escape_ascii(), compressors.accepted());
+            return Err(Status::internal(format!(
+                "the response has grpc-encoding {shown}; this client accepts {accepted}"
+            )));
+        };
+        let compressor = Arc::clone(compressor);
+        match &mut self.receiving {
+            Receiving::Unary(unary) => unary.compressor = Some(compressor),
+            Receiving::Stream(stream) => {
+                stream.shared.receive_compressed(compressor, self.request.receive_bytes_max);
+            }
+        }
+        Ok(())
     }
 
     /// DATA came.
@@ -290,17 +325,23 @@ impl Call {
     }
 }
 
+impl std::fmt::Debug for UnaryReceiving {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("UnaryReceiving").field("notice", &self.notice).finish_non_exhaustive()
+    }
+}
+
 impl UnaryReceiving {
     fn data(&mut self, mut payload: &[u8], body: &mut Body) -> Result<(), Status> {
         while let Some(message) = self.reader.next(&mut payload)? {
             let Message { compressed, payload } = message;
-            if compressed {
+            if compressed && self.compressor.is_none() {
                 return Err(compressed_unasked());
             }
             if self.payload.is_some() {
                 return Err(more_than_one());
             }
-            self.payload = Some(match payload {
+            let payload = match payload {
                 Cow::Owned(payload) => payload,
                 // The server has seen the request: its storage is free for the response.
                 Cow::Borrowed(payload) => match std::mem::replace(body, Body::Stream) {
@@ -311,7 +352,8 @@ impl UnaryReceiving {
                     }
                     Body::Small(_) | Body::Large(_) | Body::Stream => payload.to_vec(),
                 },
-            });
+            };
+            self.payload = Some((compressed, payload));
         }
         Ok(())
     }
@@ -320,10 +362,17 @@ impl UnaryReceiving {
         let outcome = outcome
             .and_then(|trailers| self.reader.finish().map(|()| trailers).map_err(Status::from));
         self.notice.set(match (outcome, self.payload.take()) {
-            (Ok(trailers), Some(payload)) => {
+            (Ok(trailers), Some((compressed, payload))) => {
                 let headers = std::mem::take(&mut self.headers);
-                let metadata = ResponseMetadata { headers, trailers };
-                Outcome::Response { payload: payload.into(), metadata }
+                let metadata = ResponseMetadata { headers, trailers, ..Default::default() };
+                let payload = match self.compressor.take() {
+                    Some(compressor) if compressed => {
+                        let packed = Packed::new(compressor, payload, self.message_bytes_max);
+                        Received::Packed(Box::new(packed))
+                    }
+                    _ => payload.into(),
+                };
+                Outcome::Response { payload, metadata }
             }
             (Ok(trailers), None) => Outcome::Failed(none_at_all().with_metadata(trailers)),
             (Err(status), _) => Outcome::Failed(status),
@@ -380,7 +429,29 @@ pub(super) fn deadline_exceeded(request: &Request) -> Status {
 
 #[cold]
 fn compressed_unasked() -> Status {
-    Status::internal("the response is compressed, but this client did not offer that")
+    Status::internal("the response is compressed, but no grpc-encoding was declared")
+}
+
+/// Says so where a call was refused because of how it was compressed: the server then tells what it
+/// accepts, and that is not among it (gRPC's compression.md).
+#[cold]
+fn encoding_refused(status: Status, request: &Request, fields: &FieldBlock) -> Status {
+    let Some(encoding) = request.encoding().filter(|_| status.code() == Code::Unimplemented) else {
+        return status;
+    };
+    let name = names::GRPC_ACCEPT_ENCODING.as_bytes();
+    let values = fields.iter().filter(|field| field.name == name).map(|field| field.value);
+    let accepted = values.collect::<Vec<_>>().join(&b',');
+    let mut accepts = accepted.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    if accepted.is_empty() || accepts.any(|accepted| accepted == encoding.name().as_bytes()) {
+        return status;
+    }
+    let told = format!(
+        "the server does not take messages compressed with {encoding}; it accepts {}: {}",
+        accepted.escape_ascii(),
+        status.message()
+    );
+    status.with_message(told)
 }
 
 #[cold]

@@ -6,11 +6,14 @@
 
 use std::time::Instant;
 
+use gannet_core::compression::Encoding;
 use gannet_core::timeout::EncodedTimeout;
 use gannet_core::{Metadata, MethodDescriptor, names, timeout};
 use gannet_http2::hpack::{CachedBlock, CachedField};
 use gannet_http2::{Client, Connection, FieldWriter};
 use gannet_transport::fields::write_metadata;
+
+use crate::channel::Config;
 
 /// Methods whose paths are registered; the paths of others are literals.
 const CACHED_PATHS_MAX: usize = 48;
@@ -19,6 +22,8 @@ const CACHED_TIMEOUTS_MAX: usize = 8;
 /// What the constant fields weigh against a peer's header list limit at most, beside the path, the
 /// authority and the user agent: 8 fields of 32 bytes, their names and values (RFC 7541 4.1).
 const CONSTANT_LIST_BYTES: usize = 8 * 32 + 160;
+/// What `grpc-encoding` and `grpc-accept-encoding` weigh besides, beside the latter's value.
+const ENCODINGS_LIST_BYTES: usize = 2 * 32 + 80;
 
 /// What is constant in the requests of one connection.
 #[derive(Debug)]
@@ -38,29 +43,30 @@ pub(crate) struct Constants {
 
 impl Constants {
     /// Registers the constants with a new connection.
-    pub(crate) fn new(
-        conn: &mut Connection<Client>,
-        scheme: &str,
-        authority: &str,
-        user_agent: &str,
-    ) -> Constants {
+    pub(crate) fn new(conn: &mut Connection<Client>, config: &Config) -> Constants {
+        let Config { authority, user_agent, compressors, .. } = config;
         let mut register = |name: &str, value: &str| {
             conn.register_field(name.as_bytes(), value.as_bytes())
                 .expect("a new connection has room for the constants")
         };
-        let (method, scheme) = (register(":method", "POST"), register(":scheme", scheme));
+        let (method, scheme) = (register(":method", "POST"), register(":scheme", config.scheme()));
         let authority_field = register(":authority", authority);
-        let rest = [
+        let mut rest = vec![
             register(names::TE, "trailers"),
             register(names::CONTENT_TYPE, gannet_core::content_type::GRPC),
             register(names::USER_AGENT, user_agent),
         ];
+        let mut list_bytes = CONSTANT_LIST_BYTES + authority.len() + user_agent.len();
+        if !compressors.is_empty() {
+            rest.push(register(names::GRPC_ACCEPT_ENCODING, compressors.accepted()));
+            list_bytes += ENCODINGS_LIST_BYTES + compressors.accepted().len();
+        }
         Constants {
             method,
             scheme,
             authority: authority_field,
             rest: conn.register_block(&rest).expect("a new connection has room for a block"),
-            list_bytes: CONSTANT_LIST_BYTES + authority.len() + user_agent.len(),
+            list_bytes,
             heads: Vec::new(),
             timeouts: Vec::new(),
             last_timeout: None,
@@ -145,6 +151,9 @@ impl Constants {
             None => {}
         }
         w.cached_block(self.rest);
+        if let Some(encoding) = request.encoding {
+            w.field(names::GRPC_ENCODING.as_bytes(), encoding.name().as_bytes());
+        }
         if !request.metadata.is_empty() {
             write_metadata(w, request.metadata);
         }
@@ -171,4 +180,6 @@ pub(super) struct Head<'a> {
     pub(super) deadline: Option<Instant>,
     pub(super) now: Instant,
     pub(super) metadata: &'a Metadata,
+    /// What messages may be compressed with.
+    pub(super) encoding: Option<Encoding>,
 }

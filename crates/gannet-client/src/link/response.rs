@@ -17,6 +17,8 @@ const GRPC_STATUS_OK: FieldTag = FieldTag(FieldTag::ELIDE | 3);
 const GRPC_STATUS: FieldTag = FieldTag(4);
 /// `:status` with any other value.
 const STATUS: FieldTag = FieldTag(5);
+/// `grpc-encoding`, unless it is `identity`.
+const ENCODING: FieldTag = FieldTag(6);
 
 /// Tags the fields that this module looks for.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +34,7 @@ impl FieldClassifier for Classifier {
                 b"0" => GRPC_STATUS_OK,
                 _ => GRPC_STATUS,
             },
+            b"grpc-encoding" if value != b"identity" => ENCODING,
             _ => FieldTag::NONE,
         }
     }
@@ -44,11 +47,13 @@ pub(super) struct ResponseHead {
     is_grpc: bool,
     /// The first `grpc-status`: whether it is OK.
     status: Option<bool>,
+    has_encoding: bool,
 }
 
 impl ResponseHead {
     pub(super) fn read(fields: &FieldBlock) -> ResponseHead {
-        let mut head = ResponseHead { http_status: 0, is_grpc: false, status: None };
+        let mut head =
+            ResponseHead { http_status: 0, is_grpc: false, status: None, has_encoding: false };
         for field in fields.iter() {
             match field.tag {
                 STATUS_200 => head.http_status = 200,
@@ -56,10 +61,19 @@ impl ResponseHead {
                 CONTENT_TYPE_GRPC => head.is_grpc = true,
                 GRPC_STATUS_OK => _ = head.status.get_or_insert(true),
                 GRPC_STATUS => _ = head.status.get_or_insert(false),
+                ENCODING => head.has_encoding = true,
                 _ => {}
             }
         }
         head
+    }
+
+    /// The name of what messages may be compressed with.
+    pub(super) fn encoding(self, fields: &FieldBlock) -> Option<&[u8]> {
+        if !self.has_encoding {
+            return None;
+        }
+        fields.iter().find(|field| field.tag == ENCODING).map(|field| field.value)
     }
 
     /// Whether messages and trailers may follow.

@@ -127,6 +127,7 @@ impl ClientSide {
             deadline: call.request.deadline,
             now: turn.now,
             metadata: &call.request.metadata,
+            encoding: call.request.encoding(),
         };
         let registered = self.constants.registered(turn.conn, &head);
         let opened = turn.conn.open(false, |w| self.constants.write(w, &head, registered));

@@ -6,6 +6,7 @@ mod addresses;
 mod blocking;
 mod calls;
 mod cancel;
+mod compression;
 mod connection;
 mod deadlines;
 mod faults;

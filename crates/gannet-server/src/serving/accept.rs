@@ -38,7 +38,10 @@ impl Host {
     pub(crate) fn new(server: &Server) -> Host {
         let rules = server.rules();
         Host {
-            classifier: Arc::new(Classifier::new(Arc::clone(&rules.router))),
+            classifier: Arc::new(Classifier::new(
+                Arc::clone(&rules.router),
+                rules.compressors.clone(),
+            )),
             rules,
             http2: server.http2.clone(),
             connections: Arc::new(Semaphore::new(server.connections_max)),

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use gannet_core::compression::Encoding;
 use gannet_transport::{ListenError, Listener};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -58,6 +59,9 @@ impl Serving {
     }
 
     async fn run(mut self) -> Result<(), ServeError> {
+        if let Some(encoding) = self.server.missing_compressor() {
+            return Err(ServeError::Compressor(encoding));
+        }
         let shared = self.server.threads > 1;
         let mut listeners = Vec::new();
         for bind in std::mem::take(&mut self.server.binds) {
@@ -128,6 +132,8 @@ impl fmt::Debug for Serving {
 pub enum ServeError {
     /// It cannot listen on an address.
     Listen(ListenError),
+    /// It is to compress with an encoding that is not among its compressors.
+    Compressor(Encoding),
     /// One of its threads or runtimes could not be started, or died.
     Runtime(io::Error),
 }
@@ -136,6 +142,9 @@ impl fmt::Display for ServeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ServeError::Listen(error) => error.fmt(f),
+            ServeError::Compressor(encoding) => {
+                write!(f, "the server is to compress with {encoding}, and has no such compressor")
+            }
             ServeError::Runtime(_) => f.write_str("a runtime of the server could not go on"),
         }
     }
@@ -145,6 +154,7 @@ impl std::error::Error for ServeError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             ServeError::Listen(error) => error.source(),
+            ServeError::Compressor(_) => None,
             ServeError::Runtime(error) => Some(error),
         }
     }

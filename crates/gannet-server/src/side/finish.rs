@@ -1,6 +1,7 @@
 //! Replies, credit, and streams that are forgotten.
 
-use gannet_core::{Code, Metadata, MethodKind, Status, storage};
+use gannet_core::compression::Encoding;
+use gannet_core::{Code, Metadata, MethodKind, Status, names, storage};
 use gannet_http2::{FieldWriter, Server, StreamKey};
 use gannet_transport::{Turn, fields};
 
@@ -139,7 +140,8 @@ impl ServerSide {
         slot.headers_sent = true;
         // Those that were published before a message was sent are seen after it is.
         let headers = slot.shared.take_headers().unwrap_or_default();
-        let _ = turn.conn.send_headers(slot.key, false, |w| constants.head(w, &headers));
+        let encoding = slot.shared.declared_encoding();
+        let _ = turn.conn.send_headers(slot.key, false, |w| constants.head(w, encoding, &headers));
     }
 
     /// Tells senders how much of what they queued has left the engine.
@@ -207,8 +209,11 @@ impl ServerSide {
 impl Constants {
     /// The head of a response.
     #[inline]
-    fn head(self, w: &mut FieldWriter<'_>, headers: &Metadata) {
+    fn head(self, w: &mut FieldWriter<'_>, encoding: Option<Encoding>, headers: &Metadata) {
         w.cached_block(self.head);
+        if let Some(encoding) = encoding {
+            w.field(names::GRPC_ENCODING.as_bytes(), encoding.name().as_bytes());
+        }
         if !headers.is_empty() {
             fields::write_metadata(w, headers);
         }
@@ -240,28 +245,29 @@ impl Constants {
     ) {
         let one_reply = !call.method().kind.server_streams() && result.is_ok();
         let large = if one_reply { call.take_reply(SHARED_BYTES_MIN) } else { None };
+        let encoding = if one_reply { call.declared_encoding() } else { None };
         let (headers, trailers) = call.response_metadata();
         let outcome = result.as_ref().copied();
         let outcome_of = |w: &mut FieldWriter<'_>| self.outcome(w, outcome, trailers);
         let conn = &mut *turn.conn;
         if !headers_sent && one_reply && large.is_none() {
-            if headers.is_empty() && trailers.is_empty() {
+            if headers.is_empty() && trailers.is_empty() && encoding.is_none() {
                 let _ = conn.respond_constant(key, self.head, call.reply(), self.ok);
                 return;
             }
-            let head = |w: &mut FieldWriter<'_>| self.head(w, headers);
+            let head = |w: &mut FieldWriter<'_>| self.head(w, encoding, headers);
             let _ = conn.respond_unary(key, head, call.reply(), outcome_of);
             return;
         }
         if !headers_sent && !one_reply && headers.is_empty() {
             let _ = conn.send_headers(key, true, |w| {
-                self.head(w, headers);
+                self.head(w, None, headers);
                 outcome_of(w);
             });
             return;
         }
         if !headers_sent {
-            let _ = conn.send_headers(key, false, |w| self.head(w, headers));
+            let _ = conn.send_headers(key, false, |w| self.head(w, encoding, headers));
         }
         if let Some(pieces) = large {
             for piece in pieces {
@@ -294,7 +300,7 @@ impl Constants {
         };
         let _ = turn.conn.send_headers(key, text.is_empty(), |w| {
             if refusal.http_status == 200 {
-                self.head(w, &none);
+                self.head(w, None, &none);
             } else {
                 let content_type: &[u8] = match refusal.stranger {
                     Some(_) => b"text/plain; charset=utf-8",

@@ -26,6 +26,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
+use gannet_core::compression::Compressors;
 use gannet_core::{Code, Status};
 use gannet_http2::hpack::{CachedBlock, CachedField};
 use gannet_http2::{Connection, Event, Reason, Server, StreamKey};
@@ -48,6 +49,7 @@ const HANDLERS_KEPT_MAX: usize = 256;
 #[derive(Debug)]
 pub(crate) struct Rules {
     pub(crate) router: Arc<Router>,
+    pub(crate) compressors: Compressors,
     pub(crate) message_receive_bytes_max: usize,
     pub(crate) message_send_bytes_max: usize,
     pub(crate) compute: Compute,
@@ -89,24 +91,28 @@ pub(crate) struct ServerSide {
 /// The header fields that are in every reply, registered so that they cost a byte each.
 #[derive(Clone, Copy, Debug)]
 struct Constants {
-    /// `:status: 200` and the content type.
+    /// `:status: 200`, the content type, and the encodings that are accepted, if any.
     head: CachedBlock,
     /// `grpc-status: 0`.
     ok: CachedBlock,
 }
 
 impl Constants {
-    fn new(conn: &mut Connection<Server>) -> Constants {
+    fn new(conn: &mut Connection<Server>, compressors: &Compressors) -> Constants {
+        let accepted = compressors.accepted().as_bytes();
+        let head: &[(&[u8], &[u8])] = &[
+            (b":status", b"200"),
+            (b"content-type", b"application/grpc"),
+            (b"grpc-accept-encoding", accepted),
+        ];
+        let head = if compressors.is_empty() { &head[..2] } else { head };
         let mut register = |fields: &[(&[u8], &[u8])]| {
             let fields: Option<Vec<CachedField>> =
                 fields.iter().map(|(name, value)| conn.register_field(name, value)).collect();
             let block = fields.and_then(|fields| conn.register_block(&fields));
             block.expect("a new connection has room for the constants")
         };
-        Constants {
-            head: register(&[(b":status", b"200"), (b"content-type", b"application/grpc")]),
-            ok: register(&[(b"grpc-status", b"0")]),
-        }
+        Constants { head: register(head), ok: register(&[(b"grpc-status", b"0")]) }
     }
 }
 
@@ -118,10 +124,10 @@ impl ServerSide {
         conn: &mut Connection<Server>,
     ) -> ServerSide {
         ServerSide {
+            constants: Constants::new(conn, &rules.compressors),
             rules,
             peer: Arc::new(peer),
             queue,
-            constants: Constants::new(conn),
             heads: KnownHeads::default(),
             slots: Vec::new(),
             live: 0,

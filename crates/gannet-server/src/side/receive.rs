@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 
+use gannet_core::compression::Packed;
 use gannet_core::{MessageReader, Metadata, MethodKind, Status};
 use gannet_http2::StreamKey;
 use gannet_http2::hpack::FieldBlock;
@@ -13,7 +14,7 @@ use super::slot::{Ending, Slot, State};
 use super::{ServerSide, place};
 use crate::Call;
 use crate::head::{Head, Refusal};
-use crate::service::{Input, drop_quietly};
+use crate::service::{Input, Late, drop_quietly};
 
 /// A request message of this length is decoded by its handler's first poll.
 const LONG_BYTES_MIN: usize = 64 << 10;
@@ -43,7 +44,7 @@ impl ServerSide {
         self.slots[at].renew(key, &self.queue);
         self.slots[at].shared.set_place(place(at));
         self.live += 1;
-        match self.heads.read(fields, &self.rules.router) {
+        match self.heads.read(fields, &self.rules.router, &self.rules.compressors) {
             Ok(head) => self.begin(now, at, &head, fields, end_stream),
             Err(refusal) => self.refuse(at, refusal, end_stream),
         }
@@ -83,6 +84,11 @@ impl ServerSide {
             Some(kept) => call.begin_long(descriptor, kept, deadline),
             None => call.begin(descriptor, fields, deadline),
         }
+        if !self.rules.compressors.is_empty() {
+            let chosen = method.compress.filter(|id| head.accepted.has(*id));
+            call.begin_coding(&self.rules.compressors, head.accepted, chosen);
+            slot.encoding = head.encoding;
+        }
         slot.state = State::Gathering;
         slot.method = head.method;
         slot.has_outbox = is_long;
@@ -94,6 +100,10 @@ impl ServerSide {
         match descriptor.kind {
             MethodKind::Unary | MethodKind::ServerStreaming => {}
             MethodKind::ClientStreaming | MethodKind::BidiStreaming => {
+                let compressors = &self.rules.compressors;
+                if let Some(compressor) = head.encoding.and_then(|id| compressors.codec(id)) {
+                    slot.shared.receive_compressed(Arc::clone(compressor), message_bytes_max);
+                }
                 slot.feed = Some(Feed::new(&slot.shared, message_bytes_max));
                 self.start(at, Input::Stream);
                 self.launch(at);
@@ -180,20 +190,19 @@ impl ServerSide {
                 Ok(None) => break,
                 Err(error) => return self.fail(at, error.into()),
             };
-            if message.compressed {
-                let told = "the request is compressed, but no grpc-encoding was declared";
-                return self.fail(at, Status::internal(told));
-            }
             if self.slots[at].handler.is_some() {
                 return self.fail(at, Status::internal("more than one request message"));
             }
-            let payload = match &message.payload {
-                Cow::Owned(payload) if payload.len() < LONG_BYTES_MIN => {
-                    Cow::Borrowed(&payload[..])
+            match message.payload {
+                payload if message.compressed => match self.packed(at, payload) {
+                    Some(packed) => self.start(at, Input::Late(Late::Packed(packed))),
+                    None => return self.fail(at, compressed_unasked()),
+                },
+                Cow::Owned(payload) if payload.len() >= LONG_BYTES_MIN => {
+                    self.start(at, Input::Late(Late::Long(payload)));
                 }
-                _ => message.payload,
-            };
-            self.start(at, Input::Message(payload));
+                payload => self.start(at, Input::Message(&payload)),
+            }
             if self.slots[at].state != State::Gathering {
                 return;
             }
@@ -201,6 +210,14 @@ impl ServerSide {
         if reader.is_mid_message() {
             self.slots[at].reader = Some(kept.unwrap_or_else(|| Box::new(fresh)));
         }
+    }
+
+    /// A request that came compressed; `None` where the client has not declared how.
+    #[cold]
+    fn packed(&self, at: usize, payload: Cow<'_, [u8]>) -> Option<Packed> {
+        let compressor = self.rules.compressors.codec(self.slots[at].encoding?)?;
+        let message_bytes_max = self.rules.message_receive_bytes_max;
+        Some(Packed::new(Arc::clone(compressor), payload.into_owned(), message_bytes_max))
     }
 
     /// The client sends no more.
@@ -273,4 +290,9 @@ impl ServerSide {
             _ => self.credits.push((key, bytes)),
         }
     }
+}
+
+#[cold]
+fn compressed_unasked() -> Status {
+    Status::internal("the request is compressed, but no grpc-encoding was declared")
 }

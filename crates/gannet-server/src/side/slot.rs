@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use gannet_core::MessageReader;
+use gannet_core::compression::CodecId;
 use gannet_http2::StreamKey;
 use gannet_transport::{CallQueue, CallShared, Feed, Queue};
 
@@ -58,6 +59,8 @@ pub(super) struct Slot {
     pub(super) ending: Option<Ending>,
     /// Reassembles the one message of a request that is no stream, while a part of it is here.
     pub(super) reader: Option<Box<MessageReader>>,
+    /// With what the messages of the request may be compressed.
+    pub(super) encoding: Option<CodecId>,
     /// Leads to the handler of a stream of requests.
     pub(super) feed: Option<Feed>,
     /// Bytes of messages handed to the engine. Wraps.
@@ -90,6 +93,7 @@ impl Slot {
             handler: None,
             ending: None,
             reader: None,
+            encoding: None,
             feed: None,
             accepted_bytes: 0,
             headers_sent: false,
@@ -114,6 +118,7 @@ impl Slot {
         self.handler = None;
         self.ending = None;
         self.reader = None;
+        self.encoding = None;
         self.feed = None;
         self.accepted_bytes = 0;
         self.headers_sent = false;

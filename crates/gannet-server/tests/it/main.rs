@@ -5,6 +5,7 @@
 
 mod calls;
 mod client;
+mod compression;
 mod deadlines;
 mod dispatch;
 mod pressure;

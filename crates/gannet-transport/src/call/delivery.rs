@@ -24,12 +24,21 @@ pub(super) struct Delivery {
     pub(super) headers: Option<Box<Metadata>>,
     /// Messages behind each other, each with its prefix.
     pub(super) packed: Vec<u8>,
+    /// Where the first compressed one among these begins.
+    pub(super) coded_from: Option<usize>,
     /// Long messages without their prefix, each after a position in `packed`, in order.
-    pub(super) whole: VecDeque<(usize, Vec<u8>)>,
+    pub(super) whole: VecDeque<(usize, Whole)>,
     /// Nothing follows; the trailers of a good end.
     pub(super) end: Option<Result<Metadata, Status>>,
     /// How far the application is with it.
     pub(super) read: Progress,
+}
+
+/// A long message.
+#[derive(Debug)]
+pub(super) struct Whole {
+    pub(super) compressed: bool,
+    pub(super) payload: Vec<u8>,
 }
 
 /// How much of a delivery the application has taken.
@@ -37,7 +46,7 @@ pub(super) struct Delivery {
 pub(super) struct Progress {
     /// How many packed bytes.
     pub(super) packed_bytes: usize,
-    /// Up to here nothing but packed messages is next.
+    /// Up to here nothing but packed messages is next, and none is compressed.
     pub(super) plain_until: usize,
     /// The headers were given out.
     pub(super) headers: bool,
@@ -56,6 +65,8 @@ impl Delivery {
     /// Moves everything of `later` behind what is here.
     pub(super) fn append(&mut self, later: &mut Delivery) {
         let base = self.packed.len();
+        let coded_from = later.coded_from.take().map(|at| base + at);
+        self.coded_from = self.coded_from.or(coded_from);
         self.packed.append(&mut later.packed);
         self.whole.extend(later.whole.drain(..).map(|(at, message)| (base + at, message)));
         self.headers = self.headers.take().or(later.headers.take());
@@ -66,6 +77,7 @@ impl Delivery {
     pub(super) fn recycle(&mut self) {
         self.headers = None;
         self.packed.clear();
+        self.coded_from = None;
         self.whole = VecDeque::new();
         self.end = None;
         self.read = Progress::default();
@@ -96,6 +108,12 @@ impl Delivery {
         Some(&self.packed[range])
     }
 
+    /// Whether the next packed message is compressed.
+    pub(super) fn is_coded(&self) -> bool {
+        self.coded_from.is_some_and(|from| from <= self.read.packed_bytes)
+            && self.packed.get(self.read.packed_bytes).is_some_and(|flags| *flags != 0)
+    }
+
     /// Takes the next packed message.
     #[inline]
     pub(super) fn next_packed(&mut self) -> Option<Range<usize>> {
@@ -104,12 +122,15 @@ impl Delivery {
         Some(range)
     }
 
-    /// Finds how far nothing but packed messages comes.
+    /// Finds how far nothing but packed messages comes that are not compressed.
     pub(super) fn find_plain(&mut self) {
         self.read.plain_until = match self.has_headers() {
             false => self.whole.front().map_or(self.packed.len(), |(position, _)| *position),
             true => 0,
         };
+        if let Some(from) = self.coded_from {
+            self.read.plain_until = self.read.plain_until.min(from);
+        }
     }
 }
 

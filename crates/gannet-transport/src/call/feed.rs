@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use gannet_core::{MessageReader, Metadata, Status, frame};
 
-use super::delivery::{Delivery, Spares};
+use super::delivery::{Delivery, Spares, Whole};
 use super::shared::low_bits;
 use super::{CallShared, Source};
 
@@ -118,18 +118,23 @@ impl Feed {
     /// Takes what is left of a payload: messages that are cut off, or were.
     fn pieces(&mut self, mut payload: &[u8], shared: &CallShared) -> Result<(), Status> {
         while let Some(message) = self.reader().next(&mut payload)? {
-            if message.compressed {
+            let compressed = message.compressed;
+            if compressed && !shared.receives_compressed() {
                 return Err(compressed_unasked());
             }
             let framed_bytes = frame::PREFIX_BYTES + message.payload.len();
             self.completed = self.completed.wrapping_add(low_bits(framed_bytes));
             let pending = self.pending(shared);
+            let at = pending.packed.len();
             match message.payload {
-                Cow::Owned(whole) if whole.len() >= WHOLE_BYTES_MIN => {
-                    pending.whole.push_back((pending.packed.len(), whole));
+                Cow::Owned(payload) if payload.len() >= WHOLE_BYTES_MIN => {
+                    pending.whole.push_back((at, Whole { compressed, payload }));
                 }
                 small => {
-                    let prefix = frame::prefix(false, small.len(), usize::MAX)?;
+                    if compressed {
+                        pending.coded_from.get_or_insert(at);
+                    }
+                    let prefix = frame::prefix(compressed, small.len(), usize::MAX)?;
                     pending.packed.extend_from_slice(&prefix);
                     pending.packed.extend_from_slice(&small);
                 }
@@ -275,6 +280,6 @@ impl fmt::Debug for Feed {
 }
 
 #[cold]
-fn compressed_unasked() -> Status {
+pub(super) fn compressed_unasked() -> Status {
     Status::internal("a message is compressed, but no grpc-encoding was declared")
 }

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use gannet_core::codec::{Payload, decode_cow};
+use gannet_core::compression::Compressed;
 use gannet_core::{DecodeFn, MessageCodec, Metadata, Result};
 
 use super::{Piece, Source};
@@ -29,7 +30,8 @@ impl<T> Inbound<T> {
     ///
     /// # Errors
     /// The status the call ended with, again on each further call. INTERNAL where a message cannot
-    /// be decoded; the messages after it can still be read.
+    /// be decoded or decompressed, and RESOURCE_EXHAUSTED where it would be over the receive limit
+    /// when decompressed; the messages after it can still be read.
     ///
     /// # Cancel safety
     /// No message is lost when the future is dropped.
@@ -61,6 +63,7 @@ impl<T> Inbound<T> {
                     let message = decode_cow(self.decode, payload);
                     return Poll::Ready(message.map(Some).map_err(Into::into));
                 }
+                Piece::Undecodable(status) => return Poll::Ready(Err(status)),
                 Piece::End(Ok(_)) => return Poll::Ready(Ok(None)),
                 Piece::End(Err(status)) => return Poll::Ready(Err(status.clone())),
             }
@@ -84,6 +87,12 @@ impl<T> Inbound<T> {
     /// failed call are in its status.
     pub fn trailers(&self) -> Option<&Metadata> {
         self.source.outcome()?.as_ref().ok()
+    }
+
+    /// What compression of the messages that [`next`](Self::next) has returned came to. It grows by
+    /// one message with each that came compressed.
+    pub fn compressed(&self) -> Compressed {
+        self.source.shared().received_compressed()
     }
 
     /// The raw pieces, for the two sides.

@@ -9,6 +9,7 @@
 //! Which side of the connection is client or server is not known here.
 
 mod asks;
+mod coding;
 mod delivery;
 mod desk;
 mod feed;
@@ -22,7 +23,7 @@ pub use asks::Asks;
 pub use delivery::Spares;
 pub use feed::{Feed, feed};
 pub use inbound::Inbound;
-pub use outbound::Outbound;
+pub use outbound::{Outbound, Sending, SendingUncompressed};
 pub use outbox::Framed;
 pub use shared::{Attended, CallShared, SEND_QUEUE_BYTES_MAX};
 pub use source::{Piece, Source};

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
-use gannet_core::{EncodeFn, MessageCodec, Result};
+use gannet_core::compression::Compressed;
+use gannet_core::{EncodeFn, MessageCodec, Result, storage};
 
 use super::CallShared;
 
@@ -38,19 +39,46 @@ impl<T> Outbound<T> {
     /// # Cancel safety
     /// Dropped before it is ready, nothing was sent.
     #[inline]
-    pub fn send(&mut self, message: T) -> impl Future<Output = Result<()>> {
-        Send { outbound: self, message: Some(message) }
+    pub fn send(&mut self, message: T) -> Sending<'_, T> {
+        Sending { outbound: self, message: Some(message) }
     }
 
     /// Queues a message that has room.
     #[inline]
     fn put(&mut self, message: &T) -> Result<()> {
+        if self.shared.has_coding() {
+            return self.put_coded(message);
+        }
+        self.put_plain(message)
+    }
+
+    /// Queues a message uncompressed.
+    #[inline]
+    fn put_plain(&mut self, message: &T) -> Result<()> {
         let bytes_max = self.shared.send_bytes_max();
         self.shared.put_message(|out| {
             let start = out.len();
             (self.frame)(message, bytes_max, out).inspect_err(|_| out.truncate(start))
         })?;
         Ok(())
+    }
+
+    /// Queues a message, compressed as was decided for the call.
+    #[cold]
+    fn put_coded(&mut self, message: &T) -> Result<()> {
+        let mut framed = Vec::new();
+        self.shared.encode_coded(self.frame, message, &mut framed)?;
+        let put = self.shared.put_message(|out| -> Result<()> {
+            out.extend_from_slice(&framed);
+            Ok(())
+        });
+        storage::give(framed);
+        put
+    }
+
+    /// What compression of the messages that were sent came to.
+    pub fn compressed(&self) -> Compressed {
+        self.shared.sent_compressed()
     }
 
     /// Sends every message of a stream.
@@ -90,28 +118,66 @@ impl<T> fmt::Debug for Outbound<T> {
     }
 }
 
-/// A message that is being sent. Not an `async fn`: that would keep the message twice.
-struct Send<'a, T> {
+/// A message that is being sent: see [`Outbound::send`].
+// Not an `async fn`: that would keep the message twice.
+#[must_use = "nothing is sent until it is awaited"]
+pub struct Sending<'a, T> {
     outbound: &'a mut Outbound<T>,
     /// `None` once it is queued.
     message: Option<T>,
 }
 
 /// Messages are never pinned in place.
-impl<T> Unpin for Send<'_, T> {}
+impl<T> Unpin for Sending<'_, T> {}
 
-impl<T> Future for Send<'_, T> {
+impl<'a, T> Sending<'a, T> {
+    /// Sends the message uncompressed, whatever the call compresses with: for one that holds a
+    /// secret beside what an attacker may choose (CRIME), or that is compressed already.
+    pub fn uncompressed(self) -> SendingUncompressed<'a, T> {
+        SendingUncompressed(self)
+    }
+
+    #[inline]
+    fn poll_put(
+        &mut self,
+        cx: &mut Context<'_>,
+        put: impl FnOnce(&mut Outbound<T>, &T) -> Result<()>,
+    ) -> Poll<Result<()>> {
+        if let Err(status) = ready!(self.outbound.shared.poll_room(cx)) {
+            return Poll::Ready(Err(status));
+        }
+        let Some(message) = &self.message else { return Poll::Ready(Ok(())) };
+        let sent = put(self.outbound, message);
+        self.message = None;
+        Poll::Ready(sent)
+    }
+}
+
+impl<T> Future for Sending<'_, T> {
     type Output = Result<()>;
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        let this = self.get_mut();
-        if let Err(status) = ready!(this.outbound.shared.poll_room(cx)) {
-            return Poll::Ready(Err(status));
-        }
-        let Some(message) = &this.message else { return Poll::Ready(Ok(())) };
-        let sent = this.outbound.put(message);
-        this.message = None;
-        Poll::Ready(sent)
+        self.get_mut().poll_put(cx, Outbound::put)
+    }
+}
+
+impl<T> fmt::Debug for Sending<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sending").field("outbound", &self.outbound).finish_non_exhaustive()
+    }
+}
+
+/// A message that is being sent uncompressed: see [`Sending::uncompressed`].
+#[must_use = "nothing is sent until it is awaited"]
+#[derive(Debug)]
+pub struct SendingUncompressed<'a, T>(Sending<'a, T>);
+
+impl<T> Future for SendingUncompressed<'_, T> {
+    type Output = Result<()>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        self.get_mut().0.poll_put(cx, Outbound::put_plain)
     }
 }

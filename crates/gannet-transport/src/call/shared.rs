@@ -23,9 +23,11 @@ use std::task::{Context, Poll, Wake};
 
 use atomic_waker::AtomicWaker;
 use crossbeam_utils::atomic::AtomicCell;
-use gannet_core::{Code, Metadata, Status};
+use gannet_core::compression::{Compressed, Compressor, Encoding};
+use gannet_core::{Code, EncodeError, EncodeFn, Metadata, Status};
 
 use super::Asks;
+use super::coding::Coding;
 use super::delivery::{Delivery, Spares};
 use super::desk::{self, OnDesk};
 use super::outbox::{Framed, Held};
@@ -64,6 +66,8 @@ pub struct CallShared {
     has_streamed: AtomicBool,
     /// The application said that it sends no more.
     finished: AtomicBool,
+    /// Messages may be compressed: see the `coding` of the rare things.
+    has_coding: AtomicBool,
     /// 0 while the call runs, then 1 + the code it ended with.
     ended: AtomicU8,
     /// What a message to be sent may have, bytes.
@@ -87,6 +91,7 @@ struct Rare {
     outbound: AtomicWaker,
     /// Who waits for the end of the call.
     ended: AtomicWaker,
+    coding: OnceLock<Box<Coding>>,
 }
 
 /// For the connection's task.
@@ -103,6 +108,7 @@ impl CallShared {
             has_waited: AtomicBool::new(false),
             has_streamed: AtomicBool::new(false),
             finished: AtomicBool::new(false),
+            has_coding: AtomicBool::new(false),
             ended: AtomicU8::new(0),
             send_bytes_max: AtomicU32::new(0),
             taken: AtomicU32::new(0),
@@ -117,9 +123,10 @@ impl CallShared {
     }
 
     /// Makes the state fit for another call, where nobody but the `holders` that the caller knows
-    /// of can still reach it; otherwise changes nothing and returns false.
+    /// of can still reach it; otherwise changes nothing and returns false. So it does for a call
+    /// whose messages were compressed: what that takes is not made for a second one.
     pub fn recycle(self: &Arc<Self>, holders: usize) -> bool {
-        if Arc::strong_count(self) != holders {
+        if Arc::strong_count(self) != holders || self.has_coding() {
             return false;
         }
         // Pairs with the release in the last other holder's drop.
@@ -313,6 +320,9 @@ impl CallShared {
     /// No headers are published from here on.
     pub fn fix_headers(&self) {
         self.set_streamed();
+        if self.has_coding() {
+            self.coding().decide();
+        }
         self.headers_fixed.store(true, Ordering::Relaxed);
     }
 
@@ -447,6 +457,87 @@ impl CallShared {
         if self.attention.load(Ordering::SeqCst) && self.attention.swap(false, Ordering::SeqCst) {
             self.ask(Asks::LOOK);
         }
+    }
+}
+
+/// Compression.
+impl CallShared {
+    /// Compresses messages that are sent from now on, or not any more; whether that is still open:
+    /// it is decided once a message was sent or headers were asked to be sent. One task at a time
+    /// may choose.
+    pub fn choose_compressor(&self, compressor: Option<Arc<dyn Compressor>>) -> bool {
+        if self.is_headers_fixed() {
+            return false;
+        }
+        if compressor.is_some() || self.has_coding() {
+            self.make_coding().choose(compressor);
+        }
+        true
+    }
+
+    /// Whether a message was sent, or headers were asked to be.
+    pub fn is_headers_fixed(&self) -> bool {
+        self.headers_fixed.load(Ordering::Relaxed)
+    }
+
+    /// The encoding that the headers are to declare.
+    pub fn declared_encoding(&self) -> Option<Encoding> {
+        if self.has_coding() { self.coding().declared() } else { None }
+    }
+
+    /// The peer has declared with what it compresses. To be said before messages are handed over;
+    /// they are to be no longer than `message_bytes_max` decompressed.
+    pub fn receive_compressed(&self, compressor: Arc<dyn Compressor>, message_bytes_max: usize) {
+        self.make_coding().receive(compressor, message_bytes_max);
+    }
+
+    /// Whether compressed messages may come.
+    pub(super) fn receives_compressed(&self) -> bool {
+        self.has_coding() && self.coding().receives()
+    }
+
+    pub(super) fn decompress(&self, payload: &[u8]) -> Result<Vec<u8>, Status> {
+        self.coding().decompress(payload)
+    }
+
+    /// Whether messages may be compressed in either direction.
+    #[inline]
+    pub(super) fn has_coding(&self) -> bool {
+        self.has_coding.load(Ordering::Relaxed)
+    }
+
+    /// Appends a message that is sent next, compressed as was decided or is now.
+    pub(super) fn encode_coded<T>(
+        &self,
+        frame: EncodeFn<T>,
+        message: &T,
+        out: &mut Vec<u8>,
+    ) -> Result<(), EncodeError> {
+        // Not later: the headers may be on their way without it.
+        if self.queued.load(Ordering::Relaxed) == 0 {
+            self.fix_headers();
+        }
+        self.coding().encode(frame, message, self.send_bytes_max(), out)
+    }
+
+    pub(super) fn sent_compressed(&self) -> Compressed {
+        if self.has_coding() { self.coding().sent() } else { Compressed::default() }
+    }
+
+    /// What compression of the messages that the application has taken came to.
+    pub fn received_compressed(&self) -> Compressed {
+        if self.has_coding() { self.coding().received() } else { Compressed::default() }
+    }
+
+    fn coding(&self) -> &Coding {
+        self.rare().coding.get_or_init(Box::default)
+    }
+
+    fn make_coding(&self) -> &Coding {
+        let coding = self.coding();
+        self.set_streamed();
+        self.has_coding.store(true, Ordering::Relaxed);
+        coding
     }
 }
 

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use gannet_core::{Metadata, Status, frame};
+use gannet_core::{Metadata, Status, frame, storage};
 
 use super::delivery::Delivery;
 use super::{Asks, CallShared};
@@ -16,8 +16,11 @@ use super::{Asks, CallShared};
 pub enum Piece<'a> {
     /// Response headers; at most once, before any message.
     Headers(&'a Metadata),
-    /// One whole message: borrowed from where it lies, or owned where it came in parts.
+    /// One whole message: borrowed from where it lies, or owned where it came in parts or
+    /// compressed.
     Message(Cow<'a, [u8]>),
+    /// A message that cannot be decompressed, or not within the receive limit: why.
+    Undecodable(Status),
     /// Nothing follows; the trailers of a good end. Comes again when asked again.
     End(&'a Result<Metadata, Status>),
 }
@@ -35,6 +38,7 @@ enum Step {
     Headers,
     Whole(Vec<u8>),
     Packed(Range<usize>),
+    Undecodable(Status),
     End,
 }
 
@@ -75,6 +79,7 @@ impl Source {
         Poll::Ready(match (step, &at.headers, &at.end) {
             (Step::Packed(range), ..) => Piece::Message(Cow::Borrowed(&at.packed[range])),
             (Step::Whole(message), ..) => Piece::Message(Cow::Owned(message)),
+            (Step::Undecodable(status), ..) => Piece::Undecodable(status),
             (Step::Headers, Some(headers), _) => Piece::Headers(headers),
             (Step::End, _, Some(outcome)) => Piece::End(outcome),
             _ => unreachable!("a step is made from what it stands for"),
@@ -159,8 +164,19 @@ impl Source {
             Some((position, _)) if *position == at.read.packed_bytes => {
                 let (_, message) = at.whole.pop_front()?;
                 at.find_plain();
-                self.shared.take(frame::PREFIX_BYTES + message.len());
-                Step::Whole(message)
+                self.shared.take(frame::PREFIX_BYTES + message.payload.len());
+                if message.compressed {
+                    let inflated = inflated(&self.shared, &message.payload);
+                    storage::give(message.payload);
+                    inflated
+                } else {
+                    Step::Whole(message.payload)
+                }
+            }
+            _ if at.is_coded() => {
+                let range = at.next_packed()?;
+                self.shared.take(frame::PREFIX_BYTES + range.len());
+                inflated(&self.shared, &at.packed[range])
             }
             _ => match at.next_packed() {
                 Some(range) => {
@@ -174,6 +190,14 @@ impl Source {
             },
         };
         Some(step)
+    }
+}
+
+#[cold]
+fn inflated(shared: &CallShared, payload: &[u8]) -> Step {
+    match shared.decompress(payload) {
+        Ok(message) => Step::Whole(message),
+        Err(status) => Step::Undecodable(status),
     }
 }
 
