@@ -4,6 +4,8 @@
 //! The application answers as a real one would, takes some verbs from the fuzzer, and keeps its own
 //! books: which keys it holds, and how far each stream is.
 
+pub mod inflate;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

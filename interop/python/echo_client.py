@@ -22,7 +22,8 @@ SPECIAL = "\t\ntest with whitespace\r\nand Unicode BMP \u263a and non-BMP \U0001
 
 
 class Client:
-    def __init__(self, channel):
+    def __init__(self, channel, addr):
+        self.addr = addr
         self.echo = pb_grpc.EchoStub(channel)
         self.missing = pb_grpc.MissingStub(channel)
 
@@ -57,10 +58,12 @@ class Bidi:
 
     DONE = object()
 
-    def __init__(self, client, metadata=None):
+    def __init__(self, client, metadata=None, compression=None):
         self.ready = threading.Semaphore(0)
         self.queue = []
-        self.call = client.echo.Bidi(self.requests(), timeout=TIMEOUT_S, metadata=metadata)
+        self.call = client.echo.Bidi(
+            self.requests(), timeout=TIMEOUT_S, metadata=metadata, compression=compression
+        )
 
     def requests(self):
         while True:
@@ -371,7 +374,54 @@ def many_at_once(client):
         check(call.result().payload, request.payload, "payload")
 
 
+def check_compressed(call, want):
+    """How many requests came compressed, where the server tells."""
+    told = dict(call.trailing_metadata()).get("x-echo-compressed")
+    if told is not None:
+        check(told, str(want), "compressed requests")
+
+
+def compression(client, name):
+    wanted = {"gzip": grpc.Compression.Gzip, "deflate": grpc.Compression.Deflate}[name]
+    options = {"timeout": TIMEOUT_S, "metadata": [("x-echo-compress", name)]}
+    payload = pattern(100_000)
+    request = pb.EchoRequest(payload=payload)
+
+    def one(client, requests, **more):
+        reply, call = client.echo.Unary.with_call(request, **options, **more)
+        check(reply.payload, payload, "payload")
+        check_compressed(call, requests)
+
+    one(client, 1, compression=wanted)
+    one(client, 0)
+
+    sizes = (27182, 2000, 1828, 45904)
+    payloads = [pattern(size, seed) for seed, size in enumerate(sizes)]
+    requests = iter([pb.EchoRequest(payload=payload) for payload in payloads])
+    reply, call = client.echo.ClientStream.with_call(requests, compression=wanted, **options)
+    check(reply.payload, b"".join(payloads), "payload")
+    check_compressed(call, 4)
+
+    three = pb.EchoRequest(payload=payload, replies=3)
+    call = client.echo.ServerStream(three, compression=wanted, **options)
+    check([reply.payload for reply in call], [payload] * 3, "payloads")
+    check_compressed(call, 1)
+
+    stream = Bidi(client, options["metadata"], wanted)
+    for sent in payloads:
+        stream.send(sent)
+        check(next(stream.call).payload, sent, "payload")
+    stream.finish()
+    check(list(stream.call), [], "replies after the end")
+    check_compressed(stream.call, 4)
+
+    with grpc.insecure_channel(client.addr, compression=wanted) as channel:
+        one(Client(channel, client.addr), 1)
+
+
 CASES = {
+    "gzip": lambda client: compression(client, "gzip"),
+    "deflate": lambda client: compression(client, "deflate"),
     "empty_unary": empty_unary,
     "unary": case_unary,
     "large_unary": large_unary,
@@ -405,7 +455,7 @@ def main():
         hello_client.run(args.addr, "Hello Server you there?")
         return
     with grpc.insecure_channel(args.addr) as channel:
-        CASES[args.case](Client(channel))
+        CASES[args.case](Client(channel, args.addr))
 
 
 if __name__ == "__main__":

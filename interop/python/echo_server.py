@@ -17,6 +17,7 @@ from hello_server import Grpctest
 # More than any case has calls open at once: each open call holds a thread.
 WORKERS_MAX = 128
 CANCELLED_AFTER_END_S = 0.1
+COMPRESSIONS = {"gzip": grpc.Compression.Gzip, "deflate": grpc.Compression.Deflate}
 
 
 class CutShort(Exception):
@@ -37,6 +38,9 @@ class Call:
         sent = context.invocation_metadata()
         initial = [(k, v) for k, v in sent if k in ("x-echo-initial", "x-echo-initial-bin")]
         trailing = [(k, v) for k, v in sent if k in ("x-echo-trailing", "x-echo-trailing-bin")]
+        wanted = COMPRESSIONS.get(dict(sent).get("x-echo-compress"))
+        if wanted is not None:
+            context.set_compression(wanted)
         if initial:
             context.send_initial_metadata(initial)
         context.set_trailing_metadata(trailing)

@@ -189,11 +189,11 @@ impl Head {
                 NOT_GRPC => content = content.or(Some(false)),
                 TIMEOUT => timeout = timeout.or(Some(at)),
                 KNOWN_ENCODING => {
-                    encoding = u8::try_from(value).ok().and_then(CodecId::from_number)
+                    encoding = u8::try_from(value).ok().and_then(CodecId::from_number);
                 }
                 ENCODING => unknown_encoding = Some(at),
                 ACCEPTED => {
-                    accepted = accepted.and(CodecSet::from_bits(u16::try_from(value).unwrap_or(0)))
+                    accepted = accepted.and(CodecSet::from_bits(u16::try_from(value).unwrap_or(0)));
                 }
                 _ => {}
             }

@@ -2,6 +2,7 @@
 //! case does is written down in `interop/README.md`.
 
 use ::gannet::buffa_types::google::protobuf::Duration;
+use ::gannet::compression::Encoding;
 use ::gannet::rpc::{ErrorInfo, RetryInfo};
 use ::gannet::{Metadata, Result};
 
@@ -21,6 +22,16 @@ pub const INITIAL_BIN: &str = "x-echo-initial-bin";
 pub const TRAILING: &str = "x-echo-trailing";
 /// As [`TRAILING`], binary.
 pub const TRAILING_BIN: &str = "x-echo-trailing-bin";
+
+/// The request key whose value names the encoding of replies.
+pub const COMPRESS: &str = "x-echo-compress";
+/// The trailer that counts the requests that came compressed, where the [`COMPRESS`] key was sent.
+pub const COMPRESSED: &str = "x-echo-compressed";
+
+/// The encoding that an `x-echo-compress` names; none for what these programs do not know.
+pub fn encoding(name: &str) -> Option<Encoding> {
+    [Encoding::GZIP, Encoding::DEFLATE, Encoding::ZSTD].into_iter().find(|e| e.name() == name)
+}
 
 /// `length` bytes, byte `i` being `(31 i + seed) mod 251`.
 #[allow(clippy::cast_possible_truncation, reason = "below 251")]

@@ -32,6 +32,8 @@ type client struct {
 	missing pb.MissingClient
 	// ctx carries the deadline of the whole case.
 	ctx context.Context
+	// addr is the server's address, for another connection.
+	addr string
 }
 
 var cases = map[string]func(*client){
@@ -56,6 +58,7 @@ var cases = map[string]func(*client){
 	"oversized":         oversized,
 	"concurrent":        concurrent,
 	"many_at_once":      manyAtOnce,
+	"gzip":              compressed,
 }
 
 func main() {
@@ -75,7 +78,7 @@ func main() {
 	must(err)
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	run(&client{echo: pb.NewEchoClient(conn), missing: pb.NewMissingClient(conn), ctx: ctx})
+	run(&client{echo: pb.NewEchoClient(conn), missing: pb.NewMissingClient(conn), ctx: ctx, addr: *addr})
 	must(conn.Close())
 }
 

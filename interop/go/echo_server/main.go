@@ -15,6 +15,7 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	_ "google.golang.org/grpc/encoding/gzip" // registers itself
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -41,6 +42,11 @@ type call struct {
 func start(ctx context.Context, setTrailer func(metadata.MD), sendHeader func(metadata.MD) error) (*call, error) {
 	sent, _ := metadata.FromIncomingContext(ctx)
 	setTrailer(pick(sent, "x-echo-trailing"))
+	if wanted := sent.Get("x-echo-compress"); len(wanted) > 0 {
+		if err := grpc.SetSendCompressor(ctx, wanted[0]); err != nil {
+			return nil, err
+		}
+	}
 	if initial := pick(sent, "x-echo-initial"); len(initial) > 0 {
 		if err := sendHeader(initial); err != nil {
 			return nil, err

@@ -86,7 +86,13 @@ pub(super) const CASES: &[(&str, u64)] = &[
     ("oversized", 20),
     ("concurrent", 25),
     ("many_at_once", 25),
+    ("gzip", 20),
 ];
+
+/// Cases in encodings that not every peer has: which ones do.
+const ENCODINGS: &[(&str, &[Peer])] =
+    &[("deflate", &[Peer::Gannet, Peer::Python]), ("zstd", &[Peer::Gannet])];
+const ENCODING_SECONDS_MAX: u64 = 20;
 
 /// The official cases, and how long one may take in seconds.
 pub(super) const OFFICIAL: &[(&str, u64)] = &[
@@ -106,6 +112,14 @@ pub(super) const OFFICIAL: &[(&str, u64)] = &[
     ("timeout_on_sleeping_server", 10),
     ("rpc_soak", 20),
     ("channel_soak", 20),
+];
+
+/// The official cases with compressed messages, which grpc-go's programs do not have.
+const OFFICIAL_COMPRESSION: &[(&str, u64)] = &[
+    ("client_compressed_unary", 10),
+    ("client_compressed_streaming", 10),
+    ("server_compressed_unary", 10),
+    ("server_compressed_streaming", 10),
 ];
 
 /// Whose official programs are run.
@@ -161,7 +175,10 @@ fn echo(client: Peer, server: Peer) -> Vec<Check> {
         let what = What::Client { peer: client, program, case, host: LOOPBACK };
         check(client.name(), server, case, what, seconds)
     };
-    CASES.iter().map(to_check).collect()
+    let both_have = |peers: &[Peer]| peers.contains(&client) && peers.contains(&server);
+    let encodings = ENCODINGS.iter().filter(|(_, peers)| both_have(peers));
+    let encodings: Vec<_> = encodings.map(|(case, _)| (*case, ENCODING_SECONDS_MAX)).collect();
+    CASES.iter().chain(&encodings).map(to_check).collect()
 }
 
 fn official(client: Peer, server: Peer) -> Vec<Check> {
@@ -170,7 +187,11 @@ fn official(client: Peer, server: Peer) -> Vec<Check> {
         let what = What::Client { peer: client, program, case, host: LOOPBACK };
         check(client.name(), server, &format!("official/{case}"), what, seconds)
     };
-    OFFICIAL.iter().map(to_check).collect()
+    let compression = match (client, server) {
+        (Peer::Gannet, Peer::Gannet) => OFFICIAL_COMPRESSION,
+        _ => &[],
+    };
+    OFFICIAL.iter().chain(compression).map(to_check).collect()
 }
 
 /// Suites first: the plain requests after them also show that the server has survived.
@@ -207,10 +228,18 @@ mod tests {
         let all = names(false, false, None);
         let distinct: HashSet<&String> = all.iter().collect();
         assert_eq!(all.len(), distinct.len());
-        for pair in ["gannet->gannet", "gannet->go", "python->gannet", "go->python", "go->go"] {
+        let official = OFFICIAL.len();
+        // Two encodings more, and the official cases with compression.
+        let among_ourselves = official + 2 + OFFICIAL_COMPRESSION.len();
+        for (pair, more) in [
+            ("gannet->gannet", among_ourselves),
+            ("gannet->go", official),
+            ("python->gannet", 1),
+            ("go->python", 0),
+            ("go->go", official),
+        ] {
             let count = all.iter().filter(|name| name.starts_with(&format!("{pair}/"))).count();
-            let official = if pair.contains("python") { 0 } else { OFFICIAL.len() };
-            assert_eq!(count, CASES.len() + 2 + official, "{pair}");
+            assert_eq!(count, CASES.len() + 2 + more, "{pair}");
         }
         assert!(all.contains(&"h2spec->gannet/all".to_string()));
     }

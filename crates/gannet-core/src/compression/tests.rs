@@ -16,11 +16,11 @@ impl Compressor for Inverted {
 
     fn compress(&self, message: &[u8], out: &mut Vec<u8>) -> Result<(), CompressError> {
         // Half of it: it compresses runs of pairs only.
-        let pairs = message.chunks(2).map(|pair| match pair {
+        let mut pairs = message.chunks(2).map(|pair| match pair {
             [a, b] if a == b => Ok(!a),
             _ => Err(CompressError::new("not a pair")),
         });
-        pairs.map(|byte| byte.map(|byte| out.push(byte))).collect()
+        pairs.try_for_each(|byte| byte.map(|byte| out.push(byte)))
     }
 
     fn decompress(&self, payload: &[u8], out: &mut Output<'_>) -> Result<(), DecompressError> {

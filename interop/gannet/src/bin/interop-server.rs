@@ -7,10 +7,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use clap::Parser;
+use gannet::compression::{Compressed, Compressors};
 use gannet::{Bytes, Call, Inbound, Listener, Outbound, Result, Server, Status};
 use gannet_interop::proto::gannet::interop::v1 as pb;
 use gannet_interop::proto::grpctest::{Grpctest, GrpctestServer, Message, MessageResponse};
-use gannet_interop::{INITIAL, INITIAL_BIN, TRAILING, TRAILING_BIN, copy_values};
+use gannet_interop::{
+    COMPRESS, COMPRESSED, INITIAL, INITIAL_BIN, TRAILING, TRAILING_BIN, copy_values,
+};
 use pb::{EchoReply, EchoRequest};
 
 #[derive(Parser)]
@@ -25,8 +28,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args = Args::parse();
     let listener = Listener::tcp(args.addr.as_str())?;
     println!("listening on {}", args.addr);
-    let server =
-        Server::new().add(pb::EchoServer::new(Echo::default())).add(GrpctestServer::new(Hello));
+    let server = Server::new()
+        .compressors(Compressors::built_in())
+        .add(pb::EchoServer::new(Echo::default()))
+        .add(GrpctestServer::new(Hello));
     Ok(server.serve(listener).await?)
 }
 
@@ -51,6 +56,7 @@ struct Echo {
 impl pb::Echo for Echo {
     async fn unary(&self, call: &mut Call, request: EchoRequest) -> Result<EchoReply> {
         let guard = self.begin(call)?;
+        tell_compressed(call, call.request_compressed())?;
         wait(&request).await;
         guard.finished(|| {
             obey_status(&request)?;
@@ -76,6 +82,7 @@ impl pb::Echo for Echo {
             payload.extend_from_slice(&request.payload);
             last = request;
         }
+        tell_compressed(call, requests.compressed())?;
         guard.finished(|| Ok(reply(&last, payload.into(), 0, count)))
     }
 
@@ -86,6 +93,7 @@ impl pb::Echo for Echo {
         mut replies: Outbound<EchoReply>,
     ) -> Result<()> {
         let guard = self.begin(call)?;
+        tell_compressed(call, call.request_compressed())?;
         let mut sequence = 0;
         answer(&request, &mut replies, &mut sequence, 1).await?;
         guard.finished(|| obey_status(&request))
@@ -106,6 +114,7 @@ impl pb::Echo for Echo {
                 return guard.finished(|| Err(status));
             }
         }
+        tell_compressed(call, requests.compressed())?;
         guard.finished(|| Ok(()))
     }
 
@@ -122,6 +131,9 @@ impl Echo {
         for key in [TRAILING, TRAILING_BIN] {
             copy_values(&sent, key, call.trailers_mut())?;
         }
+        if let Some(encoding) = sent.get(COMPRESS).and_then(gannet_interop::encoding) {
+            call.compress(encoding);
+        }
         if sent.contains(INITIAL) || sent.contains(INITIAL_BIN) {
             for key in [INITIAL, INITIAL_BIN] {
                 copy_values(&sent, key, &mut call.headers_mut())?;
@@ -130,6 +142,14 @@ impl Echo {
         }
         Ok(CutShort { counter: Some(Arc::clone(&self.calls_cut_short)) })
     }
+}
+
+/// Tells in a trailer how many requests came compressed, for who asks for compressed replies.
+fn tell_compressed(call: &mut Call, compressed: Compressed) -> Result<()> {
+    if call.metadata().contains(COMPRESS) {
+        call.trailers_mut().insert(COMPRESSED, compressed.messages.to_string())?;
+    }
+    Ok(())
 }
 
 /// Counts a call whose handler is dropped, or fails on its streams, before it has finished.

@@ -6,14 +6,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgAction, Parser};
+use gannet::compression::{Compressors, Encoding};
 use gannet::tls::{Identity, ServerTls};
 use gannet::{Call, Code, Inbound, Listener, Outbound, Result, Server, Status};
 use gannet_interop::copy_values;
 use gannet_interop::official::{ECHO_INITIAL, ECHO_TRAILING, zeros};
 use gannet_interop::proto::grpc::testing::{
-    EchoStatus, Empty, Payload, SimpleRequest, SimpleResponse, StreamingInputCallRequest,
-    StreamingInputCallResponse, StreamingOutputCallRequest, StreamingOutputCallResponse,
-    TestService, TestServiceServer,
+    BoolValue, EchoStatus, Empty, Payload, SimpleRequest, SimpleResponse,
+    StreamingInputCallRequest, StreamingInputCallResponse, StreamingOutputCallRequest,
+    StreamingOutputCallResponse, TestService, TestServiceServer,
 };
 
 #[derive(Parser)]
@@ -41,7 +42,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         listener = listener.tls(ServerTls::new(Identity::from_pem_files(chain, key)?)?);
     }
     println!("listening on {address}");
-    Ok(Server::new().add(TestServiceServer::new(Service)).serve(listener).await?)
+    let server = Server::new().compressors(Compressors::built_in());
+    Ok(server.add(TestServiceServer::new(Service)).serve(listener).await?)
 }
 
 struct Service;
@@ -54,6 +56,11 @@ impl TestService for Service {
 
     async fn unary_call(&self, call: &mut Call, request: SimpleRequest) -> Result<SimpleResponse> {
         echo_metadata(call)?;
+        let came_compressed = call.request_compressed().messages > 0;
+        check_compressed(request.expect_compressed.as_option(), came_compressed)?;
+        if request.response_compressed.as_option().is_some_and(|wanted| wanted.value) {
+            call.compress(Encoding::GZIP);
+        }
         obey(request.response_status.as_option())?;
         let payload = payload(request.response_size)?;
         Ok(SimpleResponse { payload: Some(payload).into(), ..Default::default() })
@@ -74,6 +81,10 @@ impl TestService for Service {
         mut replies: Outbound<StreamingOutputCallResponse>,
     ) -> Result<()> {
         echo_metadata(call)?;
+        let mut wanted = request.response_parameters.iter().map(|each| each.compressed.as_option());
+        if wanted.any(|wanted| wanted.is_some_and(|wanted| wanted.value)) {
+            call.compress(Encoding::GZIP);
+        }
         answer(&request, &mut replies).await?;
         obey(request.response_status.as_option())
     }
@@ -84,8 +95,11 @@ impl TestService for Service {
         mut requests: Inbound<StreamingInputCallRequest>,
     ) -> Result<StreamingInputCallResponse> {
         echo_metadata(call)?;
-        let mut bytes = 0;
+        let (mut bytes, mut compressed) = (0, 0);
         while let Some(request) = requests.next().await? {
+            let sum = requests.compressed().messages;
+            let came_compressed = std::mem::replace(&mut compressed, sum) < sum;
+            check_compressed(request.expect_compressed.as_option(), came_compressed)?;
             bytes += request.payload.as_option().map_or(0, |payload| payload.body.len());
         }
         let aggregated_payload_size = i32::try_from(bytes).unwrap_or(i32::MAX);
@@ -141,9 +155,25 @@ async fn answer(
             tokio::time::sleep(Duration::from_micros(micros)).await;
         }
         let payload = Some(payload(wanted.size)?).into();
-        replies.send(StreamingOutputCallResponse { payload, ..Default::default() }).await?;
+        let reply = StreamingOutputCallResponse { payload, ..Default::default() };
+        if wanted.compressed.as_option().is_some_and(|wanted| wanted.value) {
+            replies.send(reply).await?;
+        } else {
+            replies.send(reply).uncompressed().await?;
+        }
     }
     Ok(())
+}
+
+/// A request that was to be compressed, or was not to be, and is otherwise, is refused.
+fn check_compressed(expected: Option<&BoolValue>, came_compressed: bool) -> Result<()> {
+    match expected {
+        Some(expected) if expected.value != came_compressed => {
+            let told = format!("expect_compressed: {}", expected.value);
+            Err(Status::invalid_argument(told))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn payload(bytes: i32) -> Result<Payload> {

@@ -1,8 +1,9 @@
 //! The client of `gannet_interop.proto`: one case by name; silence and exit code 0 mean it passed.
 //!
-//! `plain` has the cases of one well-behaved call, `edges` those about status, deadlines,
+//! `plain` has the cases of one well-behaved call, `compression` those in an encoding, `edges` those about status, deadlines,
 //! cancellation and many calls at once. What each does is written down in `interop/README.md`.
 
+mod compression;
 mod edges;
 mod metadata;
 mod plain;
@@ -11,6 +12,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use gannet::compression::Encoding;
 use gannet::{Channel, Inbound, Outbound};
 use gannet_interop::pattern;
 use gannet_interop::proto::gannet::interop::v1 as pb;
@@ -56,6 +58,9 @@ async fn run(args: &Args) -> Outcome {
         "metadata" => metadata::metadata(&client).await,
         "metadata_on_error" => metadata::metadata_on_error(&client).await,
         "early_headers" => metadata::early_headers(&client).await,
+        "gzip" => compression::run(&args.addr, Encoding::GZIP).await,
+        "deflate" => compression::run(&args.addr, Encoding::DEFLATE).await,
+        "zstd" => compression::run(&args.addr, Encoding::ZSTD).await,
         "status_codes" => edges::status_codes(&client).await,
         "status_message" => edges::status_message(&client).await,
         "status_details" => edges::status_details(&client).await,

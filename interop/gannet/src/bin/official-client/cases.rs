@@ -12,8 +12,8 @@ use gannet_interop::proto::grpc::testing::{
 
 use crate::Client;
 
-const LARGE_REQUEST_BYTES: usize = 271_828;
-const LARGE_RESPONSE_BYTES: i32 = 314_159;
+pub(crate) const LARGE_REQUEST_BYTES: usize = 271_828;
+pub(crate) const LARGE_RESPONSE_BYTES: i32 = 314_159;
 const REQUEST_BYTES: [usize; 4] = [27_182, 8, 1_828, 45_904];
 const RESPONSE_BYTES: [i32; 4] = [31_415, 9, 2_653, 58_979];
 /// Milliseconds of the case that lets its deadline pass.
@@ -197,7 +197,7 @@ fn status(message: &str) -> Option<EchoStatus> {
     Some(EchoStatus { code: 2, message: message.to_owned(), ..Default::default() })
 }
 
-fn check_reply(reply: Option<StreamingOutputCallResponse>, bytes: i32) -> Outcome {
+pub(crate) fn check_reply(reply: Option<StreamingOutputCallResponse>, bytes: i32) -> Outcome {
     let reply = reply.ok_or("the stream ended early")?;
     let payload = zeros(usize::try_from(bytes)?);
     check("payload", reply.payload.as_option(), Some(&payload))

@@ -3,12 +3,14 @@
 //! Silence and exit code 0 mean that it passed.
 
 mod cases;
+mod compression;
 mod soak;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{ArgAction, Parser};
+use gannet::compression::Compressors;
 use gannet::tls::{ClientTls, Roots};
 use gannet::{Channel, Metadata};
 use gannet_interop::check::{Outcome, exit_code};
@@ -65,6 +67,10 @@ async fn run(args: &Args) -> Outcome {
         "cancel_after_begin" => cases::cancel_after_begin(&client).await,
         "cancel_after_first_response" => cases::cancel_after_first_response(&client).await,
         "timeout_on_sleeping_server" => cases::timeout_on_sleeping_server(&client).await,
+        "client_compressed_unary" => compression::client_unary(&client).await,
+        "client_compressed_streaming" => compression::client_streaming(&client).await,
+        "server_compressed_unary" => compression::server_unary(&client).await,
+        "server_compressed_streaming" => compression::server_streaming(&client).await,
         "rpc_soak" => soak::run(args, &client, false).await,
         "channel_soak" => soak::run(args, &client, true).await,
         other => Err(format!("there is no case `{other}`").into()),
@@ -104,7 +110,7 @@ impl Args {
             }
             builder = builder.tls(tls.build()?);
         }
-        let channel = builder.build()?;
+        let channel = builder.compressors(Compressors::built_in()).build()?;
         Ok(Client {
             test: TestServiceClient::new(channel.clone()),
             missing: UnimplementedServiceClient::new(channel),
