@@ -222,8 +222,8 @@ macro_rules! option_methods {
             self
         }
 
-        /// The largest request message that is sent, bytes before compression. A larger one is not sent, and
-        /// RESOURCE_EXHAUSTED.
+        /// The largest request message that is sent, bytes before compression. A larger one is not
+        /// sent, and RESOURCE_EXHAUSTED.
         pub fn max_send_bytes(mut self, bytes: usize) -> Self {
             self.options.max_send_bytes(bytes);
             self

@@ -222,8 +222,9 @@ mod built_in {
             at in any::<prop::sample::Index>(),
             to in any::<u8>(),
         ) {
+            let message = [b"some text ".repeat(20), vec![3; 50]].concat();
             for compressor in all() {
-                let mut packed = deflated(&*compressor, &[b"some text ".repeat(20), vec![3; 50]].concat());
+                let mut packed = deflated(&*compressor, &message);
                 let at = at.index(packed.len());
                 packed[at] = to;
                 if let Ok(message) = inflate(&*compressor, &packed, 300) {

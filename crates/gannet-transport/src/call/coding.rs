@@ -1,4 +1,5 @@
-//! How the messages of a call that streams are compressed. Made for calls that do so, and no others.
+//! How the messages of a call that streams are compressed. Made for calls that do so, and no
+//! others.
 //!
 //! What is sent is decided by the first message, or when headers are asked to be sent: what was
 //! chosen by then is in the headers, and holds until the end. What comes was declared by the peer's

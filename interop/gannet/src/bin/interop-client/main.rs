@@ -1,7 +1,8 @@
 //! The client of `gannet_interop.proto`: one case by name; silence and exit code 0 mean it passed.
 //!
-//! `plain` has the cases of one well-behaved call, `compression` those in an encoding, `edges` those about status, deadlines,
-//! cancellation and many calls at once. What each does is written down in `interop/README.md`.
+//! `plain` has the cases of one well-behaved call, `compression` those in an encoding, `metadata`
+//! those with metadata, `edges` those about status, deadlines, cancellation and many calls at once.
+//! What each does is written down in `interop/README.md`.
 
 mod compression;
 mod edges;
