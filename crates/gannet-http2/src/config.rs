@@ -1,5 +1,6 @@
 //! What one connection may do and hold: every bound of the engine, with its default.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::hpack;
@@ -7,7 +8,7 @@ use crate::hpack;
 /// Limits and windows of one connection. All are enforced from the first byte, for both roles.
 ///
 /// Defaults suit a public server; a field's doc gives its unit and what exceeding it does.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Config {
     /// Streams the peer may have open at once (default 256), advertised as
@@ -109,7 +110,12 @@ impl Default for Config {
 
 impl Config {
     /// Brings every field into the range the protocol allows.
-    pub(crate) fn clamped(mut self) -> Self {
+    pub(crate) fn clamped(given: Arc<Config>) -> Arc<Config> {
+        let clamped = Config::clone(&given).into_range();
+        if clamped == *given { given } else { Arc::new(clamped) }
+    }
+
+    fn into_range(mut self) -> Self {
         const WINDOW_MAX: u32 = (1 << 31) - 1;
         self.stream_window_bytes = self.stream_window_bytes.clamp(1, WINDOW_MAX);
         self.window_bytes_max = self.window_bytes_max.min(WINDOW_MAX);
@@ -118,7 +124,6 @@ impl Config {
             self.recv_buffered_bytes_max.clamp(self.connection_window_bytes, WINDOW_MAX);
         self.frame_bytes_max = self.frame_bytes_max.clamp(16_384, (1 << 24) - 1);
         self.control_frames_max = self.control_frames_max.max(1);
-        self.resets_burst_max = self.resets_burst_max.max(self.concurrent_streams_max);
         self
     }
 }

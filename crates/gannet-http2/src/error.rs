@@ -81,7 +81,8 @@ impl fmt::Debug for Reason {
 /// close the socket (RFC 9113 section 5.4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectionError {
-    /// The code sent in GOAWAY.
+    /// The code sent in GOAWAY. NO_ERROR where the connection was given up: its keepalive had no
+    /// answer, or it was as old as it may get.
     pub reason: Reason,
     /// Which rule was broken, or which bound was exceeded.
     pub detail: &'static str,
@@ -100,6 +101,11 @@ impl ConnectionError {
         Self::new(Reason::FRAME_SIZE_ERROR, detail)
     }
 
+    /// No rule was broken: the peer is gone, or its time is over.
+    pub(crate) const fn lost(detail: &'static str) -> Self {
+        Self::new(Reason::NO_ERROR, detail)
+    }
+
     pub(crate) const fn calm(detail: &'static str) -> Self {
         Self::new(Reason::ENHANCE_YOUR_CALM, detail)
     }
@@ -107,7 +113,10 @@ impl ConnectionError {
 
 impl fmt::Display for ConnectionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "HTTP/2 connection error {}: {}", self.reason, self.detail)
+        match self.reason {
+            Reason::NO_ERROR => f.write_str(self.detail),
+            reason => write!(f, "HTTP/2 connection error {reason}: {}", self.detail),
+        }
     }
 }
 

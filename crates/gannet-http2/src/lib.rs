@@ -23,6 +23,7 @@ pub mod hpack;
 mod stream;
 #[cfg(test)]
 mod testing;
+mod upkeep;
 
 pub use buf::{RecvBuf, SendBuf};
 pub use config::Config;
@@ -30,3 +31,4 @@ pub use connection::{Client, Connection, FieldWriter, PeerSettings, Role, Server
 pub use error::{ConnectionError, OpenError, Reason, StaleKey};
 pub use event::Event;
 pub use stream::StreamKey;
+pub use upkeep::{Keepalive, PingPolicy, Upkeep};

@@ -7,6 +7,7 @@
 //! | module | what it holds |
 //! | --- | --- |
 //! | `server`, `serving` | the builder; accept loops, runtimes, shutdown |
+//! | `upkeep` | how connections are kept alive, and when they are asked to end |
 //! | `service`, `call` | what generated code and handlers see |
 //! | `router`, `head` | paths to methods; what a request's headers say |
 //! | `side` | the calls of one connection |
@@ -21,6 +22,7 @@ mod server;
 mod service;
 mod serving;
 mod side;
+mod upkeep;
 
 pub use bind::Bind;
 pub use call::{Call, HeadersMut};

@@ -10,6 +10,7 @@ use gannet_http2::Config;
 use crate::router::{Dispatch, Router};
 use crate::serving::Serving;
 use crate::side::{Compute, Rules};
+use crate::upkeep::UpkeepOptions;
 use crate::{Bind, Service};
 
 /// Connections a server holds at once by default.
@@ -36,6 +37,7 @@ pub struct Server {
     /// By the name of a method or a service; all by the empty name.
     compress: Vec<(String, Encoding)>,
     pub(crate) http2: Config,
+    pub(crate) upkeep: UpkeepOptions,
     message_receive_bytes_max: usize,
     message_send_bytes_max: usize,
     pub(crate) connections_max: usize,
@@ -52,6 +54,7 @@ impl Server {
             compressors: Compressors::new(),
             compress: Vec::new(),
             http2: Config::default(),
+            upkeep: UpkeepOptions::default(),
             message_receive_bytes_max: limits::MESSAGE_RECEIVE_BYTES_MAX_DEFAULT,
             message_send_bytes_max: limits::MESSAGE_SEND_BYTES_MAX_DEFAULT,
             connections_max: CONNECTIONS_MAX_DEFAULT,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use gannet_core::compression::{CodecId, Compressors, Encoding};
 use gannet_core::limits;
+use gannet_http2::Keepalive;
 use gannet_transport::PipeConnector;
 use gannet_transport::tls::ClientTls;
 
@@ -24,6 +25,7 @@ pub(crate) struct Config {
     pub(crate) user_agent: String,
     pub(crate) backoff: BackoffConfig,
     pub(crate) http2: gannet_http2::Config,
+    pub(crate) keepalive: Option<Keepalive>,
     pub(crate) receive_bytes_max: usize,
     pub(crate) send_bytes_max: usize,
     pub(crate) wait_for_ready: bool,
@@ -43,6 +45,7 @@ pub struct ChannelBuilder {
     user_agent: Option<String>,
     backoff: BackoffConfig,
     http2: gannet_http2::Config,
+    keepalive: KeepaliveOptions,
     receive_bytes_max: usize,
     send_bytes_max: usize,
     wait_for_ready: bool,
@@ -60,6 +63,7 @@ impl ChannelBuilder {
             user_agent: None,
             backoff: BackoffConfig::default(),
             http2: gannet_http2::Config::default(),
+            keepalive: KeepaliveOptions::default(),
             receive_bytes_max: limits::MESSAGE_RECEIVE_BYTES_MAX_DEFAULT,
             send_bytes_max: limits::MESSAGE_SEND_BYTES_MAX_DEFAULT,
             wait_for_ready: false,
@@ -129,6 +133,34 @@ impl ChannelBuilder {
         self
     }
 
+    /// Keepalive (gRFC A8): how long the server may be silent, while there are calls, before it is
+    /// asked by a PING whether it is still there. Off by default, and with [`Duration::MAX`]. Less
+    /// than 10 s is 10 s, as in other gRPC clients.
+    ///
+    /// Servers object to much fewer PINGs than one each 10 s: without a setting of their own they
+    /// end a connection after a few that come within 5 minutes of each other. The channel's next
+    /// connection then waits twice as long.
+    pub fn keepalive_time(mut self, time: Duration) -> Self {
+        self.keepalive.time = time;
+        self
+    }
+
+    /// How long after a PING of keepalive nothing must have come, before the connection is given up
+    /// and its calls end with UNAVAILABLE (default 20 s; at least 10 ms). Where keepalive is on,
+    /// this is TCP_USER_TIMEOUT too (gRFC A18; on Linux, Android and Fuchsia): sent bytes that are
+    /// not acknowledged for as long end the connection.
+    pub fn keepalive_timeout(mut self, timeout: Duration) -> Self {
+        self.keepalive.timeout = timeout;
+        self
+    }
+
+    /// Whether keepalive goes on while there are no calls (default: no). Most servers permit no
+    /// more than one PING in two hours then.
+    pub fn keepalive_without_calls(mut self, on: bool) -> Self {
+        self.keepalive.without_calls = on;
+        self
+    }
+
     /// The largest response message of calls that do not say otherwise, bytes, compressed and
     /// decompressed (default 4 MiB).
     pub fn max_receive_bytes(mut self, bytes: usize) -> Self {
@@ -190,6 +222,7 @@ impl ChannelBuilder {
             user_agent,
             backoff: self.backoff,
             http2: self.http2,
+            keepalive: self.keepalive.keepalive(),
             receive_bytes_max: self.receive_bytes_max,
             send_bytes_max: self.send_bytes_max,
             wait_for_ready: self.wait_for_ready,
@@ -209,6 +242,40 @@ impl ChannelBuilder {
         // Where no thread can be started now, the first call tries again and reports it.
         let _ = channel.shared().background();
         Ok(channel)
+    }
+}
+
+/// What was said about keepalive.
+#[derive(Clone, Debug)]
+struct KeepaliveOptions {
+    time: Duration,
+    timeout: Duration,
+    without_calls: bool,
+}
+
+impl Default for KeepaliveOptions {
+    fn default() -> Self {
+        KeepaliveOptions {
+            time: Duration::MAX,
+            timeout: Duration::from_secs(20),
+            without_calls: false,
+        }
+    }
+}
+
+impl KeepaliveOptions {
+    /// The least that does not make a nuisance of a client (gRFC A8).
+    const TIME_MIN: Duration = Duration::from_secs(10);
+    const TIMEOUT_MIN: Duration = Duration::from_millis(10);
+
+    fn keepalive(&self) -> Option<Keepalive> {
+        let KeepaliveOptions { time, timeout, without_calls } = *self;
+        let keepalive = Keepalive {
+            time: time.max(Self::TIME_MIN),
+            timeout: timeout.max(Self::TIMEOUT_MIN),
+            without_calls,
+        };
+        (time != Duration::MAX).then_some(keepalive)
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use gannet_core::Status;
-use gannet_http2::{Client, Connection};
+use gannet_http2::{Client, Connection, Upkeep};
 use gannet_transport::Driver;
 use tokio::sync::oneshot;
 
@@ -83,11 +83,17 @@ impl Connecting {
 
     /// Only SETTINGS prove that a way leads to a server.
     async fn establish(&self, way: Way) -> Result<Arc<Link>, Status> {
+        let keepalive = self.channel.upgrade().and_then(|channel| channel.keepalive());
         let stream = way.connect(&self.config).await?;
         let http2 = self.config.http2.clone();
         let mut conn = Connection::<Client>::new(http2, Arc::new(Classifier), now());
+        if keepalive.is_some() {
+            let mut upkeep = Upkeep::default();
+            upkeep.keepalive = keepalive;
+            conn.keep_up_with(Arc::new(upkeep), 0.0, now());
+        }
         let constants = Constants::new(&mut conn, &self.config);
-        let unproven = Unproven::new(Link::new(way.to_string()));
+        let unproven = Unproven::new(Link::new(way.to_string(), keepalive));
         let (tell, told) = oneshot::channel();
         let link = &unproven.link;
         let side = ClientSide::new(self.channel.clone(), Arc::clone(link), constants, tell);

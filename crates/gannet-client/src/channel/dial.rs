@@ -83,6 +83,9 @@ impl Way {
         };
         let failed = |error| Status::from_io(self, error);
         let (stream, _) = connected.map_err(failed)?;
+        if let Some(keepalive) = &config.keepalive {
+            stream.set_user_timeout(keepalive.timeout);
+        }
         match &config.tls {
             None => Ok(stream),
             Some(tls) => tls.connect(stream, &config.authority).await.map_err(failed),
@@ -117,5 +120,27 @@ mod tests {
         assert_eq!(order(&[x, y, z, a]), [x, a, y, z]);
         assert_eq!(order(&[x, y]), [x, y]);
         assert!(order(&[]).is_empty());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn with_keepalive_the_system_watches_too() {
+        use std::time::Duration;
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let of = async |builder: crate::ChannelBuilder| {
+            let channel = builder.build().unwrap();
+            let config = channel.shared().config();
+            let stream = Way::Tcp(address).connect(config).await.unwrap();
+            let Stream::Tcp(socket) = &stream else { unreachable!("it is TCP") };
+            socket2::SockRef::from(socket).tcp_user_timeout().unwrap()
+        };
+        let builder = || crate::Channel::builder(address.to_string());
+        let off = of(builder()).await;
+        assert!(off.is_none_or(|timeout| timeout.is_zero()), "{off:?}");
+        let on = builder().keepalive_time(Duration::from_secs(60));
+        assert_eq!(of(on.clone()).await, Some(Duration::from_secs(20)));
+        let soon = on.keepalive_timeout(Duration::from_secs(3));
+        assert_eq!(of(soon).await, Some(Duration::from_secs(3)));
     }
 }

@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use arc_swap::ArcSwapOption;
 use gannet_core::{Code, Status};
+use gannet_http2::Keepalive;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
@@ -37,6 +38,8 @@ pub(crate) struct Shared {
 struct Cold {
     phase: Phase,
     backoff: Backoff,
+    /// Keepalive of the next connection.
+    keepalive: Option<Keepalive>,
     /// The task that connects, while there is one.
     connecting: Option<AbortHandle>,
 }
@@ -63,11 +66,12 @@ enum Look {
 impl Shared {
     pub(super) fn new(config: Config) -> Arc<Shared> {
         let backoff = Backoff::new(config.backoff.clone());
+        let keepalive = config.keepalive;
         Arc::new(Shared {
             config: Arc::new(config),
             current: ArcSwapOption::empty(),
             state: AtomicU8::new(Phase::Idle.state() as u8),
-            cold: Mutex::new(Cold { phase: Phase::Idle, backoff, connecting: None }),
+            cold: Mutex::new(Cold { phase: Phase::Idle, backoff, keepalive, connecting: None }),
             changed: Notify::new(),
             background: OnceLock::new(),
         })
@@ -230,6 +234,19 @@ impl Shared {
         if matches!(&cold.phase, Phase::Ready(current) if Arc::ptr_eq(current, link)) {
             self.current.store(None);
             self.set_phase(&mut cold, Phase::Idle);
+        }
+    }
+
+    /// Keepalive of the next connection.
+    pub(super) fn keepalive(&self) -> Option<Keepalive> {
+        self.cold().keepalive
+    }
+
+    /// The server found that this keepalive of a connection makes too many PINGs: the next ones
+    /// wait for twice as long (gRFC A8).
+    pub(crate) fn calm_keepalive(&self, too_eager: Keepalive) {
+        if let Some(next) = &mut self.cold().keepalive {
+            next.time = next.time.max(too_eager.time.saturating_mul(2));
         }
     }
 

@@ -22,6 +22,7 @@ mod side;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use gannet_http2::Keepalive;
 use gannet_transport::{Command, Queue};
 
 use crate::call::notice::Notice;
@@ -36,6 +37,7 @@ pub(crate) struct Link {
     queue: Arc<Queue<LinkCommand>>,
     /// What it is connected to, for messages.
     address: String,
+    keepalive: Option<Keepalive>,
     retired: AtomicBool,
 }
 
@@ -51,8 +53,9 @@ pub(crate) enum LinkCommand {
 }
 
 impl Link {
-    pub(crate) fn new(address: String) -> Arc<Link> {
-        Arc::new(Link { queue: Arc::new(Queue::new()), address, retired: AtomicBool::new(false) })
+    pub(crate) fn new(address: String, keepalive: Option<Keepalive>) -> Arc<Link> {
+        let (queue, retired) = (Arc::new(Queue::new()), AtomicBool::new(false));
+        Arc::new(Link { queue, address, keepalive, retired })
     }
 
     pub(crate) fn queue(&self) -> &Arc<Queue<LinkCommand>> {
@@ -61,6 +64,11 @@ impl Link {
 
     pub(crate) fn address(&self) -> &str {
         &self.address
+    }
+
+    /// How the connection asks whether the server is still there.
+    pub(crate) fn keepalive(&self) -> Option<Keepalive> {
+        self.keepalive
     }
 
     /// Asks the connection's task for something.

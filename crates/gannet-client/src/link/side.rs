@@ -282,6 +282,13 @@ impl ClientSide {
 
     fn on_goaway(&mut self, reason: Reason, debug: &[u8]) {
         self.remote.on_goaway(reason, debug);
+        if reason == Reason::ENHANCE_YOUR_CALM
+            && debug == b"too_many_pings"
+            && let Some(keepalive) = self.link.keepalive()
+            && let Some(channel) = self.channel.upgrade()
+        {
+            channel.calm_keepalive(keepalive);
+        }
         self.retire();
     }
 

@@ -11,7 +11,7 @@ use gannet_http2::Reason;
 use crate::peer::{Got, OK, Peers, chat, download, framed, spawn_unary, unary};
 
 /// A GOAWAY frame, past the engine's own ideas.
-fn goaway(last_stream_id: u32, reason: Reason, debug: &[u8]) -> Vec<u8> {
+pub(crate) fn goaway(last_stream_id: u32, reason: Reason, debug: &[u8]) -> Vec<u8> {
     let length = u32::try_from(8 + debug.len()).unwrap();
     let mut frame = length.to_be_bytes()[1..].to_vec();
     frame.extend_from_slice(&[7, 0, 0, 0, 0, 0]);

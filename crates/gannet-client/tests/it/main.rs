@@ -12,6 +12,7 @@ mod deadlines;
 mod faults;
 mod forever;
 mod goaway;
+mod keepalive;
 mod peer;
 mod runtimes;
 mod server;

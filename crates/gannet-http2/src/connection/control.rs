@@ -15,6 +15,8 @@ use crate::{ConnectionError, Reason, RecvBuf, StreamKey};
 
 /// Opaque data of the PING that separates the two GOAWAYs of a graceful shutdown.
 pub(super) const DRAIN_PING: [u8; 8] = *b"gnt-drn\0";
+/// Opaque data of keepalive's PINGs.
+pub(super) const KEEPALIVE_PING: [u8; 8] = *b"gnt-kpa\0";
 
 impl<R: Role> Connection<R> {
     pub(super) fn on_settings(
@@ -117,6 +119,7 @@ impl<R: Role> Connection<R> {
 
     pub(super) fn on_ping(
         &mut self,
+        now: Instant,
         head: FrameHead,
         payload: &[u8],
     ) -> Result<Step, ConnectionError> {
@@ -127,7 +130,14 @@ impl<R: Role> Connection<R> {
             return Err(ConnectionError::frame_size("PING is not 8 bytes"));
         };
         if !head.has(flags::ACK) {
-            write_ping(&mut self.control, true, opaque);
+            self.judge_ping(now)?;
+            // A server that drains takes it for the end of the streams that the client opened without
+            // knowing: it must not overtake them.
+            let out = match !R::IS_SERVER && !self.ready.is_empty() {
+                true => self.ready.tail(),
+                false => &mut self.control,
+            };
+            write_ping(out, true, opaque);
             self.replies_queued += 1;
             return Ok(Step::Emit(Emit::Ping { opaque }));
         }
@@ -138,6 +148,7 @@ impl<R: Role> Connection<R> {
                 }
             }
             DRAIN_PING => self.finish_drain(),
+            KEEPALIVE_PING => {} // that something came was noted
             _ => return Ok(Step::Emit(Emit::PingAck { opaque })),
         }
         Ok(Step::Again)
@@ -162,10 +173,10 @@ impl<R: Role> Connection<R> {
     /// which streams will be answered.
     pub(super) fn finish_drain(&mut self) {
         self.timers.drain = None;
-        if self.shutdown == Shutdown::Announced {
+        if let Shutdown::Announced { why } = self.shutdown {
             let last_stream_id = self.highest_peer_id;
             self.shutdown = Shutdown::Final { last_stream_id };
-            write_goaway(&mut self.control, last_stream_id, Reason::NO_ERROR, b"");
+            write_goaway(&mut self.control, last_stream_id, Reason::NO_ERROR, why.debug());
         }
     }
 

@@ -8,6 +8,7 @@
 //! | `control` | SETTINGS, PING, GOAWAY, WINDOW_UPDATE, RST_STREAM, PRIORITY |
 //! | `verbs` | what the layer above asks for |
 //! | `transmit` | what goes out, in which order |
+//! | `upkeep` | keepalive, the end of connections that are old or idle |
 //! | `lifecycle` | how streams close, are reset, refused and forgotten |
 //!
 //! Length: see the table; this file holds the state and the clock only.
@@ -26,6 +27,7 @@ mod probe;
 mod reader;
 mod role;
 mod transmit;
+mod upkeep;
 mod verbs;
 
 use std::collections::VecDeque;
@@ -38,6 +40,7 @@ use crate::flow::{Bdp, RecvFlow, ResetBudget, StallWatch, StrikeCounter};
 use crate::frame::{self, setting_id};
 use crate::hpack::{CachedBlock, CachedField, Decoder, Encoder, FieldBlock, FieldClassifier};
 use crate::stream::{RecentlyClosed, Store};
+use crate::upkeep::{Caretaker, Farewell};
 use crate::{Config, ConnectionError, Reason, SendBuf, StreamKey};
 
 pub use fields::FieldWriter;
@@ -52,8 +55,8 @@ pub use role::{Client, Role, Server};
 ///
 /// The owner calls, in this order, whenever something can be done:
 ///
-/// 1. [`next_event`](Self::next_event) until it yields `None`, after reading from the socket
-///    (unless [`read_budget`](Self::read_budget) is 0);
+/// 1. after reading from the socket (unless [`read_budget`](Self::read_budget) is 0):
+///    [`heard`](Self::heard), and [`next_event`](Self::next_event) until it yields `None`;
 /// 2. [`handle_timeout`](Self::handle_timeout) when the time of
 ///    [`poll_timeout`](Self::poll_timeout) has come;
 /// 3. any verbs: `open`, `send_headers`, `send_data`, `send_trailers`, `respond_unary`, `reset`,
@@ -65,7 +68,8 @@ pub use role::{Client, Role, Server};
 /// is left and closes the socket.
 pub struct Connection<R: Role> {
     role: PhantomData<R>,
-    config: Config,
+    /// Shared between connections.
+    config: Arc<Config>,
     peer: PeerSettings,
 
     reader: Reader,
@@ -120,6 +124,13 @@ pub struct Connection<R: Role> {
     peer_limits_streams: bool,
     resets: ResetBudget,
     empty_data: StrikeCounter,
+    /// Boxed, as most of it is looked at seldom.
+    caretaker: Option<Box<Caretaker>>,
+    /// When bytes came last.
+    heard_at: Instant,
+    /// HEADERS or DATA were sent since the peer's last PING.
+    answered: bool,
+    watches_idleness: bool,
 }
 
 /// What the peer announced (RFC 9113 section 6.5.2).
@@ -142,7 +153,7 @@ enum Shutdown {
     /// New streams are welcome.
     Open,
     /// GOAWAY(2^31 - 1) and a PING are out: the peer may not know yet.
-    Announced,
+    Announced { why: Farewell },
     /// GOAWAY with the last stream is out: later ones are ignored.
     Final { last_stream_id: u32 },
     /// The connection broke.
@@ -156,14 +167,21 @@ struct Timers {
     header_block: Option<Instant>,
     /// The peer's acknowledgement of the PING of a graceful shutdown.
     drain: Option<Instant>,
+    /// When the caretaker is due.
+    upkeep: Option<Instant>,
 }
 
 impl<R: Role> Connection<R> {
     /// Starts a connection: the preface (client) and SETTINGS are queued at once.
     ///
-    /// `classifier` gives header fields their tags; `now` starts the handshake timers.
-    pub fn new(config: Config, classifier: Arc<dyn FieldClassifier>, now: Instant) -> Self {
-        let config = config.clamped();
+    /// `config` is shared where it comes as an `Arc`; `classifier` gives header fields their tags;
+    /// `now` starts the handshake timers.
+    pub fn new(
+        config: impl Into<Arc<Config>>,
+        classifier: Arc<dyn FieldClassifier>,
+        now: Instant,
+    ) -> Self {
+        let config = Config::clamped(config.into());
         let decoder_bytes = config.header_table_bytes.max(crate::hpack::TABLE_BYTES_DEFAULT);
         let mut connection = Connection {
             role: PhantomData,
@@ -218,14 +236,23 @@ impl<R: Role> Connection<R> {
                     .checked_add(config.settings_ack_timeout.max(config.handshake_timeout)),
                 header_block: None,
                 drain: None,
+                upkeep: None,
             },
             settings_unacked: 1,
             peer_limits_streams: false,
-            resets: ResetBudget::new(config.resets_burst_max, config.resets_per_second, now),
+            resets: ResetBudget::new(
+                config.resets_burst_max.max(config.concurrent_streams_max),
+                config.resets_per_second,
+                now,
+            ),
             empty_data: StrikeCounter::new(
                 config.empty_data_frames_max,
                 "too many DATA frames without payload",
             ),
+            caretaker: None,
+            heard_at: now,
+            answered: false,
+            watches_idleness: false,
             config,
         };
         connection.write_preface();
@@ -275,9 +302,9 @@ impl<R: Role> Connection<R> {
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
     #[inline]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let timers = &self.timers;
         let mut next = self.stall.deadline();
-        for timer in [timers.handshake, timers.settings_ack, timers.header_block, timers.drain] {
+        let Timers { handshake, settings_ack, header_block, drain, upkeep } = self.timers;
+        for timer in [handshake, settings_ack, header_block, drain, upkeep] {
             next = earlier(next, timer);
         }
         for (until, _) in &self.lingering {
@@ -289,7 +316,8 @@ impl<R: Role> Connection<R> {
     /// Acts on timers that have expired by `now`.
     ///
     /// # Errors
-    /// A peer that is too slow with its preface, an acknowledgement or a header block.
+    /// A peer that is too slow with its preface, an acknowledgement or a header block; one that is
+    /// gone, or has had its time ([`Upkeep`](crate::Upkeep)).
     pub fn handle_timeout(&mut self, now: Instant) -> Result<(), ConnectionError> {
         let expired = |timer: Option<Instant>| timer.is_some_and(|at| at <= now);
         if expired(self.timers.drain) {
@@ -307,6 +335,10 @@ impl<R: Role> Connection<R> {
             ConnectionError::calm("much is queued, and the peer does not read")
         } else if expired(self.timers.header_block) {
             ConnectionError::calm("a header block was not completed in time")
+        } else if expired(self.timers.upkeep)
+            && let Err(error) = self.keep_up(now)
+        {
+            error
         } else {
             return Ok(());
         };
@@ -318,7 +350,7 @@ impl<R: Role> Connection<R> {
     pub fn is_finished(&self) -> bool {
         match self.shutdown {
             Shutdown::Failed => true,
-            Shutdown::Open | Shutdown::Announced => {
+            Shutdown::Open | Shutdown::Announced { .. } => {
                 !R::IS_SERVER && self.goaway_received && self.streams.len() == 0
             }
             Shutdown::Final { .. } => self.streams.len() == 0,

@@ -172,7 +172,7 @@ impl<R: Role> Connection<R> {
             Kind::Settings => self.on_settings(head, buf.at(payload)),
             Kind::WindowUpdate => self.on_window_update(now, head, buf.at(payload)),
             Kind::RstStream => self.on_rst_stream(now, head, buf.at(payload)),
-            Kind::Ping => self.on_ping(head, buf.at(payload)),
+            Kind::Ping => self.on_ping(now, head, buf.at(payload)),
             Kind::GoAway => self.on_goaway(head, buf, payload),
             Kind::Priority => self.on_priority(now, head, buf.at(payload)),
             Kind::PushPromise => Err(ConnectionError::protocol("PUSH_PROMISE is not enabled")),

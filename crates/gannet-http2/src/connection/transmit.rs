@@ -48,6 +48,9 @@ impl<R: Role> Connection<R> {
             let much = self.queued_bytes >= self.config.send_stall_bytes_min;
             self.stall.look(now, much, self.config.send_stall_timeout);
         }
+        if self.watches_idleness {
+            self.watch_idleness(now);
+        }
         if !self.lingering.is_empty() {
             self.lingering.retain(|(_, key)| self.streams.get(*key).is_some());
         }
@@ -113,6 +116,7 @@ impl<R: Role> Connection<R> {
         let all = length == stream.queue.bytes();
         let ends_here = all && matches!(stream.queue.end, Some(End::Data));
         if length > 0 || ends_here {
+            self.answered = true;
             write_data_head(out.tail(), length, ends_here, stream.id);
             let mut left = length;
             while left > 0 {
@@ -140,6 +144,7 @@ impl<R: Role> Connection<R> {
         let id = stream.id;
         match stream.queue.end.take() {
             Some(End::Trailers(record)) => {
+                self.answered = true;
                 write_headers_to(out.tail(), &mut self.encoder, frame_max, id, true, |writer| {
                     record.replay(writer);
                 });

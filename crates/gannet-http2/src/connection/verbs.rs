@@ -13,6 +13,7 @@ use crate::frame::{
 };
 use crate::hpack::CachedBlock;
 use crate::stream::{Closed, End, RecvHalf, SendHalf, Stream};
+use crate::upkeep::Farewell;
 use crate::{OpenError, Reason, StaleKey, StreamKey};
 
 /// While streams wait their turn, DATA overtakes them only from a connection window of this size.
@@ -39,6 +40,9 @@ impl Connection<Client> {
         stream.send_window = i64::from(self.peer.stream_window_bytes);
         stream.recv_window = i64::from(self.stream_window_bytes);
         self.write_headers(id, end_stream, fields);
+        if self.caretaker.is_some() {
+            self.wake_caretaker();
+        }
         Ok(key)
     }
 
@@ -117,6 +121,7 @@ impl Connection<Server> {
     ) -> Result<(), StaleKey> {
         if let Some(id) = self.answers_at_once(key, payload)? {
             let frame_max = self.peer.frame_bytes_max as usize;
+            self.answered = true;
             let out = self.ready.tail();
             write_headers_to(out, &mut self.encoder, frame_max, id, false, head);
             write_data_head(out, payload.len(), false, id);
@@ -208,6 +213,7 @@ impl<R: Role> Connection<R> {
         stream.send_window -= length;
         let id = stream.id;
         self.send_window -= length;
+        self.answered = true;
         let out = self.ready.tail();
         write_data_head(out, payload.len(), end_stream, id);
         out.extend_from_slice(payload);
@@ -342,15 +348,19 @@ impl<R: Role> Connection<R> {
     /// A peer that has not even greeted, or does not acknowledge within two seconds, gets the last
     /// GOAWAY without that.
     pub fn drain(&mut self, now: Instant) {
+        self.drain_for(now, Farewell::Unsaid);
+    }
+
+    pub(super) fn drain_for(&mut self, now: Instant, why: Farewell) {
         if self.shutdown != Shutdown::Open {
             return;
         }
         if !self.is_established() {
-            return self.goaway(Reason::NO_ERROR, b"");
+            return self.goaway(Reason::NO_ERROR, why.debug());
         }
         self.timers.drain = now.checked_add(DRAIN_ACK_MAX);
-        self.shutdown = Shutdown::Announced;
-        write_goaway(&mut self.control, STREAM_ID_MAX, Reason::NO_ERROR, b"");
+        self.shutdown = Shutdown::Announced { why };
+        write_goaway(&mut self.control, STREAM_ID_MAX, Reason::NO_ERROR, why.debug());
         write_ping(&mut self.control, false, DRAIN_PING);
     }
 
@@ -372,6 +382,7 @@ impl<R: Role> Connection<R> {
         end_stream: bool,
         fields: impl FnOnce(&mut FieldWriter<'_>),
     ) {
+        self.answered = true;
         let max = self.peer.frame_bytes_max as usize;
         write_headers_to(self.ready.tail(), &mut self.encoder, max, id, end_stream, fields);
     }

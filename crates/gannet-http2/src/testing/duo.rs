@@ -33,6 +33,7 @@ impl<R: Role> End<R> {
 
     /// Reads all events of what has arrived.
     pub(super) fn read(&mut self, now: Instant) -> Result<(), ConnectionError> {
+        self.engine.heard(now);
         loop {
             let event = self.engine.next_event(now, &mut self.recv)?;
             let Some(event) = event.map(Owned::from) else { return Ok(()) };

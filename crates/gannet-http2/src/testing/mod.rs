@@ -5,6 +5,7 @@
 //! | `smoke` | two engines, a perfect link, one feature at a time |
 //! | `shutdown` | GOAWAY in both directions, draining, keys that went stale |
 //! | `verbs` | what the layer above may ask for, in awkward moments |
+//! | `upkeep` | keepalive, too many PINGs, connections that are old or idle |
 //! | `sim` | everything at once, at random, from a seed |
 //! | `attacks`, `floods` | what hostile peers do, and honest traffic of the same shape |
 //! | `rules` | what a correct peer never sends |
@@ -22,4 +23,5 @@ mod script;
 mod shutdown;
 mod sim;
 mod smoke;
+mod upkeep;
 mod verbs;

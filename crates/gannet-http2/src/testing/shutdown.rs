@@ -110,6 +110,19 @@ fn a_client_that_is_told_to_go() {
     assert!(script.end.engine.is_finished());
 }
 
+/// Otherwise the server's last GOAWAY would pass over a stream that was opened in good faith.
+#[test]
+fn a_clients_answer_to_a_ping_follows_the_streams_it_opened_before() {
+    let mut script = Script::client(Config::default());
+    script.end.engine.open(true, request).expect("may open");
+    let drain = [goaway(LAST_POSSIBLE, Reason::NO_ERROR, b""), ping(false, *b"the end?")].concat();
+    script.send(&drain);
+    let kinds: Vec<u8> = script.take_replies().iter().map(|frame| frame.kind).collect();
+    assert_eq!(kinds, [Kind::HEADERS, Kind::PING]);
+    script.send(&ping(false, *b"and now?"));
+    assert_eq!(script.take_replies().len(), 1);
+}
+
 /// A client's GOAWAY is about streams of the server's: its own calls go on, new ones too.
 #[test]
 fn a_server_that_is_told_to_go() {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use gannet_http2::{Config, Connection};
+use gannet_http2::{Config, Connection, Upkeep};
 use gannet_transport::{Acceptor, Command, Driver, Handshake, Incoming, Peer, Queue, Stream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{Id, JoinSet};
@@ -30,7 +30,8 @@ const FAREWELL: Duration = Duration::from_secs(1);
 pub(crate) struct Host {
     rules: Arc<Rules>,
     classifier: Arc<Classifier>,
-    http2: Config,
+    http2: Arc<Config>,
+    upkeep: Arc<Upkeep>,
     connections: Arc<Semaphore>,
 }
 
@@ -43,8 +44,16 @@ impl Host {
                 rules.compressors.clone(),
             )),
             rules,
-            http2: server.http2.clone(),
+            http2: Arc::new(server.http2.clone()),
+            upkeep: Arc::new(server.upkeep.upkeep()),
             connections: Arc::new(Semaphore::new(server.connections_max)),
+        }
+    }
+
+    /// Has the system notice a peer that is gone, besides keepalive (gRFC A18).
+    fn tune(&self, stream: &Stream) {
+        if let Some(keepalive) = &self.upkeep.keepalive {
+            stream.set_user_timeout(keepalive.timeout);
         }
     }
 
@@ -56,7 +65,8 @@ impl Host {
     ) -> Driver<ServerSide> {
         let now = Instant::now().into_std();
         let classifier = Arc::clone(&self.classifier);
-        let mut conn = Connection::new(self.http2.clone(), classifier, now);
+        let mut conn = Connection::new(Arc::clone(&self.http2), classifier, now);
+        conn.keep_up_with(Arc::clone(&self.upkeep), fastrand::f64(), now);
         let rules = Arc::clone(&self.rules);
         let side = ServerSide::new(rules, peer, Arc::clone(&queue), &mut conn);
         Driver::new(stream, conn, side, queue)
@@ -188,6 +198,7 @@ impl Connections {
         permit: OwnedSemaphorePermit,
         phase: &watch::Receiver<Phase>,
     ) {
+        host.tune(incoming.stream());
         let queue = Arc::new(Queue::new());
         let task = match incoming.into_stream() {
             Ok((stream, peer)) => {
@@ -236,5 +247,28 @@ impl Connections {
 
     async fn join(&mut self) {
         while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn sockets_have_the_keepalives_timeout() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let of = async |server: Server| {
+            let _client = tokio::net::TcpStream::connect(address).await.unwrap();
+            let stream = Stream::Tcp(listener.accept().await.unwrap().0);
+            Host::new(&server).tune(&stream);
+            let Stream::Tcp(socket) = &stream else { unreachable!("it is TCP") };
+            socket2::SockRef::from(socket).tcp_user_timeout().unwrap()
+        };
+        assert_eq!(of(Server::new()).await, Some(Duration::from_secs(20)));
+        let server = Server::new().keepalive_timeout(Duration::from_millis(1_500));
+        assert_eq!(of(server).await, Some(Duration::from_millis(1_500)));
+        let off = of(Server::new().keepalive_time(Duration::MAX)).await;
+        assert!(off.is_none_or(|timeout| timeout.is_zero()), "{off:?}");
     }
 }

@@ -88,6 +88,8 @@ pub(crate) struct Raw {
     /// DATA is not given back as credit.
     pub(crate) hold_credit: bool,
     pub(crate) goaways: Vec<(u32, Reason)>,
+    /// Debug data of the last GOAWAY.
+    pub(crate) farewell: Vec<u8>,
     pub(crate) closed: bool,
 }
 
@@ -106,6 +108,7 @@ impl Raw {
             replies: HashMap::new(),
             hold_credit: false,
             goaways: Vec::new(),
+            farewell: Vec::new(),
             closed: false,
         }
     }
@@ -163,6 +166,10 @@ impl Raw {
         self.conn.reset(key, Reason::CANCEL);
         self.conn.forget(key);
         self.replies.remove(&key);
+    }
+
+    pub(crate) fn ping(&mut self) {
+        self.conn.ping(*b"eager...");
     }
 
     pub(crate) fn release(&mut self, key: StreamKey, bytes: usize) {
@@ -263,7 +270,8 @@ impl Raw {
                     reply.reset = Some(reason);
                     reply.ended = true;
                 }
-                Some(Event::GoAway { last_stream_id, reason, .. }) => {
+                Some(Event::GoAway { last_stream_id, reason, debug }) => {
+                    self.farewell = debug.to_vec();
                     self.goaways.push((last_stream_id, reason));
                 }
                 Some(_) => {}

@@ -13,3 +13,4 @@ mod refusals;
 mod service;
 mod serving;
 mod streams;
+mod upkeep;

@@ -42,6 +42,7 @@ impl<S: Side> Driver<S> {
                 self.read_ended = true;
                 return Err(self.peer_closed());
             }
+            self.conn.heard(now);
             self.parse(now)?;
             if n < room {
                 break;

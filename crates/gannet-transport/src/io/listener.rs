@@ -263,6 +263,11 @@ pub struct Incoming {
 pub type Handshake = Pin<Box<dyn Future<Output = io::Result<(Stream, Peer)>> + Send>>;
 
 impl Incoming {
+    /// The stream below everything, to set the socket's options.
+    pub fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
     /// The stream, where nothing has to be said first.
     ///
     /// # Errors

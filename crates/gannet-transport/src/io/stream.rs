@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::TcpStream;
@@ -61,6 +62,28 @@ impl fmt::Display for Peer {
             Peer::Unix(Some(path)) => write!(f, "unix:{}", path.display()),
             Peer::Unix(None) => f.write_str("unix:"),
             Peer::Pipe => f.write_str("in-process"),
+        }
+    }
+}
+
+impl Stream {
+    /// Sets TCP_USER_TIMEOUT: how long the peer may leave bytes unacknowledged, or its receive
+    /// window shut, before the system gives the connection up (gRFC A18). Milliseconds, rounded
+    /// down, at least 1. Without effect on what is no TCP, and on systems other than Linux, Android
+    /// and Fuchsia.
+    pub fn set_user_timeout(&self, timeout: Duration) {
+        match self {
+            #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
+            Stream::Tcp(stream) => {
+                // Without it, keepalive finds out alone.
+                let timeout = timeout.max(Duration::from_millis(1));
+                let _ = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(timeout));
+            }
+            #[cfg(feature = "_tls")]
+            Stream::Tls(stream) => stream.below().set_user_timeout(timeout),
+            _ => {
+                let _ = timeout;
+            }
         }
     }
 }

@@ -41,6 +41,11 @@ impl TlsStream {
         TlsStream { io, tls, records, error: None, sent_bytes: 0, is_shut_down: false }
     }
 
+    /// What the records go over.
+    pub(crate) fn below(&self) -> &Stream {
+        &self.io
+    }
+
     /// Reads the plaintext of all that is there, as much as `buf` holds. See [`Stream::read`].
     pub(crate) fn read(
         &mut self,
