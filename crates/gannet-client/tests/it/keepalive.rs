@@ -6,7 +6,7 @@ use std::time::Duration;
 use gannet_client::{Channel, ChannelBuilder};
 use gannet_core::Code;
 use gannet_http2::Reason;
-use gannet_server::Server;
+use gannet_server::{Dispatch, Server};
 use gannet_transport::pipe;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -131,7 +131,9 @@ fn served(
     build: impl FnOnce(ChannelBuilder) -> ChannelBuilder,
 ) -> Channel {
     let (connector, listener) = pipe();
-    let server = change(Server::new().add(Test::default()));
+    // Not on threads for computing: virtual time would pass meanwhile.
+    let server = Server::new().add(Test::default()).dispatch("test.Test", Dispatch::Inline);
+    let server = change(server);
     tokio::spawn(async move { server.serve(listener).await });
     build(Channel::builder_with_connector(connector)).build().unwrap()
 }

@@ -129,7 +129,7 @@ pub struct Connection<R: Role> {
     /// When bytes came last.
     heard_at: Instant,
     /// HEADERS or DATA were sent since the peer's last PING.
-    answered: bool,
+    has_answered: bool,
     watches_idleness: bool,
 }
 
@@ -251,7 +251,7 @@ impl<R: Role> Connection<R> {
             ),
             caretaker: None,
             heard_at: now,
-            answered: false,
+            has_answered: false,
             watches_idleness: false,
             config,
         };

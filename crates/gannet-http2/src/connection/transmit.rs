@@ -116,7 +116,7 @@ impl<R: Role> Connection<R> {
         let all = length == stream.queue.bytes();
         let ends_here = all && matches!(stream.queue.end, Some(End::Data));
         if length > 0 || ends_here {
-            self.answered = true;
+            self.has_answered = true;
             write_data_head(out.tail(), length, ends_here, stream.id);
             let mut left = length;
             while left > 0 {
@@ -144,7 +144,7 @@ impl<R: Role> Connection<R> {
         let id = stream.id;
         match stream.queue.end.take() {
             Some(End::Trailers(record)) => {
-                self.answered = true;
+                self.has_answered = true;
                 write_headers_to(out.tail(), &mut self.encoder, frame_max, id, true, |writer| {
                     record.replay(writer);
                 });

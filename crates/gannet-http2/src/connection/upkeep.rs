@@ -70,7 +70,7 @@ impl<R: Role> Connection<R> {
         if !R::IS_SERVER {
             return Ok(());
         }
-        let answered = std::mem::take(&mut self.answered);
+        let answered = std::mem::take(&mut self.has_answered);
         let is_busy = self.streams.len() > 0;
         match &mut self.caretaker {
             Some(caretaker) => caretaker.pinged(now, answered, is_busy),

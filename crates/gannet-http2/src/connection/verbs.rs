@@ -121,7 +121,6 @@ impl Connection<Server> {
     ) -> Result<(), StaleKey> {
         if let Some(id) = self.answers_at_once(key, payload)? {
             let frame_max = self.peer.frame_bytes_max as usize;
-            self.answered = true;
             let out = self.ready.tail();
             write_headers_to(out, &mut self.encoder, frame_max, id, false, head);
             write_data_head(out, payload.len(), false, id);
@@ -180,6 +179,7 @@ impl Connection<Server> {
     /// A whole answer was written.
     #[inline]
     fn answered(&mut self, key: StreamKey, id: u32, bytes: usize) {
+        self.has_answered = true;
         // It was admitted by the window.
         self.send_window -= i64::try_from(bytes).unwrap_or(i64::MAX);
         self.closed.insert(id, Closed::ByPeer);
@@ -213,7 +213,7 @@ impl<R: Role> Connection<R> {
         stream.send_window -= length;
         let id = stream.id;
         self.send_window -= length;
-        self.answered = true;
+        self.has_answered = true;
         let out = self.ready.tail();
         write_data_head(out, payload.len(), end_stream, id);
         out.extend_from_slice(payload);
@@ -382,7 +382,7 @@ impl<R: Role> Connection<R> {
         end_stream: bool,
         fields: impl FnOnce(&mut FieldWriter<'_>),
     ) {
-        self.answered = true;
+        self.has_answered = true;
         let max = self.peer.frame_bytes_max as usize;
         write_headers_to(self.ready.tail(), &mut self.encoder, max, id, end_stream, fields);
     }

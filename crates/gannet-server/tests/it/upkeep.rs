@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use gannet_http2::Reason;
-use gannet_server::Server;
+use gannet_server::{Dispatch, Server};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::client::{Raw, connect, serve};
@@ -16,7 +16,8 @@ fn s(seconds: u64) -> Duration {
 fn server() -> (Server, std::sync::Arc<crate::service::World>) {
     let test = Test::new();
     let world = test.world.clone();
-    (Server::new().add(test), world)
+    // Not on threads for computing: virtual time would pass meanwhile.
+    (Server::new().add(test).dispatch("test.Test", Dispatch::Inline), world)
 }
 
 /// Answers what the server asks, for as long as this, or until the connection closes.
