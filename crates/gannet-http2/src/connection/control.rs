@@ -131,8 +131,8 @@ impl<R: Role> Connection<R> {
         };
         if !head.has(flags::ACK) {
             self.judge_ping(now)?;
-            // A server that drains takes it for the end of the streams that the client opened without
-            // knowing: it must not overtake them.
+            // A server that drains takes it for the end of the streams that the client opened
+            // without knowing: it must not overtake them.
             let out = match !R::IS_SERVER && !self.ready.is_empty() {
                 true => self.ready.tail(),
                 false => &mut self.control,

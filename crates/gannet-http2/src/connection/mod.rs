@@ -171,6 +171,29 @@ struct Timers {
     upkeep: Option<Instant>,
 }
 
+impl PeerSettings {
+    /// Before the peer's SETTINGS.
+    fn untold(config: &Config) -> PeerSettings {
+        PeerSettings {
+            concurrent_streams_max: config.initial_open_streams_max,
+            stream_window_bytes: frame::DEFAULT_WINDOW_BYTES,
+            frame_bytes_max: frame::FRAME_BYTES_MIN,
+            header_list_bytes_max: None,
+        }
+    }
+}
+
+impl Timers {
+    fn start(config: &Config, now: Instant) -> Timers {
+        let settings_ack = config.settings_ack_timeout.max(config.handshake_timeout);
+        Timers {
+            handshake: now.checked_add(config.handshake_timeout),
+            settings_ack: now.checked_add(settings_ack),
+            ..Timers::default()
+        }
+    }
+}
+
 impl<R: Role> Connection<R> {
     /// Starts a connection: the preface (client) and SETTINGS are queued at once.
     ///
@@ -185,12 +208,7 @@ impl<R: Role> Connection<R> {
         let decoder_bytes = config.header_table_bytes.max(crate::hpack::TABLE_BYTES_DEFAULT);
         let mut connection = Connection {
             role: PhantomData,
-            peer: PeerSettings {
-                concurrent_streams_max: config.initial_open_streams_max,
-                stream_window_bytes: frame::DEFAULT_WINDOW_BYTES,
-                frame_bytes_max: frame::FRAME_BYTES_MIN,
-                header_list_bytes_max: None,
-            },
+            peer: PeerSettings::untold(&config),
             reader: if R::IS_SERVER { Reader::Preface } else { Reader::FirstSettings },
             block: None,
             block_bytes: Vec::new(),
@@ -230,14 +248,7 @@ impl<R: Role> Connection<R> {
             drained: Vec::new(),
             shutdown: Shutdown::Open,
             goaway_received: false,
-            timers: Timers {
-                handshake: now.checked_add(config.handshake_timeout),
-                settings_ack: now
-                    .checked_add(config.settings_ack_timeout.max(config.handshake_timeout)),
-                header_block: None,
-                drain: None,
-                upkeep: None,
-            },
+            timers: Timers::start(&config, now),
             settings_unacked: 1,
             peer_limits_streams: false,
             resets: ResetBudget::new(
