@@ -280,7 +280,7 @@ impl Constants {
     }
 
     /// Answers without a handler's outcome.
-    fn refuse(
+    pub(super) fn refuse(
         self,
         turn: &mut Turn<'_, Server>,
         key: StreamKey,

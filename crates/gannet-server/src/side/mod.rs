@@ -34,7 +34,7 @@ use gannet_transport::{
     Asks, CallShared, CloseReason, Deadlines, Framed, Peer, Progress, Queue, Side, Spares, Turn,
 };
 
-use crate::head::KnownHeads;
+use crate::head::{KnownHeads, Refusal};
 use crate::router::Router;
 use crate::service::{Handler, drop_quietly};
 pub(crate) use away::Finished;
@@ -219,6 +219,21 @@ impl ServerSide {
         self.unsettle(at);
     }
 
+    /// Ends a call at its deadline. It is told so by its status: a client whose own deadline is not
+    /// quite over takes RST_STREAM(CANCEL) for a cancellation, as the C core does. What still waits
+    /// for the client to read would hold the status up, so that such a call is reset.
+    #[cold]
+    fn expire(&mut self, turn: &mut Turn<'_, Server>, at: usize) {
+        let Some(&Slot { key, headers_sent, .. }) = self.slots.get(at) else { return };
+        if turn.conn.queued_bytes(key) == Some(0) {
+            let refusal = Refusal::grpc(ended_early(Code::DeadlineExceeded));
+            self.constants.refuse(turn, key, headers_sent, &refusal);
+        } else {
+            turn.conn.reset(key, Reason::CANCEL);
+        }
+        self.abandon(at, Code::DeadlineExceeded);
+    }
+
     /// Makes the slot free for another call.
     fn free(&mut self, at: usize) {
         let Some(slot) = self.slots.get_mut(at) else { return };
@@ -292,8 +307,7 @@ impl Side for ServerSide {
             self.slots[at].has_deadline = false;
             self.deadlines.expired();
             if self.slots[at].ending.is_none() {
-                turn.conn.reset(key, Reason::CANCEL);
-                self.abandon(at, Code::DeadlineExceeded);
+                self.expire(turn, at);
             }
         }
     }

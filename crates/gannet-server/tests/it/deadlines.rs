@@ -6,11 +6,20 @@ use gannet_http2::Reason;
 use gannet_server::{Dispatch, Server};
 use tokio::time::Instant;
 
-use crate::client::connect;
+use crate::client::{Reply, connect};
 use crate::service::Test;
 
+/// By its status, not by RST_STREAM(CANCEL): the C core takes that for a cancellation where its own
+/// deadline is not quite over.
+#[track_caller]
+fn assert_expired(reply: &Reply) {
+    assert_eq!((reply.code(), reply.message()), (4, "the call's deadline has passed"));
+    // Of a request that was not at its end.
+    assert!(matches!(reply.reset, None | Some(Reason::NO_ERROR)), "{:?}", reply.reset);
+}
+
 #[tokio::test(start_paused = true)]
-async fn past_its_deadline_a_call_is_reset_and_its_handler_dropped() {
+async fn past_its_deadline_a_call_is_told_so_and_its_handler_dropped() {
     let test = Test::new();
     let world = test.world.clone();
     let mut raw = connect(Server::new().add(test)).await;
@@ -19,7 +28,7 @@ async fn past_its_deadline_a_call_is_reset_and_its_handler_dropped() {
         let start = Instant::now();
         raw.message(key, b"m", true);
         let reply = raw.finished(key).await;
-        assert_eq!(reply.reset, Some(Reason::CANCEL));
+        assert_expired(&reply);
         let took = start.elapsed().as_millis();
         assert!((50..60).contains(&took), "after {took} ms");
         assert_eq!(world.gone(), dispatch);
@@ -41,7 +50,7 @@ async fn streams_have_deadlines_too_and_they_do_not_start_anew() {
     }
     assert!(!raw.reply(key).ended);
     raw.until(|raw| raw.reply(key).ended).await;
-    assert_eq!(raw.reply(key).reset, Some(Reason::CANCEL));
+    assert_expired(raw.reply(key));
     assert!((1_000..1_010).contains(&start.elapsed().as_millis()));
     assert_eq!(world.gone(), 1);
 }
@@ -51,7 +60,7 @@ async fn a_request_that_never_completes_has_a_deadline() {
     let mut raw = connect(Server::new().add(Test::new())).await;
     let key = raw.open("Echo", &[("grpc-timeout", "2S")]);
     let start = Instant::now();
-    assert_eq!(raw.finished(key).await.reset, Some(Reason::CANCEL));
+    assert_expired(&raw.finished(key).await);
     assert!((2_000..2_010).contains(&start.elapsed().as_millis()));
 }
 
@@ -64,7 +73,7 @@ async fn calls_elsewhere_have_deadlines_too() {
         let mut raw = connect(Server::new().add(test).dispatch("test.Test", dispatch)).await;
         let key = raw.open("Wait", &[("grpc-timeout", "50m")]);
         raw.message(key, b"m", true);
-        assert_eq!(raw.finished(key).await.reset, Some(Reason::CANCEL));
+        assert_expired(&raw.finished(key).await);
         while world.gone() == 0 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
@@ -90,7 +99,7 @@ async fn a_deadline_that_is_kept_costs_nothing_later() {
     // And one that is over before it began is over.
     let key = raw.open("Echo", &[("grpc-timeout", "0n")]);
     raw.message(key, b"m", true);
-    assert_eq!(raw.finished(key).await.reset, Some(Reason::CANCEL));
+    assert_expired(&raw.finished(key).await);
 }
 
 #[tokio::test(start_paused = true)]
