@@ -1,5 +1,5 @@
-//! Generates both services of the interop harness, the official cases', that of
-//! `src/bin/neighbours.rs`, and the benchmark's echo for a test.
+//! Generates both services of the interop harness, the official cases' with the load
+//! reports that they use, that of `src/bin/neighbours.rs`, and the benchmark's echo for a test.
 
 fn main() -> Result<(), gannet_build::Error> {
     gannet_build::configure().include("../proto").include("proto").compile(&[
@@ -8,5 +8,7 @@ fn main() -> Result<(), gannet_build::Error> {
         "grpctest.proto",
         "grpc_testing.proto",
         "neighbours.proto",
+        "orca_report.proto",
+        "orca_service.proto",
     ])
 }

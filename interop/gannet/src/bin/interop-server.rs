@@ -2,12 +2,14 @@
 
 #![allow(clippy::print_stdout, reason = "the harness reads its one line")]
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use clap::Parser;
 use gannet::compression::{Compressed, Compressors};
+use gannet::tls::{Identity, ServerTls};
 use gannet::{Bytes, Call, Inbound, Listener, Outbound, Result, Server, Status};
 use gannet_interop::proto::gannet::interop::v1 as pb;
 use gannet_interop::proto::grpctest::{Grpctest, GrpctestServer, Message, MessageResponse};
@@ -21,12 +23,21 @@ struct Args {
     /// Where to listen
     #[arg(long)]
     addr: String,
+    /// TLS with the certificate chain in this PEM file
+    #[arg(long, requires = "tls_key_file")]
+    tls_cert_file: Option<PathBuf>,
+    /// PEM file of its key
+    #[arg(long, requires = "tls_cert_file")]
+    tls_key_file: Option<PathBuf>,
 }
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args = Args::parse();
-    let listener = Listener::tcp(args.addr.as_str())?;
+    let mut listener = Listener::tcp(args.addr.as_str())?;
+    if let (Some(chain), Some(key)) = (args.tls_cert_file, args.tls_key_file) {
+        listener = listener.tls(ServerTls::new(Identity::from_pem_files(chain, key)?)?);
+    }
     println!("listening on {}", args.addr);
     let server = Server::new()
         .compressors(Compressors::built_in())

@@ -14,6 +14,9 @@ use crate::Client;
 
 pub(crate) const LARGE_REQUEST_BYTES: usize = 271_828;
 pub(crate) const LARGE_RESPONSE_BYTES: i32 = 314_159;
+/// grpc-java's own case.
+const VERY_LARGE_REQUEST_BYTES: usize = 10 * 1024 * 1024;
+const VERY_LARGE_RESPONSE_BYTES: i32 = 10;
 const REQUEST_BYTES: [usize; 4] = [27_182, 8, 1_828, 45_904];
 const RESPONSE_BYTES: [i32; 4] = [31_415, 9, 2_653, 58_979];
 /// Milliseconds of the case that lets its deadline pass.
@@ -41,6 +44,17 @@ pub(crate) async fn large_unary(client: &Client) -> Outcome {
         reply.payload.as_option(),
         Some(&zeros(usize::try_from(LARGE_RESPONSE_BYTES)?)),
     )
+}
+
+pub(crate) async fn very_large_request(client: &Client) -> Outcome {
+    let request = SimpleRequest {
+        response_size: VERY_LARGE_RESPONSE_BYTES,
+        payload: Some(zeros(VERY_LARGE_REQUEST_BYTES)).into(),
+        ..Default::default()
+    };
+    let reply = client.test.unary_call(request).metadata(client.metadata()).await?;
+    let payload = zeros(usize::try_from(VERY_LARGE_RESPONSE_BYTES)?);
+    check("payload", reply.payload.as_option(), Some(&payload))
 }
 
 pub(crate) async fn client_streaming(client: &Client) -> Outcome {
@@ -75,6 +89,19 @@ pub(crate) async fn ping_pong(client: &Client) -> Outcome {
         check_reply(replies.next().await?, reply_bytes)?;
     }
     requests.finish();
+    check("after the last reply", replies.next().await?, None)
+}
+
+pub(crate) async fn half_duplex(client: &Client) -> Outcome {
+    let call = client.test.half_duplex_call().metadata(client.metadata());
+    let (mut requests, mut replies) = call.await?;
+    for bytes in RESPONSE_BYTES {
+        requests.send(ping(0, bytes)).await?;
+    }
+    requests.finish();
+    for bytes in RESPONSE_BYTES {
+        check_reply(replies.next().await?, bytes)?;
+    }
     check("after the last reply", replies.next().await?, None)
 }
 
@@ -181,7 +208,7 @@ async fn wait_for_the_end(
     Ok(())
 }
 
-fn ping(request_bytes: usize, reply_bytes: i32) -> StreamingOutputCallRequest {
+pub(crate) fn ping(request_bytes: usize, reply_bytes: i32) -> StreamingOutputCallRequest {
     StreamingOutputCallRequest {
         response_parameters: vec![parameters(reply_bytes)],
         payload: Some(zeros(request_bytes)).into(),

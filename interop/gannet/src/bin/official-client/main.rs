@@ -2,6 +2,7 @@
 //!
 //! Silence and exit code 0 mean that it passed.
 
+mod balance;
 mod cases;
 mod compression;
 mod soak;
@@ -15,9 +16,10 @@ use gannet::tls::{ClientTls, Roots};
 use gannet::{Channel, Metadata};
 use gannet_interop::check::{Outcome, exit_code};
 use gannet_interop::proto::grpc::testing::{TestServiceClient, UnimplementedServiceClient};
+use gannet_interop::proto::xds::service::orca::v3::OpenRcaServiceClient;
 
 /// Runs one of gRPC's official interop cases.
-#[derive(Debug, Parser)]
+#[derive(Clone, Debug, Parser)]
 struct Args {
     #[arg(long = "server_host", default_value = "localhost")]
     server_host: String,
@@ -29,10 +31,12 @@ struct Args {
     /// The case's name, such as empty_unary
     #[arg(long = "test_case")]
     test_case: String,
-    #[arg(long = "use_tls", default_value_t = false, action = ArgAction::Set)]
+    #[arg(long = "use_tls", action = ArgAction::Set, default_value_t = false)]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     use_tls: bool,
     /// Trust the authority in --ca_file, not those of the system
-    #[arg(long = "use_test_ca", default_value_t = false, action = ArgAction::Set)]
+    #[arg(long = "use_test_ca", action = ArgAction::Set, default_value_t = false)]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     use_test_ca: bool,
     /// PEM file of the authority for --use_test_ca
     #[arg(long = "ca_file", required_if_eq("use_test_ca", "true"))]
@@ -40,6 +44,10 @@ struct Args {
     /// Metadata of every call: `key1:value1;key2:value2`
     #[arg(long = "additional_metadata", default_value = "")]
     additional_metadata: String,
+    /// Ignored: this client has no load balancing policies yet. The cases that choose one by it
+    /// read what the policy would read
+    #[arg(long = "service_config_json")]
+    _service_config_json: Option<String>,
     #[command(flatten)]
     soak: soak::Soak,
 }
@@ -71,15 +79,22 @@ async fn run(args: &Args) -> Outcome {
         "client_compressed_streaming" => compression::client_streaming(&client).await,
         "server_compressed_unary" => compression::server_unary(&client).await,
         "server_compressed_streaming" => compression::server_streaming(&client).await,
+        "half_duplex" => cases::half_duplex(&client).await,
+        "very_large_request" => cases::very_large_request(&client).await,
+        "pick_first_unary" => balance::pick_first_unary(&client).await,
+        "orca_per_rpc" => balance::orca_per_rpc(&client).await,
+        "orca_oob" => balance::orca_oob(&client).await,
         "rpc_soak" => soak::run(args, &client, false).await,
         "channel_soak" => soak::run(args, &client, true).await,
         other => Err(format!("there is no case `{other}`").into()),
     }
 }
 
-/// Both stubs on one channel.
+/// All stubs on one channel.
+#[derive(Clone)]
 struct Client {
     test: TestServiceClient,
+    load: OpenRcaServiceClient,
     missing: UnimplementedServiceClient,
     metadata: Metadata,
 }
@@ -113,6 +128,7 @@ impl Args {
         let channel = builder.compressors(Compressors::built_in()).build()?;
         Ok(Client {
             test: TestServiceClient::new(channel.clone()),
+            load: OpenRcaServiceClient::new(channel.clone()),
             missing: UnimplementedServiceClient::new(channel),
             metadata: self.metadata()?,
         })

@@ -2,6 +2,8 @@
 
 #![allow(clippy::print_stdout, reason = "the harness reads its one line")]
 
+mod orca;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -16,6 +18,7 @@ use gannet_interop::proto::grpc::testing::{
     StreamingInputCallRequest, StreamingInputCallResponse, StreamingOutputCallRequest,
     StreamingOutputCallResponse, TestService, TestServiceServer,
 };
+use gannet_interop::proto::xds::service::orca::v3::OpenRcaServiceServer;
 
 #[derive(Parser)]
 struct Args {
@@ -23,7 +26,8 @@ struct Args {
     #[arg(long, default_value_t = 10_000)]
     port: u16,
     /// TLS, with the certificate and key below
-    #[arg(long = "use_tls", default_value_t = false, action = ArgAction::Set)]
+    #[arg(long = "use_tls", action = ArgAction::Set, default_value_t = false)]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     use_tls: bool,
     /// PEM file of the certificate chain
     #[arg(long = "tls_cert_file", required_if_eq("use_tls", "true"))]
@@ -42,11 +46,24 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         listener = listener.tls(ServerTls::new(Identity::from_pem_files(chain, key)?)?);
     }
     println!("listening on {address}");
-    let server = Server::new().compressors(Compressors::built_in());
-    Ok(server.add(TestServiceServer::new(Service)).serve(listener).await?)
+    let load = orca::Load::default();
+    let service = Service { id: format!("gannet {}", std::process::id()), load: load.clone() };
+    let server = Server::new()
+        .compressors(Compressors::built_in())
+        .max_receive_bytes(RECEIVE_BYTES_MAX)
+        .add(TestServiceServer::new(service))
+        .add(OpenRcaServiceServer::new(load));
+    Ok(server.serve(listener).await?)
 }
 
-struct Service;
+/// Enough for `very_large_request`; the default is 4 MiB.
+const RECEIVE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+struct Service {
+    /// Tells this process from others.
+    id: String,
+    load: orca::Load,
+}
 
 impl TestService for Service {
     async fn empty_call(&self, call: &mut Call, _: Empty) -> Result<Empty> {
@@ -62,8 +79,12 @@ impl TestService for Service {
             call.compress(Encoding::GZIP);
         }
         obey(request.response_status.as_option())?;
-        let payload = payload(request.response_size)?;
-        Ok(SimpleResponse { payload: Some(payload).into(), ..Default::default() })
+        if let Some(asked) = request.orca_per_query_report.as_option() {
+            orca::report(call, asked)?;
+        }
+        let payload = Some(payload(request.response_size)?).into();
+        let server_id = if request.fill_server_id { self.id.clone() } else { String::new() };
+        Ok(SimpleResponse { payload, server_id, ..Default::default() })
     }
 
     async fn cacheable_unary_call(
@@ -113,7 +134,14 @@ impl TestService for Service {
         mut replies: Outbound<StreamingOutputCallResponse>,
     ) -> Result<()> {
         echo_metadata(call)?;
+        let mut load = None;
         while let Some(request) = requests.next().await? {
+            if let Some(asked) = request.orca_oob_report.as_option() {
+                if load.is_none() {
+                    load = Some(self.load.control().await);
+                }
+                load.iter().for_each(|load| load.set(asked));
+            }
             answer(&request, &mut replies).await?;
             obey(request.response_status.as_option())?;
         }
