@@ -1,21 +1,25 @@
 //! `cargo xtask interop`: proof by others.
 //!
 //! Programs in Python (grpcio, the C core) and Go (grpc-go), written as their users write them,
-//! call Gannet and are called by it; protocol suites and plain HTTP tools test its server.
+//! call Gannet and are called by it, and so do gRPC's official interop programs of five peers;
+//! protocol suites and plain HTTP tools test its server.
 //! interop/README.md says what each case does and how to add a language. Everything is installed
 //! and built under `target/interop`; servers listen on 127.0.0.1 and are ended by their id.
 
 mod http;
+mod matrix;
+mod official;
 mod peers;
 mod plan;
 mod process;
 mod setup;
 mod suites;
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::exec::Result;
-use plan::{Check, Group, What};
+use plan::{Check, Extent, Group, What};
 use process::Server;
 use setup::Tools;
 
@@ -32,6 +36,10 @@ pub(crate) struct Args {
     /// Leaves out the other languages among themselves.
     #[arg(long, conflicts_with = "peers_only")]
     quick: bool,
+    /// The official cases with grpc-java, grpc-js, gRPC C++ and Python, too; without --only and
+    /// --peers-only it writes interop/MATRIX.md anew.
+    #[arg(long, conflicts_with = "quick")]
+    all: bool,
     /// Prints the names of the checks and runs nothing.
     #[arg(long)]
     list: bool,
@@ -45,7 +53,12 @@ const START_SECONDS_MAX: u64 = 20;
 
 /// Installs what is missing, runs the checks, prints a table; any failure is an error.
 pub(crate) fn run(args: &Args) -> Result {
-    let groups = plan::plan(args.peers_only, args.quick, args.only.as_deref());
+    let extent = match (args.quick, args.all) {
+        (true, _) => Extent::Quick,
+        (false, false) => Extent::Usual,
+        (false, true) => Extent::All,
+    };
+    let groups = plan::plan(args.peers_only, extent, args.only.as_deref());
     if groups.is_empty() {
         return Err("no check has such a name; see --list".into());
     }
@@ -60,6 +73,9 @@ pub(crate) fn run(args: &Args) -> Result {
     for group in &groups {
         run_group(group, &tools, &mut tally);
     }
+    if args.all && !args.peers_only && args.only.is_none() {
+        matrix::write(&tally.results)?;
+    }
     tally.finish(started.elapsed())
 }
 
@@ -70,7 +86,7 @@ pub(crate) fn quick() -> Result {
 
 /// Starts the group's server and runs its checks against it, one after the other.
 fn run_group(group: &Group, tools: &Tools, tally: &mut Tally) {
-    let command = |port| peers::server(tools, group.server, group.program, port);
+    let command = |port| peers::server(tools, group, port);
     let limit = Duration::from_secs(START_SECONDS_MAX);
     let mut server = match Server::start(command, peers::readiness(group.program), limit) {
         Ok(server) => server,
@@ -84,7 +100,7 @@ fn run_group(group: &Group, tools: &Tools, tally: &mut Tally) {
     };
     for check in &group.checks {
         let started = Instant::now();
-        let mut result = run_check(check, &server, tools);
+        let mut result = run_check(check, group.tls, &server, tools);
         if let Some(ending) = server.ended() {
             result = Err(format!("the server ended: {ending}"));
         }
@@ -95,14 +111,15 @@ fn run_group(group: &Group, tools: &Tools, tally: &mut Tally) {
     }
 }
 
-fn run_check(check: &Check, server: &Server, tools: &Tools) -> Result<Note> {
+fn run_check(check: &Check, tls: bool, server: &Server, tools: &Tools) -> Result<Note> {
     match &check.what {
         What::Client { peer, program, case, host } => {
-            let command = peers::client(tools, *peer, *program, (host, server.port()), case);
+            let whose = (*peer, *program, tls);
+            let command = peers::client(tools, whose, (host, server.port()), case);
             process::run(command, check.limit)?.success().map(|_| Note::new())
         }
         What::Suite { suite, strict } => {
-            suites::run(*suite, tools, server.port(), check.limit, *strict)
+            suites::run((*suite, *strict), tools, (server.port(), tls), check.limit)
         }
         What::Http(request) => http::run(*request, tools, server.port(), check.limit),
     }
@@ -113,11 +130,14 @@ fn run_check(check: &Check, server: &Server, tools: &Tools) -> Result<Note> {
 struct Tally {
     passed: usize,
     failed: Vec<String>,
+    /// By name: whether it passed, and its note.
+    results: BTreeMap<String, Option<Note>>,
 }
 
 impl Tally {
     fn add(&mut self, name: &str, time: Duration, result: Result<Note>) {
         let seconds = time.as_secs_f64();
+        self.results.insert(name.to_string(), result.as_ref().ok().cloned());
         match result {
             Ok(note) => {
                 let note = if note.is_empty() { note } else { format!("  {note}") };
@@ -133,7 +153,7 @@ impl Tally {
     }
 
     fn finish(self, time: Duration) -> Result {
-        let Self { passed, failed } = self;
+        let Self { passed, failed, .. } = self;
         let seconds = time.as_secs_f64();
         println!("interop: {passed} passed, {} failed in {seconds:.1} s", failed.len());
         if failed.is_empty() { Ok(()) } else { Err(format!("failed: {}", failed.join(", "))) }
@@ -154,7 +174,7 @@ mod tests {
 
     #[test]
     fn a_server_that_does_not_start_fails_all_its_checks() {
-        let groups = plan::plan(true, false, Some("python->python/hello"));
+        let groups = plan::plan(true, Extent::Usual, Some("python->python/hello"));
         let mut tally = Tally::default();
         let tools = Tools::nowhere();
         groups.iter().for_each(|group| run_group(group, &tools, &mut tally));

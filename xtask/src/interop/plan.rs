@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use super::http::Request;
+use super::official;
 use super::suites::Suite;
 
 /// A gRPC implementation that the harness can start as client and as server.
@@ -13,6 +14,9 @@ pub(super) enum Peer {
     Gannet,
     Python,
     Go,
+    Java,
+    Node,
+    Cpp,
 }
 
 impl Peer {
@@ -21,6 +25,9 @@ impl Peer {
             Self::Gannet => "gannet",
             Self::Python => "python",
             Self::Go => "go",
+            Self::Java => "java",
+            Self::Node => "node",
+            Self::Cpp => "cpp",
         }
     }
 }
@@ -32,8 +39,21 @@ pub(super) enum Program {
     Hello,
     /// The service of gannet_interop.proto, and the hello world beside it.
     Echo,
-    /// gRPC's official interop program, by the peer's own authors; its flags are its own.
+    /// gRPC's official interop program, by the peer's own authors where they have one; its flags
+    /// are its own.
     Official,
+}
+
+/// How much to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// What continuous integration runs: only what involves Gannet, and the official cases only
+    /// with grpc-go.
+    Quick,
+    /// The same and the others among themselves.
+    Usual,
+    /// The official cases with every peer, too.
+    All,
 }
 
 /// The checks that share one server process.
@@ -41,6 +61,7 @@ pub(super) enum Program {
 pub(super) struct Group {
     pub(super) server: Peer,
     pub(super) program: Program,
+    pub(super) tls: bool,
     pub(super) checks: Vec<Check>,
 }
 
@@ -94,64 +115,37 @@ const ENCODINGS: &[(&str, &[Peer])] =
     &[("deflate", &[Peer::Gannet, Peer::Python]), ("zstd", &[Peer::Gannet])];
 const ENCODING_SECONDS_MAX: u64 = 20;
 
-/// The official cases, and how long one may take in seconds.
-pub(super) const OFFICIAL: &[(&str, u64)] = &[
-    ("empty_unary", 10),
-    ("large_unary", 10),
-    ("client_streaming", 10),
-    ("server_streaming", 10),
-    ("ping_pong", 10),
-    ("empty_stream", 10),
-    ("custom_metadata", 10),
-    ("status_code_and_message", 10),
-    ("special_status_message", 10),
-    ("unimplemented_method", 10),
-    ("unimplemented_service", 10),
-    ("cancel_after_begin", 10),
-    ("cancel_after_first_response", 10),
-    ("timeout_on_sleeping_server", 10),
-    ("rpc_soak", 20),
-    ("channel_soak", 20),
-];
-
-/// The official cases with compressed messages, which grpc-go's programs do not have.
-const OFFICIAL_COMPRESSION: &[(&str, u64)] = &[
-    ("client_compressed_unary", 10),
-    ("client_compressed_streaming", 10),
-    ("server_compressed_unary", 10),
-    ("server_compressed_streaming", 10),
-];
-
-/// Whose official programs are run.
-const OFFICIAL_PEERS: &[Peer] = &[Peer::Gannet, Peer::Go];
+/// Whose echo programs there are.
 const PEERS: &[Peer] = &[Peer::Gannet, Peer::Python, Peer::Go];
 const SUITE_SECONDS_MAX: u64 = 240;
 const HELLO_SECONDS_MAX: u64 = 10;
 const LOOPBACK: &str = "127.0.0.1";
 
 /// The groups to run, in order; those without a check that matches `only` are left out.
-pub(super) fn plan(peers_only: bool, quick: bool, only: Option<&str>) -> Vec<Group> {
+pub(super) fn plan(peers_only: bool, extent: Extent, only: Option<&str>) -> Vec<Group> {
     let among_others = |a: Peer, b: Peer| a != Peer::Gannet && b != Peer::Gannet;
     let wanted = |client: Peer, server: Peer| match among_others(client, server) {
-        true => !quick,
+        true => extent != Extent::Quick,
         false => !peers_only,
     };
     let mut groups = Vec::new();
     for &server in PEERS {
         let clients: Vec<Peer> =
             PEERS.iter().copied().filter(|&client| wanted(client, server)).collect();
-        let hellos = clients.iter().flat_map(|&client| hello(client, server)).collect();
-        groups.push(Group { server, program: Program::Hello, checks: hellos });
-        let echoes = clients.iter().flat_map(|&client| echo(client, server)).collect();
-        groups.push(Group { server, program: Program::Echo, checks: echoes });
-        if OFFICIAL_PEERS.contains(&server) {
-            let clients = clients.iter().filter(|client| OFFICIAL_PEERS.contains(client));
-            let checks = clients.flat_map(|&client| official(client, server)).collect();
-            groups.push(Group { server, program: Program::Official, checks });
-        }
+        let mut add = |program, checks| groups.push(Group { server, program, tls: false, checks });
+        add(Program::Hello, clients.iter().flat_map(|&client| hello(client, server)).collect());
+        add(Program::Echo, clients.iter().flat_map(|&client| echo(client, server)).collect());
     }
-    let tested = if peers_only { Peer::Go } else { Peer::Gannet };
-    groups.push(Group { server: tested, program: Program::Echo, checks: tools(tested) });
+    let peers = official::peers(extent);
+    for (&server, tls) in peers.iter().flat_map(|server| [(server, false), (server, true)]) {
+        // Among the others it is the harness that is proven: each with itself is enough.
+        let with =
+            |client| wanted(client, server) && (client == server || !among_others(client, server));
+        let clients = peers.iter().copied().filter(|&client| with(client));
+        let checks = clients.flat_map(|client| official(client, server, tls)).collect();
+        groups.push(Group { server, program: Program::Official, tls, checks });
+    }
+    groups.extend(tested(if peers_only { Peer::Go } else { Peer::Gannet }));
     for group in &mut groups {
         group.checks.retain(|check| only.is_none_or(|text| check.name.contains(text)));
     }
@@ -181,30 +175,42 @@ fn echo(client: Peer, server: Peer) -> Vec<Check> {
     CASES.iter().chain(&encodings).map(to_check).collect()
 }
 
-fn official(client: Peer, server: Peer) -> Vec<Check> {
-    let to_check = |&(case, seconds): &(&'static str, u64)| {
+fn official(client: Peer, server: Peer, tls: bool) -> Vec<Check> {
+    let to_check = |case: &official::Case| {
         let program = Program::Official;
-        let what = What::Client { peer: client, program, case, host: LOOPBACK };
-        check(client.name(), server, &format!("official/{case}"), what, seconds)
+        let what = What::Client { peer: client, program, case: case.name, host: LOOPBACK };
+        let folder = if tls { "official-tls" } else { "official" };
+        check(client.name(), server, &format!("{folder}/{}", case.name), what, case.seconds)
     };
-    let compression = match (client, server) {
-        (Peer::Gannet, Peer::Gannet) => OFFICIAL_COMPRESSION,
-        _ => &[],
-    };
-    OFFICIAL.iter().chain(compression).map(to_check).collect()
+    official::between(client, server).map(to_check).collect()
+}
+
+/// The suites and tools against one server.
+fn tested(server: Peer) -> Vec<Group> {
+    let program = Program::Echo;
+    let mut groups = vec![Group { server, program, tls: false, checks: tools(server) }];
+    // The others' echo programs have no TLS.
+    if server == Peer::Gannet {
+        let checks = suites(server, "tls").collect();
+        groups.push(Group { server, program, tls: true, checks });
+    }
+    groups
 }
 
 /// Suites first: the plain requests after them also show that the server has survived.
 fn tools(server: Peer) -> Vec<Check> {
-    let strict = server == Peer::Gannet;
-    let suites = Suite::ALL.iter().map(|&suite| {
-        check(suite.name(), server, "all", What::Suite { suite, strict }, SUITE_SECONDS_MAX)
-    });
     let requests = Request::ALL.iter().map(|&request| {
         let (tool, case) = request.name();
         check(tool, server, case, What::Http(request), 30)
     });
-    suites.chain(requests).collect()
+    suites(server, "all").chain(requests).collect()
+}
+
+fn suites(server: Peer, case: &'static str) -> impl Iterator<Item = Check> {
+    let strict = server == Peer::Gannet;
+    Suite::ALL.iter().map(move |&suite| {
+        check(suite.name(), server, case, What::Suite { suite, strict }, SUITE_SECONDS_MAX)
+    })
 }
 
 fn check(client: &str, server: Peer, case: &str, what: What, seconds: u64) -> Check {
@@ -218,41 +224,60 @@ mod tests {
 
     use super::*;
 
-    fn names(peers_only: bool, quick: bool, only: Option<&str>) -> Vec<String> {
-        let groups = plan(peers_only, quick, only);
+    fn names(peers_only: bool, extent: Extent, only: Option<&str>) -> Vec<String> {
+        let groups = plan(peers_only, extent, only);
         groups.into_iter().flat_map(|group| group.checks).map(|check| check.name).collect()
+    }
+
+    fn count(names: &[String], start: &str) -> usize {
+        names.iter().filter(|name| name.starts_with(start)).count()
     }
 
     #[test]
     fn the_full_plan_has_every_pair_once() {
-        let all = names(false, false, None);
+        let all = names(false, Extent::All, None);
         let distinct: HashSet<&String> = all.iter().collect();
         assert_eq!(all.len(), distinct.len());
-        let official = OFFICIAL.len();
-        // Two encodings more, and the official cases with compression.
-        let among_ourselves = official + 2 + OFFICIAL_COMPRESSION.len();
-        for (pair, more) in [
-            ("gannet->gannet", among_ourselves),
-            ("gannet->go", official),
-            ("python->gannet", 1),
-            ("go->python", 0),
-            ("go->go", official),
-        ] {
-            let count = all.iter().filter(|name| name.starts_with(&format!("{pair}/"))).count();
-            assert_eq!(count, CASES.len() + 2 + more, "{pair}");
+        for client in PEERS {
+            for server in PEERS {
+                let pair = format!("{}->{}/", client.name(), server.name());
+                let official = count(&all, &format!("{pair}official"));
+                let both_have = |peers: &[Peer]| peers.contains(client) && peers.contains(server);
+                let encodings = ENCODINGS.iter().filter(|(_, peers)| both_have(peers)).count();
+                let usual = CASES.len() + encodings + 2;
+                assert_eq!(count(&all, &pair) - official, usual, "{pair}");
+            }
         }
         assert!(all.contains(&"h2spec->gannet/all".to_string()));
+        assert!(all.contains(&"h2spec->gannet/tls".to_string()));
+    }
+
+    #[test]
+    fn the_official_cases_run_both_ways_plain_and_over_tls() {
+        let all = names(false, Extent::All, None);
+        for peer in official::PEERS.iter().map(|peer| peer.name()) {
+            for pair in [format!("gannet->{peer}"), format!("{peer}->gannet")] {
+                let plain = count(&all, &format!("{pair}/official/"));
+                assert!(plain >= 14, "{pair}: {plain}");
+                assert_eq!(plain, count(&all, &format!("{pair}/official-tls/")), "{pair}");
+            }
+            assert!(count(&all, &format!("{peer}->{peer}/official/")) >= 14, "{peer}");
+        }
+        assert_eq!(count(&all, "java->cpp/"), 0);
+        let quick = names(false, Extent::Quick, None);
+        assert!(count(&quick, "go->gannet/official-tls/") >= 14);
+        assert_eq!(count(&quick, "python->gannet/official"), 0);
     }
 
     #[test]
     fn peers_only_never_needs_gannet_and_quick_always_does() {
-        assert!(names(true, false, None).iter().all(|name| !name.contains("gannet")));
-        assert!(names(false, true, None).iter().all(|name| name.contains("gannet")));
+        assert!(names(true, Extent::All, None).iter().all(|name| !name.contains("gannet")));
+        assert!(names(false, Extent::Quick, None).iter().all(|name| name.contains("gannet")));
     }
 
     #[test]
     fn only_filters_by_text() {
-        assert_eq!(names(true, false, Some("go->python/bidi")), ["go->python/bidi"]);
-        assert!(plan(false, false, Some("no such check")).is_empty());
+        assert_eq!(names(true, Extent::Usual, Some("go->python/bidi")), ["go->python/bidi"]);
+        assert!(plan(false, Extent::All, Some("no such check")).is_empty());
     }
 }

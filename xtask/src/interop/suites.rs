@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Note;
 use super::http::HELLO_PATH;
-use super::process::{self, Ended};
+use super::process::{self, Ended, Ready, Server};
 use super::setup::Tools;
 use crate::exec::Result;
 
@@ -38,12 +38,13 @@ impl Suite {
         }
     }
 
-    fn command(self, tools: &Tools, port: u16) -> Command {
+    fn command(self, tools: &Tools, port: u16, tls: bool) -> Command {
         let mut command = Command::new(tools.bin().join(self.name()));
         match self {
             Self::H2spec => command
                 .args(["--strict", "--timeout", "1", "--host", "127.0.0.1"])
-                .args(["--path", HELLO_PATH, "--port", &port.to_string()]),
+                .args(["--path", HELLO_PATH, "--port", &port.to_string()])
+                .args(tls.then_some(["--tls", "--insecure"]).into_iter().flatten()),
             // One after the other: its time limits are short, and all at once is another test.
             Self::Httpwg => {
                 command.args(["--address", &format!("127.0.0.1:{port}")]).env("SEQUENTIAL", "1")
@@ -84,13 +85,18 @@ impl Suite {
 
 /// Runs one suite. Unless `strict`, tests may fail; that it finishes is all that is asked.
 pub(super) fn run(
-    suite: Suite,
+    (suite, strict): (Suite, bool),
     tools: &Tools,
-    port: u16,
+    (port, tls): (u16, bool),
     limit: Duration,
-    strict: bool,
 ) -> Result<Note> {
-    let Ended { status, output } = process::run(suite.command(tools, port), limit)?;
+    // httpwg knows no TLS: it talks to a forwarder that does.
+    let forwarder = match suite {
+        Suite::Httpwg if tls => Some(forwarder(tools, port, limit)?),
+        _ => None,
+    };
+    let port = forwarder.as_ref().map_or(port, Server::port);
+    let Ended { status, output } = process::run(suite.command(tools, port, tls), limit)?;
     let output = without_colour(&output);
     let score = suite.score(&output).filter(|score| score.tests >= TESTS_MIN);
     let score = score.ok_or_else(|| format!("{status}, and no score in its output:\n{output}"))?;
@@ -102,6 +108,17 @@ pub(super) fn run(
         return Err(format!("{note}\n{}", suite.failures(&output)));
     }
     Ok(note)
+}
+
+/// A program that forwards plaintext to the server's port over TLS.
+fn forwarder(tools: &Tools, port: u16, limit: Duration) -> Result<Server> {
+    let command = |own: u16| {
+        let mut command = Command::new(tools.go_programs().join("tls_forwarder"));
+        command.args(["--addr", &format!("127.0.0.1:{own}")]);
+        command.args(["--to", &format!("127.0.0.1:{port}")]);
+        command
+    };
+    Server::start(command, Ready::Says, limit)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

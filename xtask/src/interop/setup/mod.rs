@@ -4,6 +4,10 @@
 //! Versions are pinned here. Only what the planned checks use is prepared; what cannot be had is
 //! an error that says how to get it by hand.
 
+mod cpp;
+mod official;
+mod source;
+
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -15,10 +19,6 @@ use crate::install::{self, create, with_path};
 const PYTHON_PACKAGES: &[&str] =
     &["grpcio==1.85.1", "grpcio-tools==1.85.1", "grpcio-status==1.85.1", "hpack==4.2.0"];
 const H2SPEC: &str = "github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible";
-const OFFICIAL_GO: &[&str] = &[
-    "google.golang.org/grpc/interop/client@v1.85.0",
-    "google.golang.org/grpc/interop/server@v1.85.0",
-];
 const HTTPWG: &str = "httpwg-cli@0.2.5";
 const PROTOS: &[&str] = &["gannet_interop.proto", "grpctest.proto"];
 const GO_MODULE: &str = "gannet.invalid/interop";
@@ -53,6 +53,31 @@ impl Tools {
         self.home.join("official-go")
     }
 
+    /// The C core's official interop programs in Python, as packages.
+    pub(super) fn official_python(&self) -> PathBuf {
+        self.home.join("official-python")
+    }
+
+    /// The archives of grpc-java's official interop programs and what they need.
+    pub(super) fn official_java(&self) -> PathBuf {
+        self.home.join("official-java")
+    }
+
+    /// The interop programs for grpc-js: ours.
+    pub(super) fn official_node(&self) -> PathBuf {
+        self.home.join("official-node")
+    }
+
+    /// gRPC C++'s official interop programs.
+    pub(super) fn official_cpp(&self) -> PathBuf {
+        self.home.join("official-cpp")
+    }
+
+    /// `ca.pem`, `server1.pem` and `server1.key` of all interop programs.
+    pub(super) fn certificates(&self) -> PathBuf {
+        self.home.join("certificates")
+    }
+
     pub(super) fn python(&self) -> PathBuf {
         self.home.join("venv/bin/python")
     }
@@ -79,17 +104,17 @@ pub(super) fn prepare(groups: &[Group]) -> Result<Tools> {
         gannet()?;
     }
     // Go's code generators run under the protoc that comes with Python's.
-    if needs.python || needs.go {
+    if needs.python || needs.go || needs.official.contains(&Peer::Python) {
         python(&tools)?;
     }
     if needs.go {
         go(&tools)?;
     }
-    if needs.official_go {
-        create(&tools.official_go())?;
-        for program in OFFICIAL_GO {
-            install::go_install(&tools.official_go(), program)?;
-        }
+    for peer in &needs.official {
+        official(&tools, *peer)?;
+    }
+    if needs.certificates {
+        official::certificates(&tools)?;
     }
     if needs.h2spec {
         install::go_install(&tools.bin(), H2SPEC)?;
@@ -113,7 +138,9 @@ struct Needs {
     gannet: bool,
     python: bool,
     go: bool,
-    official_go: bool,
+    /// Whose official programs.
+    official: Vec<Peer>,
+    certificates: bool,
     h2spec: bool,
     httpwg: bool,
     http: bool,
@@ -124,11 +151,16 @@ impl Needs {
         let mut needs = Self::default();
         for group in groups {
             needs.peer(group.server, group.program);
+            needs.certificates |= group.tls;
             for check in &group.checks {
                 match &check.what {
                     What::Client { peer, program, .. } => needs.peer(*peer, *program),
                     What::Suite { suite: Suite::H2spec, .. } => needs.h2spec = true,
-                    What::Suite { suite: Suite::Httpwg, .. } => needs.httpwg = true,
+                    What::Suite { suite: Suite::Httpwg, .. } => {
+                        needs.httpwg = true;
+                        // Among its programs is the one that does httpwg's TLS.
+                        needs.go |= group.tls;
+                    }
                     What::Http(_) => needs.http = true,
                 }
             }
@@ -139,10 +171,22 @@ impl Needs {
     fn peer(&mut self, peer: Peer, program: Program) {
         match (peer, program) {
             (Peer::Gannet, _) => self.gannet = true,
-            (Peer::Python, _) => self.python = true,
-            (Peer::Go, Program::Official) => self.official_go = true,
-            (Peer::Go, _) => self.go = true,
+            (_, Program::Official) if !self.official.contains(&peer) => self.official.push(peer),
+            (Peer::Python, Program::Hello | Program::Echo) => self.python = true,
+            (Peer::Go, Program::Hello | Program::Echo) => self.go = true,
+            _ => {}
         }
+    }
+}
+
+fn official(tools: &Tools, peer: Peer) -> Result {
+    match peer {
+        Peer::Gannet => Ok(()),
+        Peer::Go => official::go(tools),
+        Peer::Python => official::python(tools),
+        Peer::Java => official::java(tools),
+        Peer::Node => official::node(tools),
+        Peer::Cpp => cpp::build(tools),
     }
 }
 
@@ -156,7 +200,8 @@ fn gannet() -> Result {
 
 /// The virtual environment, and the stubs of the protos.
 fn python(tools: &Tools) -> Result {
-    exec::python_packages(&tools.home.join("venv"), PYTHON_PACKAGES)?;
+    let packages = [PYTHON_PACKAGES, official::PYTHON_PACKAGES].concat();
+    exec::python_packages(&tools.home.join("venv"), &packages)?;
     let stubs = tools.python_stubs();
     let mut protoc = protoc(tools);
     protoc.arg(with_path("--python_out=", &stubs)).arg(with_path("--grpc_python_out=", &stubs));
@@ -200,14 +245,21 @@ fn httpwg(tools: &Tools) -> Result {
 
 #[cfg(test)]
 mod tests {
-    use super::super::plan;
+    use super::super::plan::{self, Extent};
     use super::*;
 
     #[test]
     fn a_plan_needs_only_what_it_uses() {
-        let needs = Needs::of(&plan::plan(true, false, Some("python->python/hello")));
+        let needs = Needs::of(&plan::plan(true, Extent::Usual, Some("python->python/hello")));
         assert_eq!(needs, Needs { python: true, ..Needs::default() });
-        let needs = Needs::of(&plan::plan(false, true, Some("curl->")));
+        let needs = Needs::of(&plan::plan(false, Extent::Quick, Some("curl->")));
         assert_eq!(needs, Needs { gannet: true, http: true, ..Needs::default() });
+        let needs =
+            Needs::of(&plan::plan(false, Extent::All, Some("cpp->gannet/official-tls/ping_pong")));
+        let official = vec![Peer::Cpp];
+        let expected = Needs { gannet: true, official, certificates: true, ..Needs::default() };
+        assert_eq!(needs, expected);
+        let needs = Needs::of(&plan::plan(false, Extent::Quick, Some("/official")));
+        assert_eq!(needs.official, [Peer::Go]);
     }
 }
