@@ -302,18 +302,26 @@ impl Call {
 
     /// Ends the call with what the server answered, or with what is wrong with that.
     fn end(&mut self, now: Instant, outcome: Result<Metadata, Status>) {
-        let is_late = self.request.deadline.is_some_and(|deadline| deadline <= now);
         let outcome = match outcome {
             Err(status)
-                if is_late
-                    && status.code() == Code::Cancelled
-                    && status.origin() == Origin::Peer =>
+                if status.code() == Code::Cancelled
+                    && status.origin() == Origin::Peer
+                    && self.is_late(now) =>
             {
                 Err(deadline_exceeded(&self.request).with_source(status))
             }
             other => other,
         };
         self.publish(outcome);
+    }
+
+    /// Whether the deadline has passed. The clock is asked again: `now` is of before the socket was
+    /// read, and a server's timer may have ended the call since.
+    #[cold]
+    fn is_late(&self, now: Instant) -> bool {
+        let passed =
+            |deadline| deadline <= now || deadline <= tokio::time::Instant::now().into_std();
+        self.request.deadline.is_some_and(passed)
     }
 
     fn publish(&mut self, outcome: Result<Metadata, Status>) {
