@@ -34,10 +34,30 @@ fn text(results: &Results) -> String {
     }
     text += "\n## What is not in the tables\n\n";
     for (cases, why) in LEFT_OUT {
-        text += &format!("- {cases}: {why}\n");
+        text += &wrapped(&format!("- {cases}: {why}"));
     }
     text
 }
+
+/// The words of an item, in lines of a width.
+fn wrapped(item: &str) -> String {
+    let (mut text, mut column) = (String::new(), 0);
+    for word in item.split(' ') {
+        let width = word.chars().count() + 1;
+        if column + width > COLUMNS_MAX {
+            text += "\n ";
+            column = 1;
+        }
+        if column > 0 {
+            text.push(' ');
+        }
+        text += word;
+        column += width;
+    }
+    text + "\n"
+}
+
+const COLUMNS_MAX: usize = 100;
 
 const INTRODUCTION: &str = "\
 # Official interop cases
@@ -82,6 +102,15 @@ fn cell(results: &Results, name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_items_are_wrapped() {
+        let item = format!("- {}: {}", "case ".repeat(10).trim(), "why ".repeat(40).trim());
+        let text = wrapped(&item);
+        assert!(text.lines().all(|line| line.len() <= COLUMNS_MAX), "{text}");
+        assert!(text.lines().skip(1).all(|line| line.starts_with("  why")), "{text}");
+        assert_eq!(text.split_whitespace().count(), item.split_whitespace().count());
+    }
 
     #[test]
     fn each_direction_has_its_outcome() {
