@@ -12,9 +12,8 @@ use atomic_waker::AtomicWaker;
 use bytes::Bytes;
 use gannet_core::codec::Payload;
 use gannet_core::compression::{Compressed, Packed};
-use gannet_core::{DecodeFn, Status, storage};
+use gannet_core::{DecodeFn, Metadata, Status, storage};
 
-use super::ResponseMetadata;
 use super::request::Request;
 
 /// Set by the connection, awaited by the caller.
@@ -32,8 +31,8 @@ pub(crate) enum Outcome {
     Response {
         /// The encoded message.
         payload: Received,
-        /// Empty unless the request asked for it.
-        metadata: ResponseMetadata,
+        /// Where the request asked for it, and there is any.
+        metadata: Option<Box<Around>>,
     },
     /// The stream is open.
     Opened,
@@ -41,6 +40,20 @@ pub(crate) enum Outcome {
     Failed(Status),
     /// The server has certainly not seen the call, and it may be made again.
     Unsent(Mutex<Option<Box<Request>>>),
+}
+
+/// The metadata around a response.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Around {
+    pub(crate) headers: Metadata,
+    pub(crate) trailers: Metadata,
+}
+
+impl Around {
+    pub(crate) fn new(headers: Metadata, trailers: Metadata) -> Option<Box<Around>> {
+        let is_empty = headers.is_empty() && trailers.is_empty();
+        (!is_empty).then(|| Box::new(Around { headers, trailers }))
+    }
 }
 
 /// An encoded message.

@@ -10,7 +10,7 @@ use gannet_core::compression::Encoding;
 use gannet_core::{MessageCodec, Metadata, Result, Status};
 
 use super::exchange::{Exchange, Made};
-use super::notice::{Outcome, Received};
+use super::notice::{Around, Outcome, Received};
 use super::{Options, ResponseMetadata};
 use crate::blocking;
 
@@ -123,21 +123,22 @@ impl<Resp> Future for UnaryWithMetadataFuture<'_, Resp> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         let made = ready!(this.exchange.poll(cx))?;
-        Poll::Ready(with_response(&made, |payload, metadata| {
+        Poll::Ready(with_response(&made, |payload, around| {
             let (message, compressed) = payload.decode(this.codec.decoder())?;
-            Ok((message, ResponseMetadata { compressed, ..metadata.clone() }))
+            let Around { headers, trailers } = around.cloned().unwrap_or_default();
+            Ok((message, ResponseMetadata { headers, trailers, compressed }))
         }))
     }
 }
 
 fn with_response<T>(
     made: &Made,
-    read: impl FnOnce(&Received, &ResponseMetadata) -> Result<T>,
+    read: impl FnOnce(&Received, Option<&Around>) -> Result<T>,
 ) -> Result<T> {
     if let Made::Unary(notice) = made
         && let Some(Outcome::Response { payload, metadata }) = notice.get()
     {
-        return read(payload, metadata);
+        return read(payload, metadata.as_deref());
     }
     // What the connection tells a unary call is a response or a failure, which came as an error.
     Err(Status::internal("a unary call ended without response and without failure"))

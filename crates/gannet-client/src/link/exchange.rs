@@ -14,8 +14,7 @@ use gannet_transport::Spares;
 
 use super::remote::Remote;
 use super::response::{self, ResponseHead};
-use crate::call::ResponseMetadata;
-use crate::call::notice::{Notice, Outcome, Received};
+use crate::call::notice::{Around, Notice, Outcome, Received};
 use crate::call::request::{Body, Receiver, Request, StreamReceiver};
 
 /// A call, from its arrival on the connection until its stream is forgotten.
@@ -62,13 +61,21 @@ enum Receiving {
 struct UnaryReceiving {
     notice: Arc<Notice>,
     reader: MessageReader,
-    /// The message, and whether it is compressed.
-    payload: Option<(bool, Vec<u8>)>,
-    compressor: Option<Arc<dyn Compressor>>,
-    message_bytes_max: usize,
-    headers: Metadata,
+    payload: Option<Vec<u8>>,
+    /// Where the response declared an encoding.
+    coding: Option<Box<Coding>>,
+    /// Where the request asked for them.
+    headers: Option<Box<Metadata>>,
     /// Received bytes whose credit was not given back.
     uncredited_bytes: usize,
+}
+
+/// How messages of a response may be compressed.
+struct Coding {
+    compressor: Arc<dyn Compressor>,
+    message_bytes_max: usize,
+    /// The one message is.
+    is_used: bool,
 }
 
 impl Call {
@@ -80,9 +87,8 @@ impl Call {
                 notice,
                 reader: MessageReader::new(request.receive_bytes_max),
                 payload: None,
-                compressor: None,
-                message_bytes_max: request.receive_bytes_max,
-                headers: Metadata::new(),
+                coding: None,
+                headers: None,
                 uncredited_bytes: 0,
             }),
             Receiver::Stream(stream) => {
@@ -192,7 +198,7 @@ impl Call {
         }
         match &mut self.receiving {
             Receiving::Unary(unary) if self.request.wants_metadata => {
-                unary.headers = gannet_transport::fields::read_metadata(fields);
+                unary.headers = Some(Box::new(gannet_transport::fields::read_metadata(fields)));
             }
             Receiving::Unary(_) => {}
             Receiving::Stream(stream) => {
@@ -217,7 +223,11 @@ impl Call {
         };
         let compressor = Arc::clone(compressor);
         match &mut self.receiving {
-            Receiving::Unary(unary) => unary.compressor = Some(compressor),
+            Receiving::Unary(unary) => {
+                let message_bytes_max = self.request.receive_bytes_max;
+                let coding = Coding { compressor, message_bytes_max, is_used: false };
+                unary.coding = Some(Box::new(coding));
+            }
             Receiving::Stream(stream) => {
                 stream.shared.receive_compressed(compressor, self.request.receive_bytes_max);
             }
@@ -343,13 +353,13 @@ impl UnaryReceiving {
     fn data(&mut self, mut payload: &[u8], body: &mut Body) -> Result<(), Status> {
         while let Some(message) = self.reader.next(&mut payload)? {
             let Message { compressed, payload } = message;
-            if compressed && self.compressor.is_none() {
-                return Err(compressed_unasked());
-            }
             if self.payload.is_some() {
                 return Err(more_than_one());
             }
-            let payload = match payload {
+            if compressed {
+                self.coding.as_mut().ok_or_else(compressed_unasked)?.is_used = true;
+            }
+            self.payload = Some(match payload {
                 Cow::Owned(payload) => payload,
                 // The server has seen the request: its storage is free for the response.
                 Cow::Borrowed(payload) => match std::mem::replace(body, Body::Stream) {
@@ -360,8 +370,7 @@ impl UnaryReceiving {
                     }
                     Body::Small(_) | Body::Large(_) | Body::Stream => payload.to_vec(),
                 },
-            };
-            self.payload = Some((compressed, payload));
+            });
         }
         Ok(())
     }
@@ -370,14 +379,11 @@ impl UnaryReceiving {
         let outcome = outcome
             .and_then(|trailers| self.reader.finish().map(|()| trailers).map_err(Status::from));
         self.notice.set(match (outcome, self.payload.take()) {
-            (Ok(trailers), Some((compressed, payload))) => {
-                let headers = std::mem::take(&mut self.headers);
-                let metadata = ResponseMetadata { headers, trailers, ..Default::default() };
-                let payload = match self.compressor.take() {
-                    Some(compressor) if compressed => {
-                        let packed = Packed::new(compressor, payload, self.message_bytes_max);
-                        Received::Packed(Box::new(packed))
-                    }
+            (Ok(trailers), Some(payload)) => {
+                let headers = self.headers.take().map_or_else(Metadata::new, |headers| *headers);
+                let metadata = Around::new(headers, trailers);
+                let payload = match self.coding.take() {
+                    Some(coding) if coding.is_used => coding.packed(payload),
                     _ => payload.into(),
                 };
                 Outcome::Response { payload, metadata }
@@ -385,6 +391,12 @@ impl UnaryReceiving {
             (Ok(trailers), None) => Outcome::Failed(none_at_all().with_metadata(trailers)),
             (Err(status), _) => Outcome::Failed(status),
         });
+    }
+}
+
+impl Coding {
+    fn packed(self, payload: Vec<u8>) -> Received {
+        Received::Packed(Box::new(Packed::new(self.compressor, payload, self.message_bytes_max)))
     }
 }
 
