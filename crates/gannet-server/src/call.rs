@@ -3,20 +3,25 @@
 //! Calls are recycled by the connection: one allocation serves many calls. The metadata map is
 //! built only when a handler asks for it.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::future::poll_fn;
 use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use gannet_core::codec::Parts;
 use gannet_core::compression::{
-    CodecId, CodecSet, Compressed, Compressor, Compressors, Encoding, encode_compressed,
+    self, CodecId, CodecSet, Compressed, Compressor, Compressors, Encoding, encode_compressed,
 };
-use gannet_core::{EncodeFn, Metadata, MethodDescriptor, Result};
+use gannet_core::frame::PREFIX_BYTES;
+use gannet_core::{EncodeFn, Extensions, Metadata, MethodDescriptor, Result};
 use gannet_http2::hpack::{FieldBlock, FieldKind};
 use gannet_transport::{Asks, CallShared, Peer, fields};
+
+use crate::intercept::Stash;
+use crate::service::Handler;
 
 /// Reply buffers above this many bytes are not kept for the next call.
 const REPLY_RETAINED_BYTES_MAX: usize = 16 << 10;
@@ -44,6 +49,8 @@ struct More {
     response: Response,
     /// Where the server has compressors.
     coding: Option<Coding>,
+    /// Where it has interceptors.
+    extra: Option<Box<Extra>>,
 }
 
 /// The request's header fields.
@@ -76,6 +83,45 @@ struct Response {
     reply: Vec<u8>,
     /// What of a long reply was not copied.
     parts: Parts,
+}
+
+/// What interceptors add to a call, and what of theirs serves the next call.
+#[derive(Default)]
+pub(crate) struct Extra {
+    extensions: Extensions,
+    /// Where the handler's requests come from instead of from the client.
+    pub(crate) requests: Option<Arc<CallShared>>,
+    /// Where its replies go instead of to the client.
+    pub(crate) replies: Option<Arc<CallShared>>,
+    /// The deadline was set here, and not by the client.
+    is_shortened: bool,
+    /// Never locked: a call can be shared, and a handler's storage cannot.
+    storages: Mutex<Vec<Handler>>,
+    /// Storage for an encoded request.
+    pub(crate) request: Vec<u8>,
+    pub(crate) stash: Option<Arc<Stash>>,
+}
+
+impl Extra {
+    fn clear(&mut self) {
+        self.extensions.clear();
+        self.requests = None;
+        self.replies = None;
+        self.is_shortened = false;
+    }
+
+    /// Of handlers and interceptors within others, which have ended; that of the one that ended
+    /// last is last.
+    pub(crate) fn storages(&mut self) -> &mut Vec<Handler> {
+        self.storages.get_mut().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps storage that is not too large for the next request.
+    pub(crate) fn keep_request(&mut self, storage: Vec<u8>) {
+        if storage.capacity() <= REPLY_RETAINED_BYTES_MAX && storage.capacity() > 0 {
+            self.request = storage;
+        }
+    }
 }
 
 impl Call {
@@ -126,6 +172,17 @@ impl Call {
         self.data.method
     }
 
+    /// What interceptors left for the handler, and what that leaves for them, by type: see
+    /// [`Extensions`].
+    pub fn extensions(&self) -> &Extensions {
+        self.data.extra().map_or(&NO_EXTENSIONS, |extra| &extra.extensions)
+    }
+
+    /// The same, to be changed.
+    pub fn extensions_mut(&mut self) -> &mut Extensions {
+        &mut self.extra_mut().extensions
+    }
+
     /// The authority the client addressed, from `:authority` or `host`.
     pub fn authority(&self) -> Option<&str> {
         let find = |kind| self.data.fields().iter().find(|field| field.kind == kind);
@@ -173,7 +230,7 @@ impl Call {
     /// An asynchronous handler hardly needs this, as its future is dropped then; one that runs on
     /// the blocking pool should look now and then.
     pub fn is_cancelled(&self) -> bool {
-        self.data.shared.ended().is_some()
+        self.data.shared.ended().is_some() || self.shortened_deadline().is_some_and(is_past)
     }
 
     /// Waits until nobody waits for the reply any more.
@@ -218,6 +275,9 @@ impl Call {
             more.metadata.take();
             if let Some(coding) = &mut more.coding {
                 coding.clear();
+            }
+            if let Some(extra) = &mut more.extra {
+                extra.clear();
             }
             let response = &mut more.response;
             response.headers.clear();
@@ -320,6 +380,62 @@ impl Call {
         &self.data.shared
     }
 
+    pub(crate) fn peer_shared(&self) -> &Arc<Peer> {
+        &self.data.peer
+    }
+
+    /// Where the handler's requests come from.
+    pub(crate) fn requests_shared(&self) -> &Arc<CallShared> {
+        let wrapped = self.data.extra().and_then(|extra| extra.requests.as_ref());
+        wrapped.unwrap_or(&self.data.shared)
+    }
+
+    /// Where its replies go.
+    pub(crate) fn replies_shared(&self) -> &Arc<CallShared> {
+        let wrapped = self.data.extra().and_then(|extra| extra.replies.as_ref());
+        wrapped.unwrap_or(&self.data.shared)
+    }
+
+    pub(crate) fn extra_mut(&mut self) -> &mut Extra {
+        self.data.more_mut().extra.get_or_insert_default()
+    }
+
+    pub(crate) fn request_metadata_mut(&mut self) -> &mut Metadata {
+        let _ = self.metadata();
+        self.data.more_mut().metadata.get_mut().expect("it was asked for")
+    }
+
+    pub(crate) fn shorten_deadline(&mut self, deadline: Instant) {
+        if self.data.deadline.is_none_or(|known| deadline < known) {
+            self.data.deadline = Some(deadline);
+            self.extra_mut().is_shortened = true;
+        }
+    }
+
+    /// The deadline, where an interceptor set it.
+    pub(crate) fn shortened_deadline(&self) -> Option<Instant> {
+        self.data.extra().filter(|extra| extra.is_shortened).and(self.data.deadline)
+    }
+
+    /// The encoded reply, all of it, without a prefix and as it was before compression.
+    pub(crate) fn whole_reply(&mut self) -> Result<Cow<'_, [u8]>> {
+        let response = self.data.response_mut();
+        if !response.parts.is_empty() {
+            let parts = std::mem::take(&mut response.parts);
+            for piece in parts.into_pieces(std::mem::take(&mut response.reply)) {
+                response.reply.extend_from_slice(&piece);
+            }
+        }
+        let payload = self.reply().get(PREFIX_BYTES..).unwrap_or_default();
+        let codec = self.data.coding().filter(|coding| coding.declared.is_some());
+        match codec.and_then(Coding::codec) {
+            Some(codec) if self.reply().first() == Some(&1) => {
+                Ok(Cow::Owned(compression::decompress(&*codec, payload, usize::MAX)?))
+            }
+            _ => Ok(Cow::Borrowed(payload)),
+        }
+    }
+
     /// Response headers and trailers as the handler left them.
     pub(crate) fn response_metadata(&self) -> (&Metadata, &Metadata) {
         match self.data.response() {
@@ -353,6 +469,11 @@ impl Call {
 }
 
 static NO_METADATA: Metadata = Metadata::new();
+static NO_EXTENSIONS: Extensions = Extensions::new();
+
+fn is_past(deadline: Instant) -> bool {
+    deadline <= tokio::time::Instant::now().into_std()
+}
 
 impl Coding {
     fn new(compressors: Compressors) -> Coding {
@@ -379,6 +500,10 @@ impl Data {
             Fields::Own(fields) => fields,
             Fields::Shared(fields) => fields,
         }
+    }
+
+    fn extra(&self) -> Option<&Extra> {
+        self.more.get()?.extra.as_deref()
     }
 
     fn response(&self) -> Option<&Response> {

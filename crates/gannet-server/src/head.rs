@@ -264,12 +264,13 @@ fn path(fields: &FieldBlock) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::router::Plan;
     use gannet_core::Code;
 
     type List<'a> = &'a [(&'a str, &'a str)];
 
     fn read(list: List<'_>) -> Result<Head, Box<Refusal>> {
-        let router = Arc::new(Router::new(&[], &[], &[]));
+        let router = Arc::new(Router::new(&Plan::default()));
         let compressors = Compressors::new();
         let classifier = Classifier::new(Arc::clone(&router), compressors.clone());
         let mut fields = FieldBlock::default();

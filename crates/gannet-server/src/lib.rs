@@ -9,6 +9,7 @@
 //! | `server`, `serving` | the builder; accept loops, runtimes, shutdown |
 //! | `upkeep` | how connections are kept alive, and when they are asked to end |
 //! | `service`, `call` | what generated code and handlers see |
+//! | `intercept`, `options` | code around calls; what holds for some methods |
 //! | `router`, `head` | paths to methods; what a request's headers say |
 //! | `side` | the calls of one connection |
 //!
@@ -17,6 +18,8 @@
 mod bind;
 mod call;
 mod head;
+mod intercept;
+mod options;
 mod router;
 mod server;
 mod service;
@@ -26,6 +29,8 @@ mod upkeep;
 
 pub use bind::Bind;
 pub use call::{Call, HeadersMut};
+pub use intercept::{Handled, Incoming, Interceptor, Next};
+pub use options::MethodOptions;
 pub use router::Dispatch;
 pub use server::Server;
 pub use service::{Ends, Service, Start, Started};

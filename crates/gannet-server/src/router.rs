@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use gannet_core::compression::CodecId;
-use gannet_core::{MethodDescriptor, Status};
+use gannet_core::compression::{CodecId, Compressors, Encoding};
+use gannet_core::{MethodDescriptor, Status, limits};
 
-use crate::Service;
+use crate::intercept::{Chain, Layer};
+use crate::{MethodOptions, Service};
 
 /// Where calls of a method run. Without an override that is decided by how long its polls take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -51,44 +52,132 @@ pub(crate) struct Method {
     /// The method's place in the service's descriptor.
     pub(crate) index: usize,
     pub(crate) descriptor: &'static MethodDescriptor,
+    pub(crate) receive_bytes_max: usize,
+    pub(crate) send_bytes_max: usize,
+    /// How long a call may take.
+    pub(crate) timeout: Option<Duration>,
     dispatch: Option<Dispatch>,
     /// With what responses are compressed, where the client takes it.
     pub(crate) compress: Option<CodecId>,
+    /// Where interceptors wrap its calls.
+    pub(crate) chain: Option<Arc<Chain>>,
     pub(crate) cost: Cost,
+}
+
+/// What a server does with its methods.
+pub(crate) struct Plan {
+    pub(crate) services: Vec<Arc<dyn Service>>,
+    pub(crate) options: Vec<(String, MethodOptions)>,
+    /// Each for a method, a service, or all.
+    pub(crate) interceptors: Vec<(Option<String>, Arc<dyn Layer>)>,
+    pub(crate) compressors: Compressors,
+    /// What responses are compressed with.
+    pub(crate) compress: Encoding,
+    pub(crate) receive_bytes_max: usize,
+    pub(crate) send_bytes_max: usize,
+}
+
+impl Default for Plan {
+    fn default() -> Plan {
+        Plan {
+            services: Vec::new(),
+            options: Vec::new(),
+            interceptors: Vec::new(),
+            compressors: Compressors::new(),
+            compress: Encoding::IDENTITY,
+            receive_bytes_max: limits::MESSAGE_RECEIVE_BYTES_MAX_DEFAULT,
+            send_bytes_max: limits::MESSAGE_SEND_BYTES_MAX_DEFAULT,
+        }
+    }
+}
+
+impl Plan {
+    /// An encoding that responses are to be compressed with, and that is not there.
+    pub(crate) fn missing_compressor(&self) -> Option<Encoding> {
+        let options = self.options.iter().filter_map(|(_, options)| options.compress);
+        let find = |encoding: &Encoding| self.compressors.find(encoding.name().as_bytes());
+        std::iter::once(self.compress)
+            .chain(options)
+            .find(|encoding| !encoding.is_identity() && find(encoding).is_none())
+    }
+
+    fn compressor(&self, options: MethodOptions) -> Option<CodecId> {
+        self.compressors.find(options.compress.unwrap_or(self.compress).name().as_bytes())
+    }
+
+    /// A name for which something is said, and that no service has.
+    pub(crate) fn unknown_name(&self) -> Option<&str> {
+        let methods = || self.services.iter().flat_map(|service| service.descriptor().methods);
+        let options = self.options.iter().map(|(name, _)| name);
+        let mut names =
+            options.chain(self.interceptors.iter().filter_map(|(name, _)| name.as_ref()));
+        let is_known = |name: &str| {
+            methods().any(|method| is_named(method, name))
+                || self.services.iter().any(|service| service.descriptor().name == name)
+        };
+        names.find(|name| !is_known(name)).map(String::as_str)
+    }
+
+    /// What is said of a method: of itself before its service, and of either what was said last.
+    fn options(&self, method: &MethodDescriptor) -> MethodOptions {
+        let said = |name: &str| {
+            let all = self.options.iter().rev().filter(|(known, _)| known == name);
+            all.fold(MethodOptions::new(), |sum, (_, options)| sum.or(*options))
+        };
+        said(method.path).or(said(method.service))
+    }
+
+    fn chain(
+        &self,
+        service: &Arc<dyn Service>,
+        index: usize,
+        method: &'static MethodDescriptor,
+        send_bytes_max: usize,
+    ) -> Option<Arc<Chain>> {
+        let layers: Vec<_> = self
+            .interceptors
+            .iter()
+            .filter(|(name, _)| name.as_ref().is_none_or(|name| is_named(method, name)))
+            .map(|(_, layer)| Arc::clone(layer))
+            .collect();
+        let service = Arc::clone(service);
+        let chain = Chain { layers, service, index, method, send_bytes_max };
+        (!chain.layers.is_empty()).then(|| Arc::new(chain))
+    }
+}
+
+/// Whether a name means this method, or its service.
+fn is_named(method: &MethodDescriptor, name: &str) -> bool {
+    name == method.path || name == method.service
 }
 
 impl Router {
     /// Method ids are tagged in 24 bits.
     pub(crate) const METHODS_MAX: usize = 1 << 24;
 
-    /// Builds the table. Of two services with the same path the later one counts. `dispatch` and
-    /// `compress` name a method's path, a whole service, or all by the empty name; the last that
-    /// fits counts.
-    pub(crate) fn new(
-        services: &[Arc<dyn Service>],
-        dispatch: &[(String, Dispatch)],
-        compress: &[(String, Option<CodecId>)],
-    ) -> Router {
+    /// Builds the table. Of two services with the same path the later one counts.
+    pub(crate) fn new(plan: &Plan) -> Router {
         let mut router = Router { methods: Vec::new(), by_path: HashMap::new() };
-        for service in services {
+        for service in &plan.services {
             for (index, descriptor) in service.descriptor().methods.iter().enumerate() {
-                let named = |name: &str| {
-                    name.is_empty() || name == descriptor.path || name == descriptor.service
-                };
-                let dispatch = dispatch.iter().rev().find(|(name, _)| named(name));
-                let compress = compress.iter().rev().find(|(name, _)| named(name));
                 let Some(id) = u32::try_from(router.methods.len())
                     .ok()
                     .filter(|_| router.methods.len() < Self::METHODS_MAX)
                 else {
                     return router;
                 };
+                let options = plan.options(descriptor);
+                let send_bytes_max = options.send_bytes_max.unwrap_or(plan.send_bytes_max);
                 router.methods.push(Method {
                     service: Arc::clone(service),
                     index,
                     descriptor,
-                    dispatch: dispatch.map(|(_, dispatch)| *dispatch),
-                    compress: compress.and_then(|(_, compress)| *compress),
+                    receive_bytes_max: options.receive_bytes_max.unwrap_or(plan.receive_bytes_max),
+                    send_bytes_max,
+                    timeout: options.timeout,
+                    dispatch: options.dispatch,
+                    compress: plan.compressor(options),
+                    chain: plan.chain(service, index, descriptor, send_bytes_max),
                     cost: Cost::default(),
                 });
                 router.by_path.insert(descriptor.path.as_bytes(), id);

@@ -82,7 +82,7 @@ pub(crate) enum Late {
 }
 
 impl Late {
-    fn decode<C: Codec<Req>, Req>(self, call: &mut Call) -> Result<Req> {
+    pub(crate) fn decode<C: Codec<Req>, Req>(self, call: &mut Call) -> Result<Req> {
         match self {
             Late::Long(payload) => Ok(C::decode_shared(&storage::share(payload))?),
             Late::Packed(packed) => {
@@ -216,7 +216,7 @@ impl Start<'_> {
 
     /// Tells the call how long replies may be.
     fn limit_replies(&self) {
-        self.call.shared().set_send_bytes_max(self.message_send_bytes_max);
+        self.call.replies_shared().set_send_bytes_max(self.message_send_bytes_max);
     }
 
     fn mismatch(self) -> Started {
@@ -246,14 +246,14 @@ impl<C, E> Ends<C, E> {
 impl<C: Codec<Req>, Req> Ends<C, Inbound<Req>> {
     /// The requests of `call`, which must be the call that came with this.
     pub fn open(self, call: &Call) -> Inbound<Req> {
-        Inbound::new(Source::new(Arc::clone(call.shared())), MessageCodec::new::<C>())
+        Inbound::new(Source::new(Arc::clone(call.requests_shared())), MessageCodec::new::<C>())
     }
 }
 
 impl<C: Codec<Resp>, Resp> Ends<C, Outbound<Resp>> {
     /// The replies of `call`, which must be the call that came with this.
     pub fn open(self, call: &Call) -> Outbound<Resp> {
-        Outbound::new(Arc::clone(call.shared()), MessageCodec::new::<C>())
+        Outbound::new(Arc::clone(call.replies_shared()), MessageCodec::new::<C>())
     }
 }
 
@@ -328,7 +328,7 @@ struct Next<Fut, M> {
 
 /// Puts a handler into the lent storage; allocates only where that is another method's.
 #[inline]
-fn install<Fut, T, M>(storage: &mut Option<Handler>, handler: Fut, finish: M) -> Started
+pub(crate) fn install<Fut, T, M>(storage: &mut Option<Handler>, handler: Fut, finish: M) -> Started
 where
     Fut: Future<Output = (Call, Result<T>)> + Send + 'static,
     M: FnMut(Call, Result<T>) -> Outcome + Copy + Send + 'static,
@@ -349,16 +349,31 @@ fn reply<C: Codec<Resp>, Resp>(
     result: Result<Resp>,
     send_bytes_max: usize,
 ) -> Outcome {
-    let result = result.and_then(|message| {
-        if call.compresses() {
-            return call.compress_reply(C::encode_framed, &message, send_bytes_max);
-        }
-        let (out, parts) = call.reply_mut();
-        out.clear();
-        parts.clear();
-        C::encode_parts(&message, send_bytes_max, out, parts).map_err(Status::from)
-    });
+    let result =
+        result.and_then(|message| encode_reply::<C, Resp>(&mut call, &message, send_bytes_max));
     Outcome { call, result }
+}
+
+/// Makes `message` the one reply of a call.
+#[inline]
+pub(crate) fn encode_reply<C: Codec<Resp>, Resp>(
+    call: &mut Call,
+    message: &Resp,
+    send_bytes_max: usize,
+) -> Result<()> {
+    if call.compresses() {
+        return call.compress_reply(C::encode_framed, message, send_bytes_max);
+    }
+    let (out, parts) = call.reply_mut();
+    out.clear();
+    parts.clear();
+    C::encode_parts(message, send_bytes_max, out, parts).map_err(Status::from)
+}
+
+/// What the client of a handler that panicked is told.
+#[cold]
+pub(crate) fn handler_panicked() -> Status {
+    Status::unknown("the handler panicked")
 }
 
 #[cold]

@@ -45,11 +45,11 @@ mod generated;
 /// What `bytes` fields of messages are: shared, so that a long one is not copied on its way.
 pub use bytes::Bytes;
 pub use gannet_core::{
-    Code, Detail, Idempotency, Metadata, MetadataKey, MethodDescriptor, MethodKind, PackedDetail,
-    Result, ServiceDescriptor, Status,
+    Code, Detail, Extensions, Idempotency, Metadata, MetadataKey, MethodDescriptor, MethodKind,
+    PackedDetail, Result, ServiceDescriptor, Status,
 };
 pub use gannet_http2::Config as Http2Config;
-pub use gannet_transport::{Inbound, Outbound, Peer};
+pub use gannet_transport::{Inbound, Observed, Outbound, Peer};
 
 /// How messages become bytes.
 pub mod codec {
@@ -105,7 +105,10 @@ pub mod rpc {
 /// The server, and what generated code needs of it.
 #[cfg(feature = "server")]
 pub mod server {
-    pub use gannet_server::{Dispatch, Ends, ServeError, Service, Start, Started};
+    pub use gannet_server::{
+        Dispatch, Ends, Handled, Incoming, Interceptor, MethodOptions, Next, ServeError, Service,
+        Start, Started,
+    };
     pub use gannet_transport::{ListenError, PipeListener, TcpOptions};
 }
 

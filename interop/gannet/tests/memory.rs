@@ -14,7 +14,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use gannet::server::Dispatch;
+use gannet::server::{Dispatch, MethodOptions};
 use gannet::{Call, Inbound, Listener, Outbound, Result, Server};
 use gannet_interop::proto::gannet::interop::v1 as pb;
 use pb::{EchoReply, EchoRequest};
@@ -285,7 +285,10 @@ impl Running {
                 give_addr.send(listener.local_addr().unwrap()).unwrap();
                 // Handlers stay in the connection's task, however slow the machine is.
                 let server = Server::new()
-                    .dispatch("gannet.interop.v1.Echo", Dispatch::Inline)
+                    .method(
+                        "gannet.interop.v1.Echo",
+                        MethodOptions::new().dispatch(Dispatch::Inline),
+                    )
                     .add(pb::EchoServer::new(Echo));
                 tokio::spawn(async move { server.serve(listener).await.unwrap() });
                 while let Some(time) = told.recv().await {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use gannet_client::{Channel, ChannelBuilder};
 use gannet_core::Code;
 use gannet_http2::Reason;
-use gannet_server::{Dispatch, Server};
+use gannet_server::{Dispatch, MethodOptions, Server};
 use gannet_transport::pipe;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -132,7 +132,9 @@ fn served(
 ) -> Channel {
     let (connector, listener) = pipe();
     // Not on threads for computing: virtual time would pass meanwhile.
-    let server = Server::new().add(Test::default()).dispatch("test.Test", Dispatch::Inline);
+    let server = Server::new()
+        .add(Test::default())
+        .method("test.Test", MethodOptions::new().dispatch(Dispatch::Inline));
     let server = change(server);
     tokio::spawn(async move { server.serve(listener).await });
     build(Channel::builder_with_connector(connector)).build().unwrap()

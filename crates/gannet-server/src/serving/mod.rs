@@ -59,8 +59,11 @@ impl Serving {
     }
 
     async fn run(mut self) -> Result<(), ServeError> {
-        if let Some(encoding) = self.server.missing_compressor() {
+        if let Some(encoding) = self.server.plan.missing_compressor() {
             return Err(ServeError::Compressor(encoding));
+        }
+        if let Some(name) = self.server.plan.unknown_name() {
+            return Err(ServeError::UnknownName(name.to_owned()));
         }
         let shared = self.server.threads > 1;
         let mut listeners = Vec::new();
@@ -136,6 +139,8 @@ pub enum ServeError {
     Compressor(Encoding),
     /// One of its threads or runtimes could not be started, or died.
     Runtime(io::Error),
+    /// Something was said of a service or method of this name, and none of the server's has it.
+    UnknownName(String),
 }
 
 impl fmt::Display for ServeError {
@@ -146,6 +151,12 @@ impl fmt::Display for ServeError {
                 write!(f, "the server is to compress with {encoding}, and has no such compressor")
             }
             ServeError::Runtime(_) => f.write_str("a runtime of the server could not go on"),
+            ServeError::UnknownName(name) => write!(
+                f,
+                "the server has options or interceptors for {name:?}, but no service or method of \
+                 that name: methods are named as in \"/pkg.Service/Method\", services as in \
+                 \"pkg.Service\""
+            ),
         }
     }
 }
@@ -156,6 +167,7 @@ impl std::error::Error for ServeError {
             ServeError::Listen(error) => error.source(),
             ServeError::Compressor(_) => None,
             ServeError::Runtime(error) => Some(error),
+            ServeError::UnknownName(_) => None,
         }
     }
 }

@@ -9,7 +9,7 @@ use super::slot::{Ending, State};
 use super::{Constants, ServerSide, place};
 use crate::Call;
 use crate::head::{Refusal, Stranger};
-use crate::service::Outcome;
+use crate::service::{Outcome, handler_panicked};
 
 /// Messages from this size on are handed to the engine by reference.
 const SHARED_BYTES_MIN: usize = 16 << 10;
@@ -172,7 +172,7 @@ impl ServerSide {
         let code = match ending {
             Ending::Returned(outcome) => self.answer(turn, at, outcome),
             Ending::Panicked => {
-                let refusal = Refusal::grpc(Status::unknown("the handler panicked"));
+                let refusal = Refusal::grpc(handler_panicked());
                 self.constants.refuse(turn, key, headers_sent, &refusal);
                 Code::Unknown
             }

@@ -50,8 +50,6 @@ const HANDLERS_KEPT_MAX: usize = 256;
 pub(crate) struct Rules {
     pub(crate) router: Arc<Router>,
     pub(crate) compressors: Compressors,
-    pub(crate) message_receive_bytes_max: usize,
-    pub(crate) message_send_bytes_max: usize,
     pub(crate) compute: Compute,
 }
 
@@ -306,7 +304,13 @@ impl Side for ServerSide {
             let Some(at) = self.slot_of(key) else { continue };
             self.slots[at].has_deadline = false;
             self.deadlines.expired();
-            if self.slots[at].ending.is_none() {
+            if self.slots[at].ending.is_some() {
+                continue;
+            }
+            if self.slots[at].deadline_is_ours {
+                let told = "the call took longer than the server lets its method take";
+                self.fail(at, Status::deadline_exceeded(told));
+            } else {
                 self.expire(turn, at);
             }
         }

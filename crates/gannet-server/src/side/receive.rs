@@ -73,7 +73,11 @@ impl ServerSide {
     ) {
         let Some(method) = self.rules.router.method(head.method) else { return };
         let descriptor = method.descriptor;
-        let deadline = head.timeout.and_then(|timeout| now.checked_add(timeout));
+        let mut deadline = head.timeout.and_then(|timeout| now.checked_add(timeout));
+        let mut deadline_is_ours = false;
+        if let Some(max) = method.timeout {
+            (deadline, deadline_is_ours) = shortened(deadline, now.checked_add(max));
+        }
         let is_long = descriptor.kind != MethodKind::Unary;
         let kept = is_long.then(|| self.heads.kept(fields));
         let slot = &mut self.slots[at];
@@ -93,10 +97,11 @@ impl ServerSide {
         slot.method = head.method;
         slot.has_outbox = is_long;
         slot.has_deadline = deadline.is_some();
+        slot.deadline_is_ours = deadline_is_ours;
         if let Some(deadline) = deadline {
             self.deadlines.insert(deadline, slot.key);
         }
-        let message_bytes_max = self.rules.message_receive_bytes_max;
+        let message_bytes_max = method.receive_bytes_max;
         match descriptor.kind {
             MethodKind::Unary | MethodKind::ServerStreaming => {}
             MethodKind::ClientStreaming | MethodKind::BidiStreaming => {
@@ -181,7 +186,8 @@ impl ServerSide {
     /// Body bytes of a request that is one message.
     fn gather(&mut self, at: usize, mut payload: &[u8]) {
         // Mostly the message is whole, and nothing of the reader needs to be kept.
-        let mut fresh = MessageReader::new(self.rules.message_receive_bytes_max);
+        let method = self.rules.router.method(self.slots[at].method);
+        let mut fresh = MessageReader::new(method.map_or(0, |method| method.receive_bytes_max));
         let mut kept = self.slots[at].reader.take();
         let reader = kept.as_deref_mut().unwrap_or(&mut fresh);
         while !payload.is_empty() {
@@ -216,7 +222,8 @@ impl ServerSide {
     #[cold]
     fn packed(&self, at: usize, payload: Cow<'_, [u8]>) -> Option<Packed> {
         let compressor = self.rules.compressors.codec(self.slots[at].encoding?)?;
-        let message_bytes_max = self.rules.message_receive_bytes_max;
+        let method = self.rules.router.method(self.slots[at].method)?;
+        let message_bytes_max = method.receive_bytes_max;
         Some(Packed::new(Arc::clone(compressor), payload.into_owned(), message_bytes_max))
     }
 
@@ -252,7 +259,7 @@ impl ServerSide {
     }
 
     /// The request breaks gRPC's rules: its handler, if any, is stopped.
-    fn fail(&mut self, at: usize, status: Status) {
+    pub(super) fn fail(&mut self, at: usize, status: Status) {
         let slot = &mut self.slots[at];
         if let Some(handler) = slot.handler.take() {
             drop_quietly(handler);
@@ -295,4 +302,14 @@ impl ServerSide {
 #[cold]
 fn compressed_unasked() -> Status {
     Status::internal("the request is compressed, but no grpc-encoding was declared")
+}
+
+/// The earlier of the client's deadline and the server's; whether that is the server's.
+#[cold]
+fn shortened(theirs: Option<Instant>, ours: Option<Instant>) -> (Option<Instant>, bool) {
+    match (theirs, ours) {
+        (Some(theirs), Some(ours)) if theirs <= ours => (Some(theirs), false),
+        (theirs, None) => (theirs, false),
+        (_, ours) => (ours, true),
+    }
 }

@@ -10,6 +10,7 @@ use gannet_transport::{Asks, Attended, Progress, Turn};
 use super::slot::{Ending, State};
 use super::watch::Round;
 use super::{HANDLERS_KEPT_MAX, ServerSide};
+use crate::intercept::intercept;
 use crate::router::{Dispatch, Method};
 use crate::service::{Handler, Input, Start, drop_quietly};
 
@@ -23,12 +24,13 @@ impl ServerSide {
             return;
         };
         let mut storage = self.handlers.get_mut(slot.method as usize).and_then(Vec::pop);
-        let start = Start {
-            call,
-            input,
-            storage: &mut storage,
-            message_send_bytes_max: rules.message_send_bytes_max,
-        };
+        if let Some(chain) = &method.chain {
+            intercept(chain, call, input, &mut storage);
+            slot.handler = storage;
+            return;
+        }
+        let message_send_bytes_max = method.send_bytes_max;
+        let start = Start { call, input, storage: &mut storage, message_send_bytes_max };
         let started = catch_unwind(AssertUnwindSafe(|| method.service.call(method.index, start)));
         match started {
             Ok(started) => match started.outcome {

@@ -75,6 +75,8 @@ pub(super) struct Slot {
     /// Messages came that the handler was not told of.
     pub(super) in_fed: bool,
     pub(super) has_deadline: bool,
+    /// The deadline is the server's: the client knows a later one, or none.
+    pub(super) deadline_is_ours: bool,
     pub(super) in_ready: bool,
     pub(super) in_unsettled: bool,
     pub(super) in_sending: bool,
@@ -102,6 +104,7 @@ impl Slot {
             outbox_due: false,
             in_fed: false,
             has_deadline: false,
+            deadline_is_ours: false,
             in_ready: false,
             in_unsettled: false,
             in_sending: false,

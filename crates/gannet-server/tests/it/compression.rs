@@ -5,7 +5,7 @@ use std::sync::Arc;
 use gannet_core::codec::Raw;
 use gannet_core::compression::{Compressor, Compressors, Deflate, Encoding, Gzip, Output, Zstd};
 use gannet_core::{MethodDescriptor, MethodKind, Result, ServiceDescriptor};
-use gannet_server::{Call, Server, Service, Serving, Start, Started};
+use gannet_server::{Call, MethodOptions, Server, Service, Serving, Start, Started};
 use gannet_transport::{Inbound, Outbound, pipe};
 
 use crate::client::{Raw as Peer, Reply, connect, framed};
@@ -329,8 +329,8 @@ async fn after_the_headers_nothing_changes() {
 async fn methods_and_services_can_be_told_apart() {
     let server = server()
         .compress(Encoding::ZSTD)
-        .compress_calls_of("test.Test", Encoding::GZIP)
-        .compress_calls_of("/test.Test/Chat", Encoding::IDENTITY);
+        .method("test.Test", MethodOptions::new().compress(Encoding::GZIP))
+        .method("/test.Test/Chat", MethodOptions::new().compress(Encoding::IDENTITY));
     let mut raw = connect(server).await;
     let accepted = [("grpc-accept-encoding", "gzip,zstd")];
     for (method, comes) in [("Echo", Some("gzip")), ("Chat", None), ("Echo", Some("gzip"))] {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use gannet_http2::Reason;
-use gannet_server::{Dispatch, Server};
+use gannet_server::{Dispatch, MethodOptions, Server};
 use tokio::time::Instant;
 
 use crate::client::{Reply, connect};
@@ -70,7 +70,10 @@ async fn calls_elsewhere_have_deadlines_too() {
     for dispatch in [Dispatch::Spawn, Dispatch::Blocking] {
         let test = Test::new();
         let world = test.world.clone();
-        let mut raw = connect(Server::new().add(test).dispatch("test.Test", dispatch)).await;
+        let mut raw = connect(
+            Server::new().add(test).method("test.Test", MethodOptions::new().dispatch(dispatch)),
+        )
+        .await;
         let key = raw.open("Wait", &[("grpc-timeout", "50m")]);
         raw.message(key, b"m", true);
         assert_expired(&raw.finished(key).await);

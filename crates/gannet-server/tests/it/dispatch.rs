@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use gannet_http2::Config;
-use gannet_server::{Dispatch, Server};
+use gannet_server::{Dispatch, MethodOptions, Server};
 
 use crate::client::{Raw, connect, serve};
 use crate::service::Test;
@@ -66,18 +66,22 @@ async fn calls_that_wait_while_their_method_proves_slow_leave_too() {
 async fn overrides_hold_for_methods_and_services() {
     let server = Server::new()
         .add(Test::new())
-        .dispatch("test.Test", Dispatch::Spawn)
-        .dispatch("/test.Test/Echo", Dispatch::Inline);
+        .method("test.Test", MethodOptions::new().dispatch(Dispatch::Spawn))
+        .method("/test.Test/Echo", MethodOptions::new().dispatch(Dispatch::Inline));
     let mut raw = connect(server).await;
     let first = whereabouts(&mut raw, 0).await;
     assert_ne!(whereabouts(&mut raw, 0).await.0, first.0);
-    let server = Server::new().add(Test::new()).dispatch("/test.Test/Where", Dispatch::Inline);
+    let server = Server::new()
+        .add(Test::new())
+        .method("/test.Test/Where", MethodOptions::new().dispatch(Dispatch::Inline));
     let mut raw = connect(server).await;
     let first = whereabouts(&mut raw, 10).await;
     for _ in 0..5 {
         assert_eq!(whereabouts(&mut raw, 10).await, first, "never promoted");
     }
-    let server = Server::new().add(Test::new()).dispatch("/test.Test/Where", Dispatch::Blocking);
+    let server = Server::new()
+        .add(Test::new())
+        .method("/test.Test/Where", MethodOptions::new().dispatch(Dispatch::Blocking));
     let mut raw = connect(server).await;
     let here = format!("{:?}", std::thread::current().id());
     assert_ne!(whereabouts(&mut raw, 0).await.1, here);
@@ -87,7 +91,12 @@ async fn overrides_hold_for_methods_and_services() {
 async fn every_kind_works_everywhere() {
     let all = [Dispatch::Inline, Dispatch::Spawn, Dispatch::Compute, Dispatch::Blocking];
     for dispatch in all {
-        let mut raw = connect(Server::new().add(Test::new()).dispatch("test.Test", dispatch)).await;
+        let mut raw = connect(
+            Server::new()
+                .add(Test::new())
+                .method("test.Test", MethodOptions::new().dispatch(dispatch)),
+        )
+        .await;
         for n in 0..20_u8 {
             assert_eq!(raw.unary("Echo", &[n]).await.ok(), [n]);
         }
@@ -119,7 +128,7 @@ async fn every_kind_works_on_several_threads() {
     for dispatch in [None].into_iter().chain(some) {
         let mut server = Server::new().add(Test::new());
         if let Some(dispatch) = dispatch {
-            server = server.dispatch("test.Test", dispatch);
+            server = server.method("test.Test", MethodOptions::new().dispatch(dispatch));
         }
         let mut raw = connect(server).await;
         let downloads: Vec<_> = (0..10).map(|_| raw.call("Download", b"300 3000")).collect();
@@ -148,7 +157,9 @@ async fn every_kind_works_on_several_threads() {
 async fn a_blocking_handler_sees_the_cancellation() {
     let test = Test::new();
     let world = test.world.clone();
-    let server = Server::new().add(test).dispatch("/test.Test/Block", Dispatch::Blocking);
+    let server = Server::new()
+        .add(test)
+        .method("/test.Test/Block", MethodOptions::new().dispatch(Dispatch::Blocking));
     let mut raw = connect(server).await;
     let key = raw.call("Block", b"m");
     raw.flush().await;
@@ -167,7 +178,8 @@ async fn a_blocking_handler_sees_the_cancellation() {
 async fn a_reset_drops_spawned_handlers() {
     let test = Test::new();
     let world = test.world.clone();
-    let server = Server::new().add(test).dispatch("test.Test", Dispatch::Spawn);
+    let server =
+        Server::new().add(test).method("test.Test", MethodOptions::new().dispatch(Dispatch::Spawn));
     let mut raw = connect(server).await;
     for (n, method) in ["Wait", "Upload", "Chat"].into_iter().enumerate() {
         let key = raw.open(method, &[]);
@@ -190,7 +202,10 @@ async fn calls_that_are_reset_at_any_moment_leave_nothing_behind() {
         let world = test.world.clone();
         let mut http2 = Config::default();
         http2.resets_burst_max = 1_000_000;
-        let server = Server::new().add(test).http2(http2).dispatch("test.Test", dispatch);
+        let server = Server::new()
+            .add(test)
+            .http2(http2)
+            .method("test.Test", MethodOptions::new().dispatch(dispatch));
         let connector = serve(server);
         let clients: Vec<_> = (0..6_usize)
             .map(|n| {

@@ -8,6 +8,7 @@ mod client;
 mod compression;
 mod deadlines;
 mod dispatch;
+mod intercept;
 mod pressure;
 mod refusals;
 mod service;

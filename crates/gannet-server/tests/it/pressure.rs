@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use gannet_http2::{Config, Reason};
-use gannet_server::{Dispatch, Server};
+use gannet_server::{Dispatch, MethodOptions, Server};
 use gannet_transport::SEND_QUEUE_BYTES_MAX;
 
 use crate::client::{Raw, connect, framed, serve};
@@ -20,7 +20,10 @@ async fn a_sender_waits_for_a_client_that_does_not_read() {
     for dispatch in [Dispatch::Inline, Dispatch::Spawn] {
         let test = Test::new();
         let world = test.world.clone();
-        let mut raw = connect(Server::new().add(test).dispatch("test.Test", dispatch)).await;
+        let mut raw = connect(
+            Server::new().add(test).method("test.Test", MethodOptions::new().dispatch(dispatch)),
+        )
+        .await;
         raw.hold_credit = true;
         let key = raw.call("Download", b"5000 1000");
         for _ in 0..5_000 {
@@ -48,7 +51,10 @@ async fn a_client_waits_for_a_handler_that_does_not_read() {
     for dispatch in [Dispatch::Inline, Dispatch::Spawn] {
         let test = Test::new();
         let world = test.world.clone();
-        let mut raw = connect(Server::new().add(test).dispatch("test.Test", dispatch)).await;
+        let mut raw = connect(
+            Server::new().add(test).method("test.Test", MethodOptions::new().dispatch(dispatch)),
+        )
+        .await;
         let key = raw.open("Upload", &[]);
         raw.message(key, b"gate", false);
         let total = 8 << 20;
@@ -133,7 +139,10 @@ async fn ended_requests_that_nobody_reads_hold_back_the_connections_credit() {
         let mut http2 = Config::default();
         http2.recv_buffered_bytes_max = 2 << 20;
         http2.window_bytes_max = 1 << 20;
-        let server = Server::new().add(test).http2(http2).dispatch("test.Test", dispatch);
+        let server = Server::new()
+            .add(test)
+            .http2(http2)
+            .method("test.Test", MethodOptions::new().dispatch(dispatch));
         let mut raw = connect(server).await;
         let mut keys = Vec::new();
         for _ in 0..10 {
@@ -168,7 +177,10 @@ async fn little_windows_do_not_stall() {
         http2.connection_window_bytes = 65_535;
         http2.window_bytes_max = 65_535;
         http2.recv_buffered_bytes_max = 65_535;
-        let server = Server::new().add(Test::new()).http2(http2).dispatch("test.Test", dispatch);
+        let server = Server::new()
+            .add(Test::new())
+            .http2(http2)
+            .method("test.Test", MethodOptions::new().dispatch(dispatch));
         let mut raw = connect(server).await;
         let keys: Vec<_> = (0..60).map(|_| raw.open("Upload", &[])).collect();
         for _ in 0..10 {
@@ -192,8 +204,10 @@ async fn a_slot_counts_until_its_future_is_gone() {
     let world = test.world.clone();
     let mut http2 = Config::default();
     http2.concurrent_streams_max = 4;
-    let server =
-        Server::new().add(test).http2(http2).dispatch("/test.Test/Block", Dispatch::Blocking);
+    let server = Server::new()
+        .add(test)
+        .http2(http2)
+        .method("/test.Test/Block", MethodOptions::new().dispatch(Dispatch::Blocking));
     let mut raw = connect(server).await;
     raw.unary("Echo", b"settings are here").await.ok();
     // These handlers run on although their calls are reset: no more fit beside them.
@@ -226,7 +240,10 @@ fn a_blocked_handler_of_a_reset_call_still_counts() {
         let mut http2 = Config::default();
         http2.concurrent_streams_max = 1;
         let server = Server::new().add(test).http2(http2);
-        let mut raw = connect(server.dispatch("/test.Test/Hold", Dispatch::Blocking)).await;
+        let mut raw = connect(
+            server.method("/test.Test/Hold", MethodOptions::new().dispatch(Dispatch::Blocking)),
+        )
+        .await;
         raw.unary("Echo", b"settings are here").await.ok();
         let key = raw.call("Hold", b"m");
         raw.flush().await;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use gannet_http2::Reason;
-use gannet_server::{Dispatch, Server};
+use gannet_server::{Dispatch, MethodOptions, Server};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::client::{Raw, connect, serve};
@@ -17,7 +17,12 @@ fn server() -> (Server, std::sync::Arc<crate::service::World>) {
     let test = Test::new();
     let world = test.world.clone();
     // Not on threads for computing: virtual time would pass meanwhile.
-    (Server::new().add(test).dispatch("test.Test", Dispatch::Inline), world)
+    (
+        Server::new()
+            .add(test)
+            .method("test.Test", MethodOptions::new().dispatch(Dispatch::Inline)),
+        world,
+    )
 }
 
 /// Answers what the server asks, for as long as this, or until the connection closes.

@@ -83,6 +83,14 @@ impl Delivery {
         self.read = Progress::default();
     }
 
+    /// Ends it with `status`, in place of what the application has not taken.
+    pub(super) fn fail(&mut self, status: Status) {
+        self.packed.clear();
+        self.whole = VecDeque::new();
+        self.end = Some(Err(status));
+        self.read = Progress { headers: true, end: true, ..Progress::default() };
+    }
+
     /// Whether the application has not taken all of it. The end is never taken.
     pub(super) fn has_next(&self) -> bool {
         self.has_headers() || self.has_message() || self.end.is_some()

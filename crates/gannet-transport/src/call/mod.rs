@@ -6,6 +6,9 @@
 //! handing over is one atomic swap. [`Asks`] tells the connection when to look. [`Inbound`] and
 //! [`Outbound`] are what the application holds.
 //!
+//! A [`Relay`] is the same without a connection, and observers ([`Observed`]) are shown what goes
+//! through: for those who stand between the application and its call.
+//!
 //! Which side of the connection is client or server is not known here.
 
 mod asks;
@@ -16,8 +19,10 @@ mod feed;
 mod inbound;
 mod outbound;
 mod outbox;
+mod relay;
 mod shared;
 mod source;
+mod tap;
 
 pub use asks::Asks;
 pub use delivery::Spares;
@@ -25,5 +30,7 @@ pub use feed::{Feed, feed};
 pub use inbound::Inbound;
 pub use outbound::{Outbound, Sending, SendingUncompressed};
 pub use outbox::Framed;
+pub use relay::{Relay, RelayKind};
 pub use shared::{Attended, CallShared, SEND_QUEUE_BYTES_MAX};
 pub use source::{Piece, Source};
+pub use tap::{Direction, EndObserver, Observed, Observer};

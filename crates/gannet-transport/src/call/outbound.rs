@@ -8,9 +8,9 @@ use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
 use gannet_core::compression::Compressed;
-use gannet_core::{EncodeFn, MessageCodec, Result, storage};
+use gannet_core::{EncodeFn, MessageCodec, Result, Status, frame, storage};
 
-use super::CallShared;
+use super::{CallShared, Direction};
 
 /// Sends messages of one call, in order.
 ///
@@ -56,6 +56,9 @@ impl<T> Outbound<T> {
     #[inline]
     fn put_plain(&mut self, message: &T) -> Result<()> {
         let bytes_max = self.shared.send_bytes_max();
+        if self.shared.is_tapped() {
+            return self.put_shown(message, bytes_max);
+        }
         self.shared.put_message(|out| {
             let start = out.len();
             (self.frame)(message, bytes_max, out).inspect_err(|_| out.truncate(start))
@@ -67,6 +70,12 @@ impl<T> Outbound<T> {
     #[cold]
     fn put_coded(&mut self, message: &T) -> Result<()> {
         let mut framed = Vec::new();
+        if self.shared.is_tapped() {
+            // As it was before compression.
+            (self.frame)(message, self.shared.send_bytes_max(), &mut framed)?;
+            self.show(&framed)?;
+            framed.clear();
+        }
         self.shared.encode_coded(self.frame, message, &mut framed)?;
         let put = self.shared.put_message(|out| -> Result<()> {
             out.extend_from_slice(&framed);
@@ -74,6 +83,23 @@ impl<T> Outbound<T> {
         });
         storage::give(framed);
         put
+    }
+
+    /// As [`put_plain`](Self::put_plain), for a message that observers look at.
+    #[cold]
+    fn put_shown(&mut self, message: &T, bytes_max: usize) -> Result<()> {
+        self.shared.put_message(|out| {
+            let start = out.len();
+            (self.frame)(message, bytes_max, out)
+                .map_err(Status::from)
+                .and_then(|()| self.show(out.get(start..).unwrap_or_default()))
+                .inspect_err(|_| out.truncate(start))
+        })
+    }
+
+    fn show(&self, framed: &[u8]) -> Result<()> {
+        let payload = framed.get(frame::PREFIX_BYTES..).unwrap_or_default();
+        self.shared.show(Direction::Outbound, payload)
     }
 
     /// What compression of the messages that were sent came to.

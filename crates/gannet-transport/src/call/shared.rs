@@ -31,6 +31,8 @@ use super::coding::Coding;
 use super::delivery::{Delivery, Spares};
 use super::desk::{self, OnDesk};
 use super::outbox::{Framed, Held};
+use super::tap::Taps;
+use super::{Direction, EndObserver, Observer};
 use crate::queue::CallQueue;
 
 /// Bytes of messages that one call may have queued or in flight in the engine before
@@ -68,6 +70,8 @@ pub struct CallShared {
     finished: AtomicBool,
     /// Messages may be compressed: see the `coding` of the rare things.
     has_coding: AtomicBool,
+    /// Somebody looks at the messages.
+    tapped: AtomicBool,
     /// 0 while the call runs, then 1 + the code it ended with.
     ended: AtomicU8,
     /// What a message to be sent may have, bytes.
@@ -92,6 +96,7 @@ struct Rare {
     /// Who waits for the end of the call.
     ended: AtomicWaker,
     coding: OnceLock<Box<Coding>>,
+    taps: Taps,
 }
 
 /// For the connection's task.
@@ -109,6 +114,7 @@ impl CallShared {
             has_streamed: AtomicBool::new(false),
             finished: AtomicBool::new(false),
             has_coding: AtomicBool::new(false),
+            tapped: AtomicBool::new(false),
             ended: AtomicU8::new(0),
             send_bytes_max: AtomicU32::new(0),
             taken: AtomicU32::new(0),
@@ -148,6 +154,9 @@ impl CallShared {
 
     #[cold]
     fn clear_streams(&self) {
+        if self.tapped.swap(false, Ordering::Relaxed) {
+            self.rare().taps.clear();
+        }
         let flags = [&self.has_streamed, &self.attention, &self.headers_fixed, &self.finished];
         flags.iter().for_each(|flag| flag.store(false, Ordering::Relaxed));
         self.taken.store(0, Ordering::Relaxed);
@@ -324,6 +333,53 @@ impl CallShared {
             self.coding().decide();
         }
         self.headers_fixed.store(true, Ordering::Relaxed);
+    }
+
+    /// Shows the messages of one direction to `observer`, from the next on. To be said before the
+    /// application sends or receives any.
+    pub fn observe(&self, direction: Direction, observer: Observer) {
+        self.set_streamed();
+        self.rare().taps.add(direction, observer);
+        self.tapped.store(true, Ordering::Relaxed);
+    }
+
+    /// Tells `observer` how the call ended, when the application comes to that or gives up.
+    pub fn observe_end(&self, observer: EndObserver) {
+        self.set_streamed();
+        self.rare().taps.add_end(observer);
+        self.tapped.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether somebody looks at the messages.
+    #[inline]
+    pub fn is_tapped(&self) -> bool {
+        self.tapped.load(Ordering::Relaxed)
+    }
+
+    /// Shows a message to the observers.
+    ///
+    /// # Errors
+    /// What the first of them that failed it says, now and from then on.
+    #[cold]
+    pub fn show(&self, direction: Direction, payload: &[u8]) -> Result<(), Status> {
+        match self.rare.get() {
+            Some(rare) => rare.taps.show(direction, payload),
+            None => Ok(()),
+        }
+    }
+
+    /// Tells the observers how the call ended.
+    #[cold]
+    pub(super) fn show_end(&self, outcome: Result<&Metadata, &Status>) {
+        if let Some(rare) = self.rare.get() {
+            rare.taps.show_end(outcome);
+        }
+    }
+
+    /// What an observer failed the call with, since this was asked last.
+    #[cold]
+    pub fn take_failure(&self) -> Option<Status> {
+        self.rare.get()?.taps.take_failure()
     }
 
     /// Says how long messages to be sent may be.

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use gannet_core::{Metadata, Status, frame, storage};
 
 use super::delivery::Delivery;
-use super::{Asks, CallShared};
+use super::{Asks, CallShared, Direction, Observer};
 
 /// One thing that came for the application.
 #[derive(Debug)]
@@ -51,6 +51,14 @@ impl Source {
     /// The call this belongs to.
     pub fn shared(&self) -> &Arc<CallShared> {
         &self.shared
+    }
+
+    /// Shows messages to `observer`, from the next on.
+    pub fn observe(&mut self, observer: Observer) {
+        self.shared.observe(Direction::Inbound, observer);
+        if let Some(at) = &mut self.at {
+            at.read.plain_until = 0;
+        }
     }
 
     /// The next message, where it lies here among others: the common case on a busy stream. Receive
@@ -109,6 +117,38 @@ impl Source {
         })
     }
 
+    /// Ready when a message is there, or the end: what the call comes to before its first message.
+    ///
+    /// # Errors
+    /// The status the call ended with, where there is no message before that.
+    pub fn poll_first(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        loop {
+            if let Some(at) = &mut self.at {
+                match &at.end {
+                    _ if at.has_message() => return Poll::Ready(Ok(())),
+                    Some(Err(status)) => return Poll::Ready(Err(status.clone())),
+                    Some(Ok(_)) => return Poll::Ready(Ok(())),
+                    // They stay, for those who ask for them.
+                    None if at.has_headers() => {
+                        at.read.headers = true;
+                        if !self.shared.is_tapped() {
+                            at.find_plain();
+                        }
+                    }
+                    None => {}
+                }
+            }
+            if self.has_next() {
+                continue;
+            }
+            self.shared.drained();
+            self.shared.wait_inbound(cx);
+            if !self.has_next() {
+                return Poll::Pending;
+            }
+        }
+    }
+
     /// The response headers, once they have come, and from then on.
     pub fn headers(&self) -> Option<&Metadata> {
         self.at.as_ref()?.headers.as_deref()
@@ -136,7 +176,10 @@ impl Source {
             next.read.headers = true;
             self.put_away();
         }
-        next.find_plain();
+        // Where somebody looks, no message goes the short way.
+        if !self.shared.is_tapped() {
+            next.find_plain();
+        }
         self.at = Some(next);
         true
     }
@@ -155,15 +198,20 @@ impl Source {
             return None;
         }
         let at = self.at.as_mut()?;
+        let is_tapped = self.shared.is_tapped();
         if at.has_headers() {
             at.read.headers = true;
-            at.find_plain();
+            if !is_tapped {
+                at.find_plain();
+            }
             return Some(Step::Headers);
         }
         let step = match at.whole.front() {
             Some((position, _)) if *position == at.read.packed_bytes => {
                 let (_, message) = at.whole.pop_front()?;
-                at.find_plain();
+                if !is_tapped {
+                    at.find_plain();
+                }
                 self.shared.take(frame::PREFIX_BYTES + message.payload.len());
                 if message.compressed {
                     let inflated = inflated(&self.shared, &message.payload);
@@ -189,7 +237,31 @@ impl Source {
                 }
             },
         };
-        Some(step)
+        if is_tapped { Some(self.show(step)) } else { Some(step) }
+    }
+
+    /// Shows a message to the observers, or the end.
+    #[cold]
+    fn show(&mut self, step: Step) -> Step {
+        let Some(at) = &mut self.at else { return step };
+        let shown = match &step {
+            Step::Headers | Step::Undecodable(_) => Ok(()),
+            Step::Packed(range) => {
+                let payload = &at.packed[range.clone()];
+                self.shared.show(Direction::Inbound, payload)
+            }
+            Step::Whole(message) => self.shared.show(Direction::Inbound, message),
+            Step::End => {
+                if let Some(outcome) = &at.end {
+                    self.shared.show_end(outcome.as_ref());
+                }
+                Ok(())
+            }
+        };
+        let Err(status) = shown else { return step };
+        self.shared.show_end(Err(&status));
+        at.fail(status);
+        Step::End
     }
 }
 
@@ -204,6 +276,10 @@ fn inflated(shared: &CallShared, payload: &[u8]) -> Step {
 impl Drop for Source {
     fn drop(&mut self) {
         if self.outcome().is_none() {
+            if self.shared.is_tapped() {
+                let told = "what came was not read to its end";
+                self.shared.show_end(Err(&Status::cancelled(told)));
+            }
             drop(self.shared.inbox.take());
             self.shared.ask(Asks::INBOUND_DROPPED);
         }

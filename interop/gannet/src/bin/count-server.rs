@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use clap::Parser;
-use gannet::server::Dispatch;
+use gannet::server::{Dispatch, MethodOptions};
 use gannet::{Call, Inbound, Listener, Outbound, Result, Server};
 use gannet_interop::proto::bench::{Count, Echo, EchoServer, Payload, Want};
 use gannet_interop::proto::grpctest::{Grpctest, GrpctestServer, Message, MessageResponse};
@@ -100,8 +100,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         };
         let server = Server::new()
             .max_receive_bytes(MESSAGE_BYTES_MAX)
-            .dispatch("grpctest.Grpctest", Dispatch::Inline)
-            .dispatch("bench.Echo", Dispatch::Inline)
+            .method("grpctest.Grpctest", MethodOptions::new().dispatch(Dispatch::Inline))
+            .method("bench.Echo", MethodOptions::new().dispatch(Dispatch::Inline))
             .add(GrpctestServer::new(Hello))
             .add(EchoServer::new(Echoes));
         server.serve(listener).shutdown_on(ended, Duration::ZERO).await?;

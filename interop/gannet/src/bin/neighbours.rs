@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
-use gannet::server::Dispatch;
+use gannet::server::{Dispatch, MethodOptions};
 use gannet::{Call, Channel, Listener, Result, Server};
 use gannet_interop::proto::neighbours::{
     Done, Neighbours, NeighboursClient, NeighboursServer, Work,
@@ -94,7 +94,8 @@ fn serve(
                 Place::Compute => Dispatch::Compute,
                 Place::Blocking => Dispatch::Blocking,
             };
-            server = server.dispatch("/neighbours.Neighbours/Busy", dispatch);
+            server = server
+                .method("/neighbours.Neighbours/Busy", MethodOptions::new().dispatch(dispatch));
         }
         server.serve(listener).await?;
         Ok(())

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use gannet::server::Dispatch;
+use gannet::server::{Dispatch, MethodOptions};
 use gannet::{Call, Channel, Inbound, Listener, Outbound, Result, Server};
 use gannet_interop::proto::gannet::interop::v1 as pb;
 use pb::{EchoReply, EchoRequest};
@@ -86,7 +86,7 @@ pub(crate) fn start_piped() -> (pb::EchoClient, Counters) {
     // Virtual time does not wait for other threads, where a busy machine may make handlers go.
     let server = Server::new()
         .add(pb::EchoServer::new(Echo(counters.clone())))
-        .dispatch("gannet.interop.v1.Echo", Dispatch::Inline);
+        .method("gannet.interop.v1.Echo", MethodOptions::new().dispatch(Dispatch::Inline));
     tokio::spawn(async move { server.serve(listener).await.unwrap() });
     let channel = Channel::builder_with_connector(connector).build().unwrap();
     (pb::EchoClient::new(channel), counters)

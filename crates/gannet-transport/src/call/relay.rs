@@ -1,0 +1,166 @@
+//! A stream of messages within the process: what its `Outbound` sends comes out of its
+//! `Source`. For those who stand between an application and its call, and give either another
+//! stream than the connection's.
+//!
+//! Both ends are those of one [`CallShared`], as on a connection, and bounded as there: a sender
+//! waits while 64 KiB are not taken. In place of a connection's task, whoever asks for something
+//! sees to it, under a lock; calls that nobody stands between have none.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use gannet_core::{Code, Metadata, Status};
+
+use super::shared::low_bits;
+use super::{Asks, CallShared, Feed, Framed, Spares};
+use crate::queue::CallQueue;
+
+/// Who hears that one of the two ends was dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RelayKind {
+    /// Towards the handler of a call, or from it: as on a server, a sender that is dropped ends
+    /// nothing, and what nobody reads is thrown away.
+    Server,
+    /// Towards the caller, or from it: either end that is dropped unfinished cancels.
+    Client,
+}
+
+/// A stream within the process, by which it is ended.
+pub struct Relay {
+    shared: Arc<CallShared>,
+    middle: Arc<Middle>,
+}
+
+struct Middle {
+    kind: RelayKind,
+    state: Mutex<Option<State>>,
+}
+
+struct State {
+    feed: Feed,
+    spares: Spares,
+    emptied: Option<Box<Framed>>,
+    /// Bytes that the sender gave. Wraps.
+    sent_total: usize,
+    /// The same, as far as the reader's count goes.
+    given: u32,
+    /// Nobody reads any more.
+    discards: bool,
+}
+
+impl Relay {
+    /// Makes a stream. Its ends are an [`Outbound`](super::Outbound) and a
+    /// [`Source`](super::Source) of the [shared state](Self::shared), one of each.
+    pub fn new(kind: RelayKind) -> Relay {
+        let middle = Arc::new(Middle { kind, state: Mutex::new(None) });
+        let shared = CallShared::new(Arc::clone(&middle) as Arc<dyn CallQueue>, u32::MAX);
+        // What is sent was bounded already.
+        let feed = Feed::new(&shared, usize::MAX);
+        shared.set_send_bytes_max(usize::MAX);
+        let (spares, emptied) = (Spares::default(), None);
+        let state = State { feed, spares, emptied, sent_total: 0, given: 0, discards: false };
+        *middle.lock() = Some(state);
+        Relay { shared, middle }
+    }
+
+    /// What both ends share.
+    pub fn shared(&self) -> &Arc<CallShared> {
+        &self.shared
+    }
+
+    /// Passes on headers, which the reader sees before any message.
+    pub fn headers(&self, headers: Metadata) {
+        if let Some(state) = &mut *self.middle.lock() {
+            state.feed.headers(headers, &self.shared);
+            state.feed.flush(&self.shared);
+        }
+    }
+
+    /// Ends the stream behind what was sent. Only the first ending counts.
+    pub fn end(&self, outcome: Result<Metadata, Status>) {
+        self.middle.push_call(&self.shared);
+        let code = outcome.as_ref().map_or_else(Status::code, |_| Code::Ok);
+        if let Some(state) = &mut *self.middle.lock() {
+            state.end(outcome, &self.shared);
+        }
+        self.shared.end(code);
+    }
+}
+
+impl fmt::Debug for Relay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Relay").field("shared", &self.shared).finish_non_exhaustive()
+    }
+}
+
+impl Middle {
+    fn lock(&self) -> MutexGuard<'_, Option<State>> {
+        // Nothing in here is left half changed by a panic that mattered to it.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl CallQueue for Middle {
+    fn push_call(&self, call: &Arc<CallShared>) {
+        let mut state = self.lock();
+        let Some(state) = &mut *state else { return };
+        loop {
+            let asks = call.take_asks();
+            if asks.is_empty() {
+                return;
+            }
+            state.serve(self.kind, asks, call);
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        false
+    }
+}
+
+impl State {
+    fn serve(&mut self, kind: RelayKind, asks: Asks, call: &CallShared) {
+        if asks.has(Asks::OUTBOX) || asks.has(Asks::FINISH) || asks.has(Asks::OUTBOUND_DROPPED) {
+            self.take_messages(call);
+        }
+        if asks.has(Asks::INBOUND_DROPPED) {
+            self.discards = true;
+            self.feed.reader_gone(call);
+            if kind == RelayKind::Client {
+                call.end(Code::Cancelled);
+            }
+        }
+        if asks.has(Asks::FINISH) {
+            self.end(Ok(Metadata::new()), call);
+        } else if asks.has(Asks::OUTBOUND_DROPPED) && kind == RelayKind::Client {
+            self.end(Err(Status::cancelled("the sender was dropped before its end")), call);
+        }
+        let taken = if self.discards { self.given } else { call.taken_bytes() };
+        self.sent(taken, call);
+    }
+
+    /// Tells the sender how much the reader has taken.
+    fn sent(&mut self, taken: u32, call: &CallShared) {
+        let queued = self.given.wrapping_sub(taken) as usize;
+        call.set_sent_bytes(self.sent_total.wrapping_sub(queued), queued);
+    }
+
+    fn take_messages(&mut self, call: &CallShared) {
+        let Some(mut messages) = call.take_outbox(self.emptied.take()) else { return };
+        self.sent_total = self.sent_total.wrapping_add(messages.0.len());
+        self.given = self.given.wrapping_add(low_bits(messages.0.len()));
+        if let Err(status) = self.feed.data(&messages.0, call, &mut self.spares) {
+            self.end(Err(status), call);
+        }
+        self.feed.flush(call);
+        messages.clear();
+        self.emptied = Some(messages);
+    }
+
+    fn end(&mut self, outcome: Result<Metadata, Status>, call: &CallShared) {
+        if !self.discards {
+            // Messages are queued whole: none is torn.
+            let _ = self.feed.end(outcome, call);
+        }
+    }
+}

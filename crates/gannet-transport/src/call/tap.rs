@@ -1,0 +1,128 @@
+//! Observers of the messages that a call receives and sends.
+//!
+//! Where a call has one, its messages leave the short paths: each is shown to the observers when
+//! the application takes it, or when it was encoded and before it is queued. Where it has none,
+//! that costs a look at a flag.
+
+use std::fmt;
+
+use crossbeam_utils::atomic::AtomicCell;
+use gannet_core::{Metadata, Status};
+
+/// One message of a call, encoded, as observers are shown it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Observed<'a> {
+    /// Which message of its direction it is, from 0.
+    pub number: u64,
+    /// The encoded message, without the prefix of its frame.
+    pub payload: &'a [u8],
+}
+
+/// Looks at each message of one direction. An error fails the call.
+pub type Observer = Box<dyn FnMut(Observed<'_>) -> Result<(), Status> + Send>;
+
+/// Looks at how the call ended.
+pub type EndObserver = Box<dyn FnOnce(Result<&Metadata, &Status>) + Send>;
+
+/// Which way messages go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// To the application.
+    Inbound,
+    /// From it.
+    Outbound,
+}
+
+/// All observers of a call.
+#[derive(Default)]
+pub(super) struct Taps {
+    inbound: AtomicCell<Option<Box<Tap>>>,
+    outbound: AtomicCell<Option<Box<Tap>>>,
+    end: AtomicCell<Option<Box<Ends>>>,
+    /// What an observer failed the call with, until that is taken.
+    failure: AtomicCell<Option<Box<Status>>>,
+}
+
+/// Those of the end.
+#[derive(Default)]
+struct Ends {
+    observers: Vec<EndObserver>,
+}
+
+/// The observers of one direction.
+#[derive(Default)]
+struct Tap {
+    observers: Vec<Observer>,
+    number: u64,
+    failed: Option<Status>,
+}
+
+impl Taps {
+    fn tap(&self, direction: Direction) -> &AtomicCell<Option<Box<Tap>>> {
+        match direction {
+            Direction::Inbound => &self.inbound,
+            Direction::Outbound => &self.outbound,
+        }
+    }
+
+    /// Adds an observer. What is received is shown to those first that were added first, what is
+    /// sent to those last: who was added first is nearer to the peer.
+    pub(super) fn add(&self, direction: Direction, observer: Observer) {
+        let place = self.tap(direction);
+        let mut tap = place.take().unwrap_or_default();
+        match direction {
+            Direction::Inbound => tap.observers.push(observer),
+            Direction::Outbound => tap.observers.insert(0, observer),
+        }
+        place.store(Some(tap));
+    }
+
+    pub(super) fn add_end(&self, observer: EndObserver) {
+        let mut all = self.end.take().unwrap_or_default();
+        all.observers.push(observer);
+        self.end.store(Some(all));
+    }
+
+    /// Shows a message. One task at a time does so for each direction.
+    pub(super) fn show(&self, direction: Direction, payload: &[u8]) -> Result<(), Status> {
+        let place = self.tap(direction);
+        let Some(mut tap) = place.take() else { return Ok(()) };
+        let shown = tap.show(payload);
+        place.store(Some(tap));
+        shown.inspect_err(|status| self.failure.store(Some(Box::new(status.clone()))))
+    }
+
+    /// Tells how the call ended; once.
+    pub(super) fn show_end(&self, outcome: Result<&Metadata, &Status>) {
+        for observer in self.end.take().into_iter().flat_map(|all| all.observers) {
+            observer(outcome);
+        }
+    }
+
+    pub(super) fn take_failure(&self) -> Option<Status> {
+        self.failure.take().map(|status| *status)
+    }
+
+    pub(super) fn clear(&self) {
+        drop((self.inbound.take(), self.outbound.take(), self.end.take(), self.failure.take()));
+    }
+}
+
+impl Tap {
+    fn show(&mut self, payload: &[u8]) -> Result<(), Status> {
+        if let Some(status) = &self.failed {
+            return Err(status.clone());
+        }
+        let message = Observed { number: self.number, payload };
+        self.number += 1;
+        let shown = self.observers.iter_mut().try_for_each(|observer| observer(message));
+        shown.inspect_err(|status| self.failed = Some(status.clone()))
+    }
+}
+
+impl fmt::Debug for Taps {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Taps").finish_non_exhaustive()
+    }
+}
