@@ -46,7 +46,7 @@ pub struct Config {
     pub header_timeout: Duration,
     /// Time from the start until the peer's preface and SETTINGS (default 120 s).
     pub handshake_timeout: Duration,
-    /// Time until the peer acknowledges our SETTINGS (default 30 s).
+    /// Time from the peer's SETTINGS until it acknowledges ours (default 30 s).
     pub settings_ack_timeout: Duration,
     /// Replies (PING and SETTINGS acknowledgements, RST_STREAM) that may wait to be sent before
     /// reading stops (default 64).

@@ -21,6 +21,7 @@ pub(super) const KEEPALIVE_PING: [u8; 8] = *b"gnt-kpa\0";
 impl<R: Role> Connection<R> {
     pub(super) fn on_settings(
         &mut self,
+        now: Instant,
         head: FrameHead,
         payload: &[u8],
     ) -> Result<Step, ConnectionError> {
@@ -51,8 +52,11 @@ impl<R: Role> Connection<R> {
         // Ordered behind what was written under the old values.
         write_settings_ack(self.ready.tail());
         self.replies_queued += 1;
-        if self.timers.handshake.take().is_some() && !self.peer_limits_streams {
-            self.peer.concurrent_streams_max = u32::MAX; // no limit was told
+        if self.timers.handshake.take().is_some() {
+            self.timers.settings_ack = now.checked_add(self.config.settings_ack_timeout);
+            if !self.peer_limits_streams {
+                self.peer.concurrent_streams_max = u32::MAX; // no limit was told
+            }
         }
         Ok(Step::Emit(Emit::Settings))
     }

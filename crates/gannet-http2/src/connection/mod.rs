@@ -163,6 +163,7 @@ enum Shutdown {
 #[derive(Debug, Default)]
 struct Timers {
     handshake: Option<Instant>,
+    /// Runs from the peer's SETTINGS on: before those it has not answered anything.
     settings_ack: Option<Instant>,
     header_block: Option<Instant>,
     /// The peer's acknowledgement of the PING of a graceful shutdown.
@@ -185,12 +186,7 @@ impl PeerSettings {
 
 impl Timers {
     fn start(config: &Config, now: Instant) -> Timers {
-        let settings_ack = config.settings_ack_timeout.max(config.handshake_timeout);
-        Timers {
-            handshake: now.checked_add(config.handshake_timeout),
-            settings_ack: now.checked_add(settings_ack),
-            ..Timers::default()
-        }
+        Timers { handshake: now.checked_add(config.handshake_timeout), ..Timers::default() }
     }
 }
 

@@ -169,7 +169,7 @@ impl<R: Role> Connection<R> {
             Kind::Continuation => {
                 Err(ConnectionError::protocol("CONTINUATION without an open header block"))
             }
-            Kind::Settings => self.on_settings(head, buf.at(payload)),
+            Kind::Settings => self.on_settings(now, head, buf.at(payload)),
             Kind::WindowUpdate => self.on_window_update(now, head, buf.at(payload)),
             Kind::RstStream => self.on_rst_stream(now, head, buf.at(payload)),
             Kind::Ping => self.on_ping(now, head, buf.at(payload)),

@@ -92,8 +92,9 @@ fn the_handshake_has_deadlines() {
     silent.expect_failure(Reason::PROTOCOL_ERROR);
 
     let mut no_ack: Script<Client> = Script::start(config.clone());
-    no_ack.send(&settings(&[]));
     no_ack.pass(Duration::from_secs(19));
+    no_ack.send(&settings(&[]));
+    no_ack.pass(Duration::from_secs(4));
     assert_eq!(no_ack.error, None);
     no_ack.pass(Duration::from_secs(1));
     no_ack.expect_failure(Reason::SETTINGS_TIMEOUT);
