@@ -11,6 +11,8 @@ use libfuzzer_sys::fuzz_target;
 #[derive(Debug, Arbitrary)]
 struct Input {
     server: bool,
+    /// The connection is kept alive, and ended when it is old or idle.
+    kept_up: bool,
     steps: Vec<Step>,
 }
 
@@ -105,11 +107,17 @@ fuzz_target!(|input: Input| {
     let mut encoder = Encoder::new(4096);
     if input.server {
         let mut world: World<Server> = World::new(config());
+        if input.kept_up {
+            world.keep_up();
+        }
         world.read(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
         drive(&mut world, &input.steps, &mut encoder, World::act_server);
         world.finish();
     } else {
         let mut world: World<Client> = World::new(config());
+        if input.kept_up {
+            world.keep_up();
+        }
         drive(&mut world, &input.steps, &mut encoder, World::act_client);
         world.finish();
     }

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use gannet_http2::hpack::NoClassifier;
 use gannet_http2::{
-    Client, Config, Connection, Event, FieldWriter, Reason, RecvBuf, Role, SendBuf, Server,
-    StreamKey,
+    Client, Config, Connection, Event, FieldWriter, Keepalive, PingPolicy, Reason, RecvBuf, Role,
+    SendBuf, Server, StreamKey, Upkeep,
 };
 
 /// An engine, its buffers and its application.
@@ -75,6 +75,19 @@ impl<R: Role> World<R> {
         }
     }
 
+    /// Keepalive, a policy for PINGs, and an end to age and idleness, all within the seconds that
+    /// a fuzzer lets pass.
+    pub fn keep_up(&mut self) {
+        let s = Duration::from_secs;
+        let mut upkeep = Upkeep::default();
+        upkeep.keepalive = Some(Keepalive { time: s(20), timeout: s(5), without_calls: false });
+        upkeep.ping_policy = Some(PingPolicy { interval_min: s(10), without_calls: true });
+        upkeep.age_max = Some(s(400));
+        upkeep.age_grace = Some(s(30));
+        upkeep.idle_max = Some(s(60));
+        self.engine.keep_up_with(Arc::new(upkeep), 0.5, self.now);
+    }
+
     /// The engine reads `bytes`, as far as it reads at all.
     pub fn read(&mut self, bytes: &[u8]) {
         for piece in bytes.chunks(16_384) {
@@ -82,6 +95,7 @@ impl<R: Role> World<R> {
                 break;
             }
             self.recv.extend_from_slice(piece);
+            self.engine.heard(self.now);
             self.drain_events();
         }
         self.check();

@@ -8,6 +8,7 @@
 //! | `upkeep` | keepalive, too many PINGs, connections that are old or idle |
 //! | `sim` | everything at once, at random, from a seed |
 //! | `attacks`, `floods` | what hostile peers do, and honest traffic of the same shape |
+//! | `server_attacks` | the same by hostile servers, and what either side may do |
 //! | `rules` | what a correct peer never sends |
 //! | `fair` | what an honest but awkward peer does must not cost it the connection |
 //!
@@ -20,6 +21,7 @@ mod floods;
 mod owned;
 mod rules;
 mod script;
+mod server_attacks;
 mod shutdown;
 mod sim;
 mod smoke;

@@ -99,14 +99,11 @@ impl Pair {
         let body_bytes = (narrowest * 60).min(1 << 20);
         let mut side_appetite = || appetite(&mut rng, body_bytes);
         let (asks, answers) = (side_appetite(), side_appetite());
-        Pair {
-            now,
-            client: Side::new(client, asks, Rc::clone(&ledger), honest, now),
-            server: Side::new(server, answers, ledger, honest, now),
-            up: Link::new(&mut rng),
-            down: Link::new(&mut rng),
-            rng,
-        }
+        let mut client = Side::new(client, asks, Rc::clone(&ledger), honest, now);
+        let mut server = Side::new(server, answers, ledger, honest, now);
+        client.keep_up(&mut rng, honest);
+        server.keep_up(&mut rng, honest);
+        Pair { now, client, server, up: Link::new(&mut rng), down: Link::new(&mut rng), rng }
     }
 
     fn run_honest(&mut self) -> Tally {

@@ -4,7 +4,7 @@ use std::cell::{RefCell, RefMut};
 use std::io::IoSlice;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::app::{Appetite, Call};
 use super::check::{CONSTANTS, Direction, Ledger, Tally};
@@ -12,7 +12,10 @@ use super::link::Link;
 use super::rng::Rng;
 use crate::hpack::{CachedField, NoClassifier};
 use crate::testing::owned::Owned;
-use crate::{Config, Connection, ConnectionError, Reason, RecvBuf, Role, SendBuf, StreamKey};
+use crate::{
+    Config, Connection, ConnectionError, Keepalive, PingPolicy, Reason, RecvBuf, Role, SendBuf,
+    StreamKey, Upkeep,
+};
 
 pub(super) struct Side<R: Role> {
     pub(super) engine: Connection<R>,
@@ -67,6 +70,25 @@ impl<R: Role> Side<R> {
         }
     }
 
+    /// Keepalive, age and idleness, where chance has it. Who is honest is never given up.
+    pub(super) fn keep_up(&mut self, rng: &mut Rng, honest: bool) {
+        let s = Duration::from_secs;
+        let keepalive = Keepalive {
+            time: s(rng.pick(&[1, 2, 10])),
+            timeout: s(if honest { 1 << 30 } else { 1 }),
+            without_calls: rng.percent(50),
+        };
+        let policy = PingPolicy { interval_min: s(1), without_calls: true };
+        let upkeep = Upkeep {
+            keepalive: rng.percent(50).then_some(keepalive),
+            ping_policy: (!honest).then_some(policy),
+            age_max: rng.pick(&[None, None, None, Some(s(10))]),
+            age_grace: (!honest).then_some(s(1)),
+            idle_max: rng.pick(&[None, None, None, Some(s(3))]),
+        };
+        self.engine.keep_up_with(Arc::new(upkeep), 0.5, self.now);
+    }
+
     /// Notes what this side sends on a stream.
     pub(super) fn mine<T>(&self, id: u32, note: impl FnOnce(&mut Direction) -> T) -> T {
         let mut ledger = self.ledger.borrow_mut();
@@ -82,6 +104,9 @@ impl<R: Role> Side<R> {
             let len = spare.len().min(budget);
             let n = link.read(rng, self.now, &mut spare[..len]);
             self.recv.commit(n);
+            if n > 0 {
+                self.engine.heard(self.now);
+            }
         }
         assert!(self.recv.len() <= RecvBuf::BYTES_MAX + self.config.frame_bytes_max as usize + 9);
         for _ in 0..events_max {
