@@ -147,6 +147,71 @@ async fn a_failure_keeps_message_details_and_trailers() {
     }
 }
 
+/// A bad `%` sequence neither fails the call nor drops the message.
+#[tokio::test(start_paused = true)]
+async fn status_messages_in_every_encoding() {
+    let table = [
+        ("plain", "plain"),
+        ("100%25 %C3%A4", "100% ä"),
+        ("%E2%98%BA and %F0%9F%98%88", "☺ and 😈"),
+        ("%09tab %0d%0aline", "\ttab \r\nline"),
+        ("bad %zz stays", "bad %zz stays"),
+        ("cut %4", "cut %4"),
+        ("ends %", "ends %"),
+    ];
+    let (channel, mut peers) = Peers::new();
+    let server = tokio::spawn(async move {
+        let mut peer = peers.accept().await;
+        for (sent, _) in table {
+            let (key, ..) = peer.unary().await;
+            let end = [("grpc-status", "9"), ("grpc-message", sent)];
+            peer.headers(key, &[HEAD, &end].concat(), true);
+            peer.conn.forget(key);
+            peer.flush().await;
+        }
+    });
+    for (sent, want) in table {
+        let status = unary(&channel, b"").await.unwrap_err();
+        assert_eq!((status.code(), status.message()), (Code::FailedPrecondition, want), "{sent}");
+    }
+    server.await.unwrap();
+}
+
+/// Padded, unpadded, and several values in one field.
+#[tokio::test(start_paused = true)]
+async fn binary_metadata_in_every_spelling() {
+    let (channel, mut peers) = Peers::new();
+    let server = tokio::spawn(async move {
+        let mut peer = peers.accept().await;
+        let (key, fields, _) = peer.unary().await;
+        let head = [HEAD, &[("x-bin", "AAE="), ("x-bin", "AAE,q6ur, AA==")]].concat();
+        peer.headers(key, &head, false);
+        peer.data(key, &framed(b"m"), false);
+        peer.trailers(key, &[("grpc-status", "0"), ("x-end-bin", "AA")]);
+        peer.flush().await;
+        (fields, peer)
+    });
+    let call = unary(&channel, b"").header_bin("x-in-bin", [0]).header_bin("x-in-bin", [0, 1]);
+    let (_, metadata) = call.with_metadata().await.unwrap();
+    let values: Vec<_> = metadata.headers.get_all_bin("x-bin").map(|v| v.unwrap()).collect();
+    assert_eq!(values, [vec![0, 1], vec![0, 1], vec![0xab; 3], vec![0]]);
+    assert_eq!(metadata.trailers.get_bin("x-end-bin").unwrap().unwrap(), [0]);
+    let (fields, _peer) = server.await.unwrap();
+    let sent: Vec<_> = fields.iter().filter(|(name, _)| name == "x-in-bin").collect();
+    let sent: Vec<_> = sent.iter().map(|(_, value)| &**value).collect();
+    assert_eq!(sent, ["AA", "AAE"], "unpadded");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_user_agent_without_a_prefix() {
+    let (channel, mut peers) = Peers::new();
+    let server = async { peers.accept().await.echo().await };
+    let (reply, fields) = tokio::join!(unary(&channel, b"").into_future(), server);
+    reply.unwrap();
+    let want = concat!("grpc-rust-gannet/", env!("CARGO_PKG_VERSION"));
+    assert_eq!(field(&fields, "user-agent"), Some(want));
+}
+
 async fn wait_until_idle(channel: &Channel) {
     while channel.state() != gannet_client::ChannelState::Idle {
         tokio::task::yield_now().await;

@@ -13,9 +13,12 @@ mod faults;
 mod forever;
 mod goaway;
 mod keepalive;
+mod negative;
 mod peer;
 mod runtimes;
 mod server;
 mod streams;
 #[cfg(feature = "_tls")]
 mod tls;
+#[path = "../../../gannet-server/tests/it/wire.rs"]
+mod wire;

@@ -102,6 +102,58 @@ async fn metadata_goes_in_and_comes_out() {
     assert_eq!(reply.trailer("x-trail-bin"), Some(""));
 }
 
+/// Padded and unpadded base64 come in, several values in one field too; unpadded goes out.
+#[tokio::test(start_paused = true)]
+async fn binary_metadata_in_every_spelling() {
+    let mut raw = connect(Server::new().add(Test::new())).await;
+    let table: &[(&[&str], &[&str])] = &[
+        (&["q6ur"], &["q6ur"]),
+        (&["AAE="], &["AAE"]),
+        (&["AAE"], &["AAE"]),
+        (&["AA=="], &["AA"]),
+        (&["AA"], &["AA"]),
+        (&[""], &[""]),
+        (&["AAE=,q6ur,AA"], &["AAE", "q6ur", "AA"]),
+        (&["AAE, q6ur", "AA=="], &["AAE", "q6ur", "AA"]),
+    ];
+    for (sent, want) in table {
+        let sent: Vec<_> = sent.iter().map(|value| ("x-in-bin", *value)).collect();
+        let key = raw.open("Meta", &sent);
+        raw.message(key, b"m", true);
+        let reply = raw.finished(key).await;
+        assert_eq!(reply.ok(), b"m");
+        let all = reply.trailers.iter().filter(|(name, _)| name == "x-all-bin");
+        let all: Vec<_> = all.map(|(_, value)| &**value).collect();
+        assert_eq!(all, *want, "{sent:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn host_becomes_the_authority_where_there_is_none() {
+    let mut raw = connect(Server::new().add(Test::new())).await;
+    let usual = [
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":path", "/test.Test/Meta"),
+        ("content-type", "application/grpc"),
+        ("te", "trailers"),
+    ];
+    let [method, scheme, path, grpc, te] = usual;
+    let (host, authority) = (("host", "h.example:1"), (":authority", "h.example:1"));
+    for (fields, want) in [
+        (vec![method, scheme, path, grpc, te, host], "Some('h.example:1')"),
+        (vec![method, scheme, path, authority, grpc, te], "Some('h.example:1')"),
+        (vec![method, scheme, path, authority, grpc, te, host], "Some('h.example:1')"),
+        (usual.to_vec(), "None"),
+    ] {
+        let key = raw.open_with(&fields, false);
+        raw.message(key, b"m", true);
+        let reply = raw.finished(key).await;
+        let want = format!("Meta {want} in-process");
+        assert_eq!(reply.trailer("x-told"), Some(&*want), "{fields:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn headers_of_a_unary_call_can_be_sent_early() {
     let mut raw = connect(Server::new().add(Test::new())).await;

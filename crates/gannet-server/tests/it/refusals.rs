@@ -173,3 +173,18 @@ async fn messages_over_the_limit_are_refused_unread() {
     let mut raw = connect(Server::new().add(Test::new()).max_send_bytes(100)).await;
     assert_eq!(raw.unary("Echo", &[7; 101]).await.code(), 8);
 }
+
+/// A header that is not HTTP/2's is no reason for a status: the stream is reset.
+#[tokio::test(start_paused = true)]
+async fn connection_headers_reset_their_stream() {
+    let mut raw = connect(Server::new().add(Test::new())).await;
+    for (name, value) in
+        [("connection", "keep-alive"), ("proxy-connection", "x"), ("transfer-encoding", "chunked")]
+    {
+        let key = raw.open("Echo", &[(name, value)]);
+        let reply = raw.finished(key).await;
+        assert_eq!(reply.reset, Some(gannet_http2::Reason::PROTOCOL_ERROR), "{name}");
+        assert!(reply.headers.is_none(), "{reply:?}");
+        assert_eq!(raw.unary("Echo", b"alive").await.ok(), b"alive");
+    }
+}

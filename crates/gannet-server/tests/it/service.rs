@@ -142,7 +142,11 @@ fn meta(call: &mut Call, message: Bytes) -> Result<Bytes> {
     let echoed = call.metadata().get("x-in").unwrap_or("nothing").to_owned();
     let binary = call.metadata().get_bin("x-in-bin").unwrap().unwrap_or_default();
     call.headers_mut().insert("x-out", &echoed).unwrap();
+    let all: Result<Vec<_>, _> = call.metadata().get_all_bin("x-in-bin").collect();
     call.trailers_mut().insert_bin("x-trail-bin", &binary).unwrap();
+    for one in all.unwrap() {
+        call.trailers_mut().append_bin("x-all-bin", &one).unwrap();
+    }
     let told = format!("{} {:?} {}", call.method().name, call.authority(), call.peer());
     call.trailers_mut().insert("x-told", told.replace('"', "'")).unwrap();
     Ok(message)
