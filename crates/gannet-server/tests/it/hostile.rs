@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use gannet_http2::Reason;
-use gannet_server::{Dispatch, Server};
+use gannet_server::{Dispatch, MethodOptions, Server};
 use gannet_transport::PipeConnector;
 use tokio::time::{Instant, timeout};
 
@@ -68,7 +68,8 @@ impl Scene {
         let test = Test::new();
         let world = test.world.clone();
         // Not on threads for computing: virtual time would pass meanwhile.
-        let server = Server::new().add(test).dispatch("test.Test", Dispatch::Inline);
+        let inline = MethodOptions::new().dispatch(Dispatch::Inline);
+        let server = Server::new().add(test).method("test.Test", inline);
         let connector = serve(change(server));
         let mut polite = Raw::new(connector.connect().await.unwrap().0);
         // So that its handshake is over, whatever time passes.
