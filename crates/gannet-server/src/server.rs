@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use gannet_core::compression::{Compressors, Encoding};
 use gannet_http2::Config;
+use gannet_transport::{CloseReason, Peer};
 
 use crate::router::{Plan, Router};
 use crate::serving::Serving;
@@ -36,6 +37,7 @@ pub struct Server {
     pub(crate) connections_max: usize,
     pub(crate) threads: usize,
     pub(crate) binds: Vec<Bind>,
+    on_connection_error: Option<OnConnectionError>,
 }
 
 impl Server {
@@ -48,6 +50,7 @@ impl Server {
             connections_max: CONNECTIONS_MAX_DEFAULT,
             threads: 0,
             binds: Vec::new(),
+            on_connection_error: None,
         }
     }
 
@@ -138,6 +141,20 @@ impl Server {
         self
     }
 
+    /// Calls `hook` with each connection that failed, and why: a handshake that TLS refused, a peer
+    /// that speaks something else or breaks HTTP/2, a socket that was lost in the middle of calls.
+    /// Not with those that ended in good order or were cut off by this server.
+    ///
+    /// It is called in the connection's task and must not block. A peer can call it as often as it
+    /// can connect, so a log should count rather than write each.
+    pub fn on_connection_error(
+        mut self,
+        hook: impl Fn(&Peer, &CloseReason) + Send + Sync + 'static,
+    ) -> Server {
+        self.on_connection_error = Some(OnConnectionError(Box::new(hook)));
+        self
+    }
+
     /// Listens on one more address besides the one given to [`serve`](Self::serve).
     pub fn listen(mut self, bind: impl Into<Bind>) -> Server {
         self.binds.push(bind.into());
@@ -149,12 +166,31 @@ impl Server {
         Serving::new(self.listen(bind))
     }
 
-    pub(crate) fn rules(&self) -> Arc<Rules> {
+    pub(crate) fn rules(&mut self) -> Arc<Rules> {
         Arc::new(Rules {
             router: Arc::new(Router::new(&self.plan)),
             compressors: self.plan.compressors.clone(),
             compute: Compute::default(),
+            on_connection_error: self.on_connection_error.take(),
         })
+    }
+}
+
+/// Told about connections that failed.
+pub(crate) struct OnConnectionError(Box<dyn Fn(&Peer, &CloseReason) + Send + Sync>);
+
+impl OnConnectionError {
+    /// Tells, where it is an error.
+    pub(crate) fn tell(&self, peer: &Peer, reason: &CloseReason) {
+        if matches!(reason, CloseReason::Io(_) | CloseReason::Protocol(_)) {
+            (self.0)(peer, reason);
+        }
+    }
+}
+
+impl fmt::Debug for OnConnectionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OnConnectionError").finish_non_exhaustive()
     }
 }
 

@@ -109,7 +109,7 @@ pub mod server {
         Dispatch, Ends, Handled, Incoming, Interceptor, MethodOptions, Next, ServeError, Service,
         Start, Started,
     };
-    pub use gannet_transport::{ListenError, PipeListener, TcpOptions};
+    pub use gannet_transport::{CloseReason, ListenError, PipeListener, TcpOptions};
 }
 
 #[cfg(feature = "server")]
@@ -134,7 +134,8 @@ pub use gannet_client::{Channel, blocking};
 #[cfg(feature = "_tls")]
 pub mod tls {
     pub use gannet_transport::tls::{
-        ClientTls, ClientTlsBuilder, Identity, Roots, ServerTls, ServerTlsBuilder, TlsError,
+        ClientTls, ClientTlsBuilder, Crls, Identity, PeerCertificate, Provider, Roots, ServerTls,
+        ServerTlsBuilder, TlsError, TlsPeer,
     };
 }
 

@@ -145,8 +145,13 @@ impl Drop for Unproven {
 /// Adds what it mostly means that a connection ends before the server's SETTINGS.
 #[cold]
 fn hardly_a_server(status: Status, has_tls: bool) -> Status {
-    let without = if has_tls { "" } else { " without TLS" };
-    let told = format!("{}; is it a server that speaks HTTP/2{without}?", status.message());
+    let what = match has_tls {
+        true => "is it a server that speaks HTTP/2?",
+        false => {
+            "is it a server that speaks HTTP/2 without TLS? With TLS, the channel needs `tls(…)`"
+        }
+    };
+    let told = format!("{}; {what}", status.message());
     status.with_message(told)
 }
 

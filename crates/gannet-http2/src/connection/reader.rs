@@ -130,7 +130,13 @@ impl<R: Role> Connection<R> {
         match self.reader {
             Reader::Preface => self.read_preface(buf),
             Reader::Data(_) => self.read_data(now, buf),
-            Reader::Frames | Reader::FirstSettings => self.read_frame(now, buf),
+            Reader::Frames => self.read_frame(now, buf),
+            Reader::FirstSettings => {
+                if !R::IS_SERVER {
+                    speaks_http2(buf.unread())?;
+                }
+                self.read_frame(now, buf)
+            }
         }
     }
 
@@ -138,7 +144,12 @@ impl<R: Role> Connection<R> {
         let have = buf.unread();
         let n = have.len().min(frame::PREFACE.len());
         if have[..n] != frame::PREFACE[..n] {
-            return Err(ConnectionError::protocol("the client's connection preface is wrong"));
+            return Err(ConnectionError::protocol(match have {
+                // A record of TLS, handshake or alert (RFC 8446 section 5.1).
+                [21 | 22, ..] => "the client speaks TLS, and this port does not",
+                [b'A'..=b'Z', ..] => "the client speaks HTTP/1, or its connection preface is wrong",
+                _ => "the client's connection preface is wrong",
+            }));
         }
         if n < frame::PREFACE.len() {
             return Ok(Step::Wait);
@@ -199,4 +210,16 @@ impl<R: Role> Connection<R> {
         }
         Ok(())
     }
+}
+
+/// Whether a server's first bytes can be HTTP/2, as far as others are known. A TLS alert is shorter
+/// than a frame's head.
+fn speaks_http2(first: &[u8]) -> Result<(), ConnectionError> {
+    Err(ConnectionError::protocol(match first {
+        [21 | 22, 3, ..] => "the server speaks TLS",
+        [b'H', b'T', b'T', b'P', b'/', b'1', ..] => {
+            "the server answered in HTTP/1, which may also mean that it speaks TLS"
+        }
+        _ => return Ok(()),
+    }))
 }

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use gannet_http2::{Config, Connection, Upkeep};
-use gannet_transport::{Acceptor, Command, Driver, Handshake, Incoming, Peer, Queue, Stream};
+use gannet_transport::{Acceptor, CloseReason, Command, Driver, Handshake, Incoming, Peer, Queue, Stream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{Id, JoinSet};
 use tokio::time::Instant;
@@ -36,7 +36,7 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    pub(crate) fn new(server: &Server) -> Host {
+    pub(crate) fn new(server: &mut Server) -> Host {
         let rules = server.rules();
         Host {
             classifier: Arc::new(Classifier::new(
@@ -160,7 +160,7 @@ impl Future for Admitted {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         // Why a connection ended matters to its calls, and they were told.
-        Pin::new(&mut self.driver).poll(cx).map(|_reason| ())
+        Pin::new(&mut self.driver).poll(cx).map(|reason| self.driver.side().tell_end(&reason))
     }
 }
 
@@ -168,11 +168,12 @@ impl Future for Admitted {
 /// server shuts down. Peers that fail it were told by it.
 async fn shake_hands(
     host: Arc<Host>,
-    handshake: Handshake,
+    incoming: (Handshake, Peer),
     queue: Arc<Queue<Finished>>,
     permit: OwnedSemaphorePermit,
     mut phase: watch::Receiver<Phase>,
 ) {
+    let (handshake, peer) = incoming;
     let shaken = {
         let mut shaking = pin!(tokio::time::timeout(host.http2.handshake_timeout, handshake));
         let mut leaving = pin!(phase.wait_for(|phase| *phase != Phase::Serving));
@@ -180,13 +181,22 @@ async fn shake_hands(
             if leaving.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(None);
             }
-            shaking.as_mut().poll(cx).map(|shaken| shaken.ok()?.ok())
+            shaking.as_mut().poll(cx).map(Some)
         })
         .await
     };
-    if let Some((stream, peer)) = shaken {
-        let driver = host.driver(stream, peer, queue);
-        Admitted { driver, _permit: permit }.await;
+    let failed = |error| host.rules.tell_end(&peer, &CloseReason::Io(error));
+    match shaken {
+        None => {}
+        Some(Err(_)) => failed(io::Error::new(
+            io::ErrorKind::TimedOut,
+            format!("the client took more than {:?} to shake hands", host.http2.handshake_timeout),
+        )),
+        Some(Ok(Err(error))) => failed(error),
+        Some(Ok(Ok((stream, peer)))) => {
+            let driver = host.driver(stream, peer, queue);
+            Admitted { driver, _permit: permit }.await;
+        }
     }
 }
 
@@ -200,6 +210,7 @@ impl Connections {
     ) {
         host.tune(incoming.stream());
         let queue = Arc::new(Queue::new());
+        let peer = incoming.peer().clone();
         let task = match incoming.into_stream() {
             Ok((stream, peer)) => {
                 let driver = host.driver(stream, peer, Arc::clone(&queue));
@@ -207,7 +218,9 @@ impl Connections {
             }
             Err(handshake) => {
                 let (host, queue) = (Arc::clone(host), Arc::clone(&queue));
-                self.tasks.spawn(shake_hands(host, handshake, queue, permit, phase.clone()))
+                let shaking =
+                    shake_hands(host, (handshake, peer), queue, permit, phase.clone());
+                self.tasks.spawn(shaking)
             }
         };
         self.queues.insert(task.id(), queue);

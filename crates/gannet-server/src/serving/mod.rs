@@ -70,7 +70,7 @@ impl Serving {
         for bind in std::mem::take(&mut self.server.binds) {
             listeners.push(Bind::listen(bind, shared)?);
         }
-        let host = Arc::new(Host::new(&self.server));
+        let host = Arc::new(Host::new(&mut self.server));
         let (phase, watched) = watch::channel(Phase::Serving);
         let mut loops = JoinSet::new();
         if self.server.threads == 0 {

@@ -36,6 +36,7 @@ use gannet_transport::{
 
 use crate::head::{KnownHeads, Refusal};
 use crate::router::Router;
+use crate::server::OnConnectionError;
 use crate::service::{Handler, drop_quietly};
 pub(crate) use away::Finished;
 pub(crate) use compute::Compute;
@@ -51,6 +52,16 @@ pub(crate) struct Rules {
     pub(crate) router: Arc<Router>,
     pub(crate) compressors: Compressors,
     pub(crate) compute: Compute,
+    pub(crate) on_connection_error: Option<OnConnectionError>,
+}
+
+impl Rules {
+    /// A connection has ended like this.
+    pub(crate) fn tell_end(&self, peer: &Peer, reason: &CloseReason) {
+        if let Some(hook) = &self.on_connection_error {
+            hook.tell(peer, reason);
+        }
+    }
 }
 
 /// The server's [`Side`].
@@ -141,6 +152,11 @@ impl ServerSide {
             handlers: Vec::new(),
             watch: Watch::default(),
         }
+    }
+
+    /// The connection has ended like this.
+    pub(crate) fn tell_end(&self, reason: &CloseReason) {
+        self.rules.tell_end(&self.peer, reason);
     }
 
     /// The slot that holds the call of `shared`, if that call is still there.

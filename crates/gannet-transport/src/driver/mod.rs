@@ -135,6 +135,11 @@ impl<S: Side> Driver<S> {
         }
     }
 
+    /// The calls' side of the connection.
+    pub fn side(&self) -> &S {
+        &self.side
+    }
+
     fn turn(&mut self, now: Instant) -> (&mut S, Turn<'_, S::Role>) {
         (&mut self.side, Turn { conn: &mut self.conn, now })
     }

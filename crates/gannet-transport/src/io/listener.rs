@@ -268,6 +268,11 @@ impl Incoming {
         &self.stream
     }
 
+    /// Where it comes from.
+    pub fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
     /// The stream, where nothing has to be said first.
     ///
     /// # Errors
@@ -276,7 +281,7 @@ impl Incoming {
         let Incoming { stream, peer, tls } = self;
         match tls {
             None => Ok((stream, peer)),
-            Some(tls) => Err(Box::pin(async move { Ok((tls.accept(stream).await?, peer)) })),
+            Some(tls) => Err(Box::pin(async move { tls.accept(stream, peer).await })),
         }
     }
 }

@@ -39,15 +39,35 @@ pub enum Peer {
     Unix(Option<PathBuf>),
     /// The same process.
     Pipe,
+    /// Any of these under TLS, with the certificate that was shown.
+    #[cfg(feature = "_tls")]
+    Tls(Box<crate::tls::TlsPeer>),
 }
 
 impl Peer {
-    /// The socket address of a TCP peer.
+    /// The socket address of a TCP peer, under TLS or not.
     pub fn socket_addr(&self) -> Option<SocketAddr> {
         match self {
             Peer::Tcp(address) => Some(*address),
+            #[cfg(feature = "_tls")]
+            Peer::Tls(peer) => peer.below().socket_addr(),
             _ => None,
         }
+    }
+
+    /// What is known by TLS; `None` where there is no TLS.
+    #[cfg(feature = "_tls")]
+    pub fn tls(&self) -> Option<&crate::tls::TlsPeer> {
+        match self {
+            Peer::Tls(peer) => Some(peer),
+            _ => None,
+        }
+    }
+
+    /// The certificate that the peer has shown and that was accepted (mutual TLS).
+    #[cfg(feature = "_tls")]
+    pub fn certificate(&self) -> Option<&crate::tls::PeerCertificate> {
+        self.tls()?.certificate()
     }
 
     pub(crate) fn tcp(address: SocketAddr) -> Peer {
@@ -62,6 +82,8 @@ impl fmt::Display for Peer {
             Peer::Unix(Some(path)) => write!(f, "unix:{}", path.display()),
             Peer::Unix(None) => f.write_str("unix:"),
             Peer::Pipe => f.write_str("in-process"),
+            #[cfg(feature = "_tls")]
+            Peer::Tls(peer) => peer.below().fmt(f),
         }
     }
 }

@@ -2,14 +2,14 @@
 
 use std::io;
 
-use crate::Stream;
+use crate::{Peer, Stream};
 
 /// TLS of a listener; there is none without the feature `tls`.
 #[derive(Clone, Debug)]
 pub enum ServerTls {}
 
 impl ServerTls {
-    pub(crate) async fn accept(&self, _: Stream) -> io::Result<Stream> {
+    pub(crate) async fn accept(&self, _: Stream, _: Peer) -> io::Result<(Stream, Peer)> {
         match *self {}
     }
 }

@@ -4,18 +4,23 @@ use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::ClientConfig;
+use tokio_rustls::rustls::client::WebPkiServerVerifier;
 use tokio_rustls::rustls::pki_types::ServerName;
 
-use super::{ALPN_H2, Identity, Roots, TlsError, TlsStream, error, provider};
+use super::first::First;
+use super::live::{Following, Live};
+use super::{ALPN_H2, Crls, Identity, Provider, Roots, TlsError, TlsStream, error};
 use crate::Stream;
 
-/// TLS of a channel. Cheap to clone; clones share sessions that can be resumed.
+/// TLS of a channel. Cheap to clone; clones share sessions that can be resumed, and what is
+/// reloaded.
 #[derive(Clone)]
 pub struct ClientTls {
-    connector: TlsConnector,
+    live: Arc<Live<Settings>>,
     server_name: Option<ServerName<'static>>,
 }
 
@@ -31,6 +36,18 @@ impl ClientTls {
     /// Starts to configure TLS.
     pub fn builder() -> ClientTlsBuilder {
         ClientTlsBuilder::default()
+    }
+
+    /// Reads again what came from files; whether something has changed. Handshakes from now on use
+    /// it, and none resumes a session from before; connections that exist live on.
+    ///
+    /// Blocks while it reads. Also done by itself with
+    /// [`reload_every`](ClientTlsBuilder::reload_every).
+    ///
+    /// # Errors
+    /// What is wrong with the files; what was read last stays in force.
+    pub fn reload(&self) -> Result<bool, TlsError> {
+        self.live.reload()
     }
 
     /// Shakes hands as the client. `authority`: the host, with or without a port, that the
@@ -49,14 +66,18 @@ impl ClientTls {
                 name_of(host).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?
             }
         };
-        let shaken = self.connector.connect(name, stream).await;
-        let stream = shaken.map_err(|error| error::handshake("server", error))?;
+        let connector = TlsConnector::from(self.live.fresh().await);
+        let shaken = connector.connect(name, First::new(stream)).into_fallible().await;
+        let stream = shaken.map_err(|(error, first)| match first.plain() {
+            Some(plain) => error::plain("server", plain),
+            None => error::handshake("server", error),
+        })?;
         if stream.get_ref().1.alpn_protocol() != Some(ALPN_H2) {
             let told = error::no_h2("server");
             return Err(io::Error::new(io::ErrorKind::InvalidData, told));
         }
-        let (io, tls) = stream.into_inner();
-        Ok(Stream::Tls(Box::new(TlsStream::new(io, tls.into()))))
+        let (first, tls) = stream.into_inner();
+        Ok(Stream::Tls(Box::new(TlsStream::new(first.io, tls.into()))))
     }
 }
 
@@ -67,18 +88,27 @@ impl fmt::Debug for ClientTls {
 }
 
 /// Configures [`ClientTls`].
-#[derive(Debug, Default)]
+#[derive(Default)]
 #[must_use = "a builder does nothing until `build`"]
 pub struct ClientTlsBuilder {
+    provider: Provider,
     roots: Option<Roots>,
+    crls: Option<Crls>,
     identity: Option<Identity>,
     server_name: Option<String>,
+    following: Following,
 }
 
 impl ClientTlsBuilder {
     /// Trusts these authorities instead of the system's.
     pub fn roots(mut self, roots: Roots) -> Self {
         self.roots = Some(roots);
+        self
+    }
+
+    /// Refuses servers whose certificate, or that of an authority above it, is revoked.
+    pub fn crls(mut self, crls: Crls) -> Self {
+        self.crls = Some(crls);
         self
     }
 
@@ -94,6 +124,33 @@ impl ClientTlsBuilder {
         self
     }
 
+    /// Whose cryptography is used.
+    pub fn provider(mut self, provider: Provider) -> Self {
+        self.provider = provider;
+        self
+    }
+
+    /// Follows the files that certificates, keys, roots and revocation lists were read from: a
+    /// handshake that begins so long after they were looked at, or later, has them looked at again.
+    /// Several that changed are taken together or not at all, and one that cannot be used leaves
+    /// all as they are until it can; see [`on_reload`](Self::on_reload). The system's roots are
+    /// read once.
+    pub fn reload_every(mut self, interval: Duration) -> Self {
+        self.following.every = Some(interval);
+        self
+    }
+
+    /// Calls `hook` after files were read again: with `Ok` where something changed or is well
+    /// again, with the error where something is wrong that was not before. It may block, but the
+    /// handshake that found it out waits for it.
+    pub fn on_reload(
+        mut self,
+        hook: impl Fn(Result<(), &TlsError>) + Send + Sync + 'static,
+    ) -> Self {
+        self.following.hook = Some(Box::new(hook));
+        self
+    }
+
     /// # Errors
     /// Where the system has no authorities and none were given, a key does not fit its certificate,
     /// or the server name is neither a DNS name nor an address.
@@ -103,20 +160,79 @@ impl ClientTlsBuilder {
             None => Roots::system()?,
         };
         let server_name = self.server_name.as_deref().map(name_of).transpose()?;
-        let config = ClientConfig::builder_with_provider(provider())
+        let (provider, crls, identity) = (self.provider, self.crls, self.identity);
+        let settings = Settings { provider, roots, crls, identity };
+        Ok(ClientTls { live: Arc::new(Live::new(settings, self.following)?), server_name })
+    }
+}
+
+impl fmt::Debug for ClientTlsBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientTlsBuilder")
+            .field("roots", &self.roots)
+            .field("crls", &self.crls)
+            .field("identity", &self.identity)
+            .field("server_name", &self.server_name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a configuration is made of.
+#[derive(Clone)]
+struct Settings {
+    provider: Provider,
+    roots: Roots,
+    crls: Option<Crls>,
+    identity: Option<Identity>,
+}
+
+impl super::live::Settings for Settings {
+    type Config = ClientConfig;
+
+    fn reread(&self) -> Result<Option<Settings>, TlsError> {
+        let read = Settings {
+            provider: self.provider.clone(),
+            roots: self.roots.reread()?,
+            crls: self.crls.as_ref().map(Crls::reread).transpose()?,
+            identity: self.identity.as_ref().map(Identity::reread).transpose()?,
+        };
+        let is_same =
+            read.roots == self.roots && read.crls == self.crls && read.identity == self.identity;
+        Ok((!is_same).then_some(read))
+    }
+
+    /// Sessions are not taken over: each is worth what was trusted and shown when it began.
+    fn build(&self, _: Option<(&Settings, &ClientConfig)>) -> Result<ClientConfig, TlsError> {
+        let crypto = &self.provider.crypto;
+        let mut verifier = WebPkiServerVerifier::builder_with_provider(
+            Arc::clone(&self.roots.store),
+            Arc::clone(crypto),
+        );
+        if let Some(crls) = &self.crls {
+            verifier = verifier.with_crls(crls.lists.iter().cloned());
+            if crls.allows_unknown {
+                verifier = verifier.allow_unknown_revocation_status();
+            }
+            if crls.refuses_outdated {
+                verifier = verifier.enforce_revocation_expiration();
+            }
+        }
+        let told = "the trusted certificates or the revocation lists are of no use";
+        let verifier = verifier.build().map_err(|error| TlsError::with_source(told, error))?;
+        let config = ClientConfig::builder_with_provider(Arc::clone(crypto))
             .with_safe_default_protocol_versions()
             .map_err(|error| TlsError::with_source("TLS cannot be set up", error))?
-            .with_root_certificates(roots.store);
-        let mut config = match self.identity {
+            .with_webpki_verifier(verifier);
+        let mut config = match &self.identity {
             None => config.with_no_client_auth(),
-            Some(Identity { chain, key }) => {
-                config.with_client_auth_cert(chain, key).map_err(|error| {
-                    TlsError::with_source("the certificate and its key cannot be used", error)
-                })?
+            Some(identity) => {
+                let Identity { chain, key, .. } = identity.clone();
+                let config = config.with_client_auth_cert(chain, key);
+                config.map_err(|error| identity.unusable(error))?
             }
         };
         config.alpn_protocols = vec![ALPN_H2.to_vec()];
-        Ok(ClientTls { connector: TlsConnector::from(Arc::new(config)), server_name })
+        Ok(config)
     }
 }
 

@@ -6,6 +6,8 @@ use std::io;
 
 use tokio_rustls::rustls;
 
+use super::first::Plain;
+
 /// Certificates or keys that cannot be used. The text names the file where there is one.
 #[derive(Debug)]
 pub struct TlsError {
@@ -57,15 +59,64 @@ pub(super) fn handshake(peer: &str, error: io::Error) -> io::Error {
             format!("the {peer} refused the TLS handshake: {alert:?}")
         }
         Some(rustls::Error::InvalidCertificate(why)) => {
-            format!("the {peer}'s certificate is not accepted: {why}")
+            format!("the {peer}'s certificate is not accepted: {}", reason(why))
+        }
+        Some(rustls::Error::NoCertificatesPresented) => {
+            format!("the {peer} has shown no certificate, and one is demanded")
         }
         Some(other) => format!("the TLS handshake failed: {other}"),
-        None if error.kind() == io::ErrorKind::UnexpectedEof => {
-            format!("the {peer} closed the connection during the TLS handshake")
+        None if matches!(
+            error.kind(),
+            io::ErrorKind::UnexpectedEof
+                | io::ErrorKind::ConnectionReset
+                | io::ErrorKind::ConnectionAborted
+                | io::ErrorKind::BrokenPipe
+        ) =>
+        {
+            format!("the {peer} closed the connection during the TLS handshake; does it speak TLS?")
         }
         None => return error,
     };
     io::Error::new(error.kind(), Handshake { meaning, cause: error })
+}
+
+/// Why a certificate is not accepted, where rustls only has the name of an error for it.
+fn reason(why: &rustls::CertificateError) -> String {
+    use rustls::CertificateError as Why;
+    let reason = match why {
+        Why::UnknownIssuer => "no authority that is trusted has signed it",
+        Why::Revoked => "it is revoked, or an authority above it is",
+        Why::UnknownRevocationStatus => "there is no revocation list of its issuer",
+        Why::ExpiredRevocationList | Why::ExpiredRevocationListContext { .. } => {
+            "the revocation list of its issuer is outdated"
+        }
+        Why::InvalidPurpose | Why::InvalidPurposeContext { .. } => {
+            "it is not for this role: its extended key usage forbids it"
+        }
+        _ => return why.to_string(),
+    };
+    reason.to_owned()
+}
+
+/// What came is not TLS but something that is known.
+pub(super) fn plain(peer: &str, what: Plain) -> io::Error {
+    let meaning = match (peer, what) {
+        ("server", Plain::Http2) => {
+            "the server does not speak TLS: it answered in plain HTTP/2; leave `tls(…)` out for it"
+        }
+        ("server", Plain::Http1) => {
+            "the server does not speak TLS: it answered in plain HTTP/1; is this the right port?"
+        }
+        ("server", Plain::Other) => "the server does not speak TLS: what it sent is no TLS record",
+        (_, Plain::Http2) => {
+            "the client does not speak TLS: it sent plain HTTP/2, and this port speaks TLS"
+        }
+        (_, Plain::Http1) => {
+            "the client does not speak TLS: it sent plain HTTP/1, and this port speaks TLS"
+        }
+        (_, Plain::Other) => "the client does not speak TLS: what it sent is no TLS record",
+    };
+    io::Error::new(io::ErrorKind::InvalidData, meaning)
 }
 
 /// An error of records behind the handshake. With TLS 1.3 this is how a client learns that its

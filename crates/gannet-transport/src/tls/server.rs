@@ -3,18 +3,23 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::server::danger::ClientCertVerifier;
 
-use super::{ALPN_H2, Identity, Roots, TlsError, TlsStream, error, provider};
-use crate::Stream;
+use super::first::{First, Plain};
+use super::live::{Following, Live};
+use super::{ALPN_H2, Crls, Identity, Provider, Roots, TlsError, TlsPeer, TlsStream, error};
+use crate::{Peer, Stream};
 
-/// TLS of a listener. Cheap to clone.
+/// TLS of a listener. Cheap to clone; clones share keys of session tickets, and what is reloaded.
 #[derive(Clone)]
 pub struct ServerTls {
-    acceptor: TlsAcceptor,
+    live: Arc<Live<Settings>>,
 }
 
 impl ServerTls {
@@ -28,22 +33,58 @@ impl ServerTls {
 
     /// Starts to configure TLS with this certificate.
     pub fn builder(identity: Identity) -> ServerTlsBuilder {
-        ServerTlsBuilder { identity, client_roots: None, certificates_optional: false }
+        ServerTlsBuilder {
+            settings: Settings {
+                provider: Provider::default(),
+                identity,
+                client_roots: None,
+                client_crls: None,
+                certificates_optional: false,
+            },
+            following: Following::default(),
+        }
+    }
+
+    /// Reads again what came from files; whether something has changed. Handshakes from now on use
+    /// it, connections that exist live on. Clients whose certificates were accepted by other roots
+    /// or revocation lists cannot resume their sessions, and show them again.
+    ///
+    /// Blocks while it reads. Also done by itself with
+    /// [`reload_every`](ServerTlsBuilder::reload_every).
+    ///
+    /// # Errors
+    /// What is wrong with the files; what was read last stays in force.
+    pub fn reload(&self) -> Result<bool, TlsError> {
+        self.live.reload()
     }
 
     /// Shakes hands as the server.
     ///
     /// # Errors
     /// In the words of what has to be mended; the stream is closed.
-    pub(crate) async fn accept(&self, stream: Stream) -> io::Result<Stream> {
-        let shaken = self.acceptor.accept(stream).await;
-        let stream = shaken.map_err(|error| error::handshake("client", error))?;
+    pub(crate) async fn accept(&self, stream: Stream, peer: Peer) -> io::Result<(Stream, Peer)> {
+        let acceptor = TlsAcceptor::from(self.live.fresh().await);
+        let shaken = acceptor.accept(First::new(stream)).into_fallible().await;
+        let stream = match shaken {
+            Ok(stream) => stream,
+            Err((error, mut first)) => {
+                let Some(plain) = first.plain() else {
+                    return Err(error::handshake("client", error));
+                };
+                if plain != Plain::Other {
+                    answer_plainly(&mut first.io).await;
+                }
+                return Err(error::plain("client", plain));
+            }
+        };
         if stream.get_ref().1.alpn_protocol() != Some(ALPN_H2) {
             let told = error::no_h2("client");
             return Err(io::Error::new(io::ErrorKind::InvalidData, told));
         }
-        let (io, tls) = stream.into_inner();
-        Ok(Stream::Tls(Box::new(TlsStream::new(io, tls.into()))))
+        let (first, tls) = stream.into_inner();
+        let tls = tls.into();
+        let peer = Peer::Tls(Box::new(TlsPeer::new(peer, &tls)));
+        Ok((Stream::Tls(Box::new(TlsStream::new(first.io, tls))), peer))
     }
 }
 
@@ -53,56 +94,175 @@ impl fmt::Debug for ServerTls {
     }
 }
 
+/// What whoever speaks plain HTTP is told. Clients of HTTP/2 show this too, or say that the answer
+/// is HTTP/1.
+const ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
+    content-type: text/plain\r\ncontent-length: 60\r\nconnection: close\r\n\r\n\
+    This port speaks TLS, and was sent plain HTTP. Try https://\n";
+
+/// How long the answer may take to be read, and how much of the request is thrown away for it.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES_MAX: u64 = 64 << 10;
+
+/// Says that this is no port for plain HTTP. Whether that arrives matters to nobody here.
+async fn answer_plainly(stream: &mut Stream) {
+    let answer = async {
+        stream.write_all(ANSWER).await?;
+        stream.shutdown().await?;
+        // Closed with bytes unread, TCP would send a reset after the answer.
+        tokio::io::copy(&mut stream.take(LINGER_BYTES_MAX), &mut tokio::io::sink()).await
+    };
+    let _ = tokio::time::timeout(LINGER, answer).await;
+}
+
 /// Configures [`ServerTls`].
-#[derive(Debug)]
 #[must_use = "a builder does nothing until `build`"]
 pub struct ServerTlsBuilder {
-    identity: Identity,
-    client_roots: Option<Roots>,
-    certificates_optional: bool,
+    settings: Settings,
+    following: Following,
 }
 
 impl ServerTlsBuilder {
     /// Demands of every client a certificate that one of these authorities has signed (mutual TLS).
     pub fn client_roots(mut self, roots: Roots) -> Self {
-        self.client_roots = Some(roots);
+        self.settings.client_roots = Some(roots);
+        self
+    }
+
+    /// With [`client_roots`](Self::client_roots): refuses clients whose certificate, or that of an
+    /// authority above it, is revoked.
+    pub fn client_crls(mut self, crls: Crls) -> Self {
+        self.settings.client_crls = Some(crls);
         self
     }
 
     /// With [`client_roots`](Self::client_roots): lets clients in that show no certificate. One
     /// that is shown must still be good.
     pub fn client_certificates_optional(mut self) -> Self {
-        self.certificates_optional = true;
+        self.settings.certificates_optional = true;
+        self
+    }
+
+    /// Whose cryptography is used.
+    pub fn provider(mut self, provider: Provider) -> Self {
+        self.settings.provider = provider;
+        self
+    }
+
+    /// Follows the files that certificates, keys, roots and revocation lists were read from: a
+    /// handshake that begins so long after they were looked at, or later, has them looked at again.
+    /// Several that changed are taken together or not at all, and one that cannot be used leaves
+    /// all as they are until it can; see [`on_reload`](Self::on_reload).
+    pub fn reload_every(mut self, interval: Duration) -> Self {
+        self.following.every = Some(interval);
+        self
+    }
+
+    /// Calls `hook` after files were read again: with `Ok` where something changed or is well
+    /// again, with the error where something is wrong that was not before. It may block, but the
+    /// handshake that found it out waits for it.
+    pub fn on_reload(
+        mut self,
+        hook: impl Fn(Result<(), &TlsError>) + Send + Sync + 'static,
+    ) -> Self {
+        self.following.hook = Some(Box::new(hook));
         self
     }
 
     /// # Errors
-    /// Where the key is not that of the certificate, or of a kind that is not supported.
+    /// Where the key is not that of the certificate, or of a kind that is not supported, or there
+    /// are revocation lists for clients and no roots.
     pub fn build(self) -> Result<ServerTls, TlsError> {
-        let provider = provider();
-        let config = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        Ok(ServerTls { live: Arc::new(Live::new(self.settings, self.following)?) })
+    }
+}
+
+impl fmt::Debug for ServerTlsBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.settings.fmt(f)
+    }
+}
+
+/// What a configuration is made of.
+#[derive(Clone, Debug)]
+struct Settings {
+    provider: Provider,
+    identity: Identity,
+    client_roots: Option<Roots>,
+    client_crls: Option<Crls>,
+    certificates_optional: bool,
+}
+
+impl Settings {
+    /// Whether the same certificates are accepted of clients.
+    fn trusts_as(&self, other: &Settings) -> bool {
+        self.client_roots == other.client_roots && self.client_crls == other.client_crls
+    }
+
+    fn verifier(&self) -> Result<Option<Arc<dyn ClientCertVerifier>>, TlsError> {
+        let Some(roots) = &self.client_roots else {
+            return match self.client_crls {
+                Some(_) => Err(TlsError::new(
+                    "revocation lists for clients' certificates need the roots that sign them",
+                )),
+                None => Ok(None),
+            };
+        };
+        let crypto = Arc::clone(&self.provider.crypto);
+        let mut verifier =
+            WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots.store), crypto);
+        if let Some(crls) = &self.client_crls {
+            verifier = verifier.with_crls(crls.lists.iter().cloned());
+            if crls.allows_unknown {
+                verifier = verifier.allow_unknown_revocation_status();
+            }
+            if crls.refuses_outdated {
+                verifier = verifier.enforce_revocation_expiration();
+            }
+        }
+        if self.certificates_optional {
+            verifier = verifier.allow_unauthenticated();
+        }
+        let told = "the authorities of clients or their revocation lists are of no use";
+        verifier.build().map(Some).map_err(|error| TlsError::with_source(told, error))
+    }
+}
+
+impl super::live::Settings for Settings {
+    type Config = ServerConfig;
+
+    fn reread(&self) -> Result<Option<Settings>, TlsError> {
+        let read = Settings {
+            identity: self.identity.reread()?,
+            client_roots: self.client_roots.as_ref().map(Roots::reread).transpose()?,
+            client_crls: self.client_crls.as_ref().map(Crls::reread).transpose()?,
+            ..self.clone()
+        };
+        let is_same = read.identity == self.identity && read.trusts_as(self);
+        Ok((!is_same).then_some(read))
+    }
+
+    fn build(&self, before: Option<(&Settings, &ServerConfig)>) -> Result<ServerConfig, TlsError> {
+        let config = ServerConfig::builder_with_provider(Arc::clone(&self.provider.crypto))
             .with_safe_default_protocol_versions()
             .map_err(|error| TlsError::with_source("TLS cannot be set up", error))?;
-        let config = match self.client_roots {
+        let config = match self.verifier()? {
             None => config.with_no_client_auth(),
-            Some(roots) => {
-                let verifier = WebPkiClientVerifier::builder_with_provider(roots.store, provider);
-                let verifier = if self.certificates_optional {
-                    verifier.allow_unauthenticated()
-                } else {
-                    verifier
-                };
-                let built = verifier.build();
-                config.with_client_cert_verifier(built.map_err(|error| {
-                    TlsError::with_source("the authorities of clients are of no use", error)
-                })?)
-            }
+            Some(verifier) => config.with_client_cert_verifier(verifier),
         };
-        let mut config =
-            config.with_single_cert(self.identity.chain, self.identity.key).map_err(|error| {
-                TlsError::with_source("the certificate and its key cannot be used", error)
-            })?;
+        let identity = self.identity.clone();
+        let mut config = config
+            .with_single_cert(identity.chain, identity.key)
+            .map_err(|error| self.identity.unusable(error))?;
         config.alpn_protocols = vec![ALPN_H2.to_vec()];
-        Ok(ServerTls { acceptor: TlsAcceptor::from(Arc::new(config)) })
+        match before {
+            // A session says that a certificate was accepted, and nobody looks at it again.
+            Some((settings, before)) if settings.trusts_as(self) => {
+                config.ticketer = Arc::clone(&before.ticketer);
+                config.session_storage = Arc::clone(&before.session_storage);
+            }
+            _ => config.ticketer = self.provider.tickets()?,
+        }
+        Ok(config)
     }
 }
