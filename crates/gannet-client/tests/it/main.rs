@@ -20,5 +20,7 @@ mod server;
 mod streams;
 #[cfg(feature = "_tls")]
 mod tls;
+#[cfg(feature = "_tls")]
+mod trust;
 #[path = "../../../gannet-server/tests/it/wire.rs"]
 mod wire;

@@ -39,7 +39,8 @@ impl Drop for Gone {
     }
 }
 
-/// `wait` waits for ever, `fail` fails, `panic` panics, anything else is echoed.
+/// `wait` waits for ever, `fail` fails, `panic` panics, `who` tells the peer, anything else is
+/// echoed.
 async fn answer(call: &mut Call, message: Bytes, gone: Gone) -> Result<Bytes> {
     let _gone = gone;
     if let Some(value) = call.metadata().get("x-in").map(str::to_owned) {
@@ -55,6 +56,7 @@ async fn answer(call: &mut Call, message: Bytes, gone: Gone) -> Result<Bytes> {
             return Err(status);
         }
         b"panic" => panic!("told to"),
+        b"who" => return Ok(format!("{:?}", call.peer()).into_bytes()),
         _ => {}
     }
     Ok(message)

@@ -1,6 +1,7 @@
 //! TLS against gannet-server: who is trusted, who is refused, and what the errors say.
 
 use std::future::IntoFuture;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use gannet_client::Channel;
@@ -8,7 +9,9 @@ use gannet_core::{Code, Status};
 use gannet_server::Server;
 use gannet_transport::tls::{ClientTls, ClientTlsBuilder, Identity, Roots, ServerTls};
 use gannet_transport::{Listener, PipeConnector, pipe};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
+};
 use tokio::io::AsyncReadExt;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -18,32 +21,51 @@ use crate::peer::unary;
 use crate::server::{Test, all_kinds};
 
 /// An authority of the test's own.
-struct Authority {
-    issuer: CertifiedIssuer<'static, KeyPair>,
+pub(crate) struct Authority {
+    pub(crate) issuer: CertifiedIssuer<'static, KeyPair>,
+}
+
+fn next_number() -> usize {
+    static NUMBER: AtomicUsize = AtomicUsize::new(0);
+    NUMBER.fetch_add(1, Ordering::Relaxed)
 }
 
 impl Authority {
-    fn new() -> Authority {
+    pub(crate) fn new() -> Authority {
         let mut params = CertificateParams::new([]).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // Authorities of one name would be taken for one another.
+        params.distinguished_name.push(DnType::CommonName, format!("CA {}", next_number()));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         Authority { issuer }
     }
 
-    fn roots(&self) -> Roots {
+    pub(crate) fn roots(&self) -> Roots {
         Roots::from_pem(self.issuer.pem()).unwrap()
     }
 
     /// An identity for `name`.
-    fn identity(&self, name: &str) -> Identity {
+    pub(crate) fn identity(&self, name: &str) -> Identity {
+        let (certificate, key) = self.issue(name, |_| {});
+        Identity::from_pem(certificate, key).unwrap()
+    }
+
+    /// A certificate for `name` and its key, both PEM.
+    pub(crate) fn issue(
+        &self,
+        name: &str,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> (String, String) {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new([name.to_owned()]).unwrap();
+        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+        change(&mut params);
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        Identity::from_pem(certificate.pem(), key.serialize_pem()).unwrap()
+        (certificate.pem(), key.serialize_pem())
     }
 
     /// A channel's TLS that trusts this authority.
-    fn client(&self) -> ClientTlsBuilder {
+    pub(crate) fn client(&self) -> ClientTlsBuilder {
         ClientTls::builder().roots(self.roots())
     }
 }
@@ -65,7 +87,7 @@ fn connect(target: &str, tls: ClientTlsBuilder) -> Channel {
 }
 
 /// A call that must fail because there is no connection; its message with all causes.
-async fn refused(channel: &Channel) -> String {
+pub(crate) async fn refused(channel: &Channel) -> String {
     let status = unary(channel, b"x").await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable, "{status}");
     told(&status)
@@ -175,7 +197,7 @@ async fn plaintext_and_tls_do_not_meet() {
     assert!(told.contains("the server does not speak TLS"), "{told}");
     let tls = serve(Some(ServerTls::new(authority.identity("localhost")).unwrap()));
     let told = refused(&Channel::new(tls).unwrap()).await;
-    assert!(told.contains("is it a server that speaks HTTP/2 without TLS?"), "{told}");
+    assert!(told.contains("speaks TLS") && told.contains("the channel needs `tls(…)`"), "{told}");
 }
 
 #[test]

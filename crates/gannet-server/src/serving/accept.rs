@@ -9,7 +9,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use gannet_http2::{Config, Connection, Upkeep};
-use gannet_transport::{Acceptor, CloseReason, Command, Driver, Handshake, Incoming, Peer, Queue, Stream};
+use gannet_transport::{
+    Acceptor, CloseReason, Command, Driver, Handshake, Incoming, Peer, Queue, Stream,
+};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{Id, JoinSet};
 use tokio::time::Instant;
@@ -218,8 +220,7 @@ impl Connections {
             }
             Err(handshake) => {
                 let (host, queue) = (Arc::clone(host), Arc::clone(&queue));
-                let shaking =
-                    shake_hands(host, (handshake, peer), queue, permit, phase.clone());
+                let shaking = shake_hands(host, (handshake, peer), queue, permit, phase.clone());
                 self.tasks.spawn(shaking)
             }
         };
@@ -271,10 +272,10 @@ mod tests {
     async fn sockets_have_the_keepalives_timeout() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let of = async |server: Server| {
+        let of = async |mut server: Server| {
             let _client = tokio::net::TcpStream::connect(address).await.unwrap();
             let stream = Stream::Tcp(listener.accept().await.unwrap().0);
-            Host::new(&server).tune(&stream);
+            Host::new(&mut server).tune(&stream);
             let Stream::Tcp(socket) = &stream else { unreachable!("it is TCP") };
             socket2::SockRef::from(socket).tcp_user_timeout().unwrap()
         };

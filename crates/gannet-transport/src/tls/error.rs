@@ -85,6 +85,7 @@ fn reason(why: &rustls::CertificateError) -> String {
     use rustls::CertificateError as Why;
     let reason = match why {
         Why::UnknownIssuer => "no authority that is trusted has signed it",
+        Why::BadSignature => "the authority that it names has not signed it",
         Why::Revoked => "it is revoked, or an authority above it is",
         Why::UnknownRevocationStatus => "there is no revocation list of its issuer",
         Why::ExpiredRevocationList | Why::ExpiredRevocationListContext { .. } => {

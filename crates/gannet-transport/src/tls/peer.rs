@@ -49,7 +49,8 @@ impl fmt::Debug for TlsPeer {
         f.debug_struct("TlsPeer")
             .field("below", &self.below)
             .field("certificate", &self.certificate)
-            .finish_non_exhaustive()
+            .field("is_resumed", &self.is_resumed)
+            .finish()
     }
 }
 
