@@ -177,7 +177,9 @@ impl Server {
 }
 
 /// Told about connections that failed.
-pub(crate) struct OnConnectionError(Box<dyn Fn(&Peer, &CloseReason) + Send + Sync>);
+pub(crate) struct OnConnectionError(Box<ConnectionHook>);
+
+type ConnectionHook = dyn Fn(&Peer, &CloseReason) + Send + Sync;
 
 impl OnConnectionError {
     /// Tells, where it is an error.

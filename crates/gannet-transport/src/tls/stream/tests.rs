@@ -8,6 +8,7 @@ use std::task::Waker;
 use tokio::io::{AsyncWriteExt, duplex};
 
 use super::*;
+use crate::Peer;
 use crate::tls::{ClientTls, Identity, Roots, ServerTls};
 
 /// A client and a server that have shaken hands over a pipe that holds so much.
@@ -20,9 +21,9 @@ async fn pair(pipe_bytes: usize) -> (TlsStream, TlsStream) {
     let server = ServerTls::new(identity).unwrap();
     let (client, server) = tokio::join!(
         client.connect(Stream::Pipe(near), "localhost"),
-        server.accept(Stream::Pipe(far))
+        server.accept(Stream::Pipe(far), Peer::Pipe)
     );
-    let (Stream::Tls(client), Stream::Tls(server)) = (client.unwrap(), server.unwrap()) else {
+    let (Stream::Tls(client), Stream::Tls(server)) = (client.unwrap(), server.unwrap().0) else {
         panic!("no TLS")
     };
     (*client, *server)
@@ -156,4 +157,29 @@ async fn while_the_pipe_is_full_what_was_encrypted_waits_and_nothing_more_is() {
     assert_eq!(got, taken);
     assert!(!server.holds_output());
     assert!(server.sent_bytes() - before > taken as u64, "records are longer than what they hold");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_without_alpn_is_refused() {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let identity = Identity::from_pem(made.cert.pem(), made.signing_key.serialize_pem()).unwrap();
+    let mut roots = tokio_rustls::rustls::RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    let crypto = crate::tls::Provider::default().crypto;
+    let config = tokio_rustls::rustls::ClientConfig::builder_with_provider(crypto)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots);
+    for alpn in [vec![], vec![b"http/1.1".to_vec()]] {
+        let mut config = config.clone().with_no_client_auth();
+        config.alpn_protocols = alpn;
+        let client = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
+        let (near, far) = duplex(64 << 10);
+        let server = ServerTls::new(identity.clone()).unwrap();
+        let name = "localhost".try_into().unwrap();
+        let (_, server) =
+            tokio::join!(client.connect(name, near), server.accept(Stream::Pipe(far), Peer::Pipe));
+        let told = server.unwrap_err().to_string();
+        assert!(told.contains("the client does not offer HTTP/2"), "{told}");
+    }
 }
