@@ -419,7 +419,27 @@ def compression(client, name):
         one(Client(channel, client.addr), 1)
 
 
+def too_many_pings(client):
+    eager = [
+        ("grpc.keepalive_time_ms", 1000),
+        ("grpc.keepalive_timeout_ms", 20_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.max_pings_without_data", 0),
+    ]
+    with grpc.insecure_channel(client.addr, options=eager) as channel:
+        started = time.monotonic()
+        call = lambda: unary(Client(channel, client.addr), delay_ms=15_000)
+        error = fails(call, grpc.StatusCode.UNAVAILABLE)
+        # The first is free, the next two are strikes, and the fourth is one too many.
+        took = time.monotonic() - started
+        if not 3 < took < 8:
+            raise AssertionError(f"it took {took} s: {error.details()}")
+        unary(Client(channel, client.addr))
+    unary(client)
+
+
 CASES = {
+    "too_many_pings": too_many_pings,
     "gzip": lambda client: compression(client, "gzip"),
     "deflate": lambda client: compression(client, "deflate"),
     "empty_unary": empty_unary,

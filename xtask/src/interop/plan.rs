@@ -114,6 +114,9 @@ pub(super) const CASES: &[(&str, u64)] = &[
 const ENCODINGS: &[(&str, &[Peer])] =
     &[("deflate", &[Peer::Gannet, Peer::Python]), ("zstd", &[Peer::Gannet])];
 const ENCODING_SECONDS_MAX: u64 = 20;
+/// Cases of one client against one server.
+const PAIRED: &[(&str, Peer, Peer)] = &[("too_many_pings", Peer::Python, Peer::Gannet)];
+const PAIRED_SECONDS_MAX: u64 = 30;
 
 /// Whose echo programs there are.
 const PEERS: &[Peer] = &[Peer::Gannet, Peer::Python, Peer::Go];
@@ -171,8 +174,11 @@ fn echo(client: Peer, server: Peer) -> Vec<Check> {
     };
     let both_have = |peers: &[Peer]| peers.contains(&client) && peers.contains(&server);
     let encodings = ENCODINGS.iter().filter(|(_, peers)| both_have(peers));
-    let encodings: Vec<_> = encodings.map(|(case, _)| (*case, ENCODING_SECONDS_MAX)).collect();
-    CASES.iter().chain(&encodings).map(to_check).collect()
+    let encodings = encodings.map(|(case, _)| (*case, ENCODING_SECONDS_MAX));
+    let paired = PAIRED.iter().filter(|(_, a, b)| (*a, *b) == (client, server));
+    let paired = paired.map(|(case, ..)| (*case, PAIRED_SECONDS_MAX));
+    let more: Vec<_> = encodings.chain(paired).collect();
+    CASES.iter().chain(&more).map(to_check).collect()
 }
 
 fn official(client: Peer, server: Peer, tls: bool) -> Vec<Check> {
@@ -244,7 +250,8 @@ mod tests {
                 let official = count(&all, &format!("{pair}official"));
                 let both_have = |peers: &[Peer]| peers.contains(client) && peers.contains(server);
                 let encodings = ENCODINGS.iter().filter(|(_, peers)| both_have(peers)).count();
-                let usual = CASES.len() + encodings + 2;
+                let paired = PAIRED.iter().filter(|(_, a, b)| (a, b) == (client, server));
+                let usual = CASES.len() + encodings + paired.count() + 2;
                 assert_eq!(count(&all, &pair) - official, usual, "{pair}");
             }
         }

@@ -412,8 +412,8 @@ async fn an_early_end_is_told_by_a_reset_without_error() {
 #[tokio::test(start_paused = true)]
 async fn floods_leave_service_to_others() {
     const CALLS: usize = 100;
-    /// What one connection takes in one wake at most is 2 MiB; three attack.
-    const ATTACK_BYTES_PER_CALL_MAX: usize = 8 << 20;
+    /// What three connections have in their pipes, for each time that a call lets them in.
+    const ATTACK_BYTES_PER_CALL_MAX: usize = 1 << 20;
     let floods: [(&str, Vec<u8>); 8] = [
         ("PING", frame(PING, 0, 0, &[7; 8])),
         ("SETTINGS", settings(&[])),
@@ -460,7 +460,7 @@ async fn attack(connector: PipeConnector, flood: Vec<u8>, gone: Arc<AtomicUsize>
                 stream += 200;
                 (0..100).flat_map(|n| open(stream - 200 + 2 * n, "Upload")).collect()
             } else {
-                flood.repeat((4 << 10) / flood.len())
+                flood.repeat((32 << 10) / flood.len())
             };
             // Who does not get rid of it within a second is stopped by back-pressure.
             let sent = timeout(Duration::from_secs(1), wire.send(&batch)).await;

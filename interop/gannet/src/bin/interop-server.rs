@@ -29,6 +29,9 @@ struct Args {
     /// PEM file of its key
     #[arg(long, requires = "tls_cert_file")]
     tls_key_file: Option<PathBuf>,
+    /// How long a connection is used, in milliseconds
+    #[arg(long)]
+    max_connection_age_ms: Option<u64>,
 }
 
 #[tokio::main]
@@ -39,10 +42,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         listener = listener.tls(ServerTls::new(Identity::from_pem_files(chain, key)?)?);
     }
     println!("listening on {}", args.addr);
-    let server = Server::new()
+    let mut server = Server::new()
         .compressors(Compressors::built_in())
         .add(pb::EchoServer::new(Echo::default()))
         .add(GrpctestServer::new(Hello));
+    if let Some(age) = args.max_connection_age_ms {
+        server = server.max_connection_age(Duration::from_millis(age));
+    }
     Ok(server.serve(listener).await?)
 }
 
