@@ -64,6 +64,8 @@ impl MethodOptions {
     /// Where calls run. Without this, they run inline until their polls prove long, and then as
     /// [`Dispatch::Compute`]; to say so beforehand spares the neighbours of the first such calls
     /// the wait.
+    /// A test whose time is paused sees no poll as long; name neither [`Dispatch::Compute`] there,
+    /// whose threads paused time does not wait for.
     pub const fn dispatch(mut self, dispatch: Dispatch) -> MethodOptions {
         self.dispatch = Some(dispatch);
         self

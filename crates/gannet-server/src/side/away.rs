@@ -6,11 +6,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
 
 use gannet_http2::Server;
 use gannet_transport::{CallShared, Command, Queue, Turn};
 
+use super::run::now;
 use super::slot::{Ending, State};
 use super::{Rules, ServerSide};
 use crate::router::Dispatch;
@@ -47,10 +47,10 @@ impl Away {
             return Poll::Ready(None);
         }
         let Some(handler) = &mut self.handler else { return Poll::Ready(None) };
-        let started = Instant::now();
+        let started = now();
         let polled = catch_unwind(AssertUnwindSafe(|| handler.poll(cx)));
         if let Some(method) = self.rules.router.method(self.method) {
-            method.cost.record(started.elapsed());
+            method.cost.record(now().saturating_duration_since(started));
         }
         match polled {
             Ok(Poll::Pending) => Poll::Pending,

@@ -14,6 +14,13 @@ use crate::intercept::intercept;
 use crate::router::{Dispatch, Method};
 use crate::service::{Handler, Input, Start, drop_quietly};
 
+/// The time by the runtime's clock. While that stands still, as in tests that pause it, no poll
+/// takes long, and no handler goes to the threads for computing by itself: a runtime whose time is
+/// paused does not see those, and would let deadlines pass while they work.
+pub(super) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
 impl ServerSide {
     /// Lets the service make the call's handler, in the slot.
     pub(super) fn start(&mut self, at: usize, input: Input<'_>) {
@@ -69,13 +76,13 @@ impl ServerSide {
             }
             return self.progress();
         }
-        let mut round = Round::begin(Instant::now());
+        let mut round = Round::begin(now());
         while let Some(at) = self.ready.pop_front() {
             let Some(method) = self.poll_handler(turn, at as usize) else { continue };
             if !round.polled(&self.watch) && !self.ready.is_empty() {
                 continue;
             }
-            let lap = round.lap(Instant::now());
+            let lap = round.lap(now());
             self.watch.saw(lap);
             if lap.polls == 1
                 && let Some(method) = self.rules.router.method(method)

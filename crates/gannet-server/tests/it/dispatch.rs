@@ -48,6 +48,17 @@ async fn promoted_calls_leave_the_thread_of_the_connection() {
     }
 }
 
+/// A runtime whose time is paused moves it on when it has nothing to do, and does not see the
+/// threads for computing: a deadline would be over while the handler runs.
+#[tokio::test(start_paused = true)]
+async fn where_time_stands_still_no_method_is_slow() {
+    let mut raw = connect(Server::new().add(Test::new())).await;
+    let first = whereabouts(&mut raw, 20).await;
+    for _ in 0..5 {
+        assert_eq!(whereabouts(&mut raw, 20).await, first);
+    }
+}
+
 #[tokio::test]
 async fn calls_that_wait_while_their_method_proves_slow_leave_too() {
     let mut raw = connect(Server::new().add(Test::new())).await;
