@@ -35,7 +35,9 @@
 //!   (`new_`, `clone_`). Where two methods meet in one name, the later one gets `_2`, `_3`, ….
 //! - Fields are `snake_case` too; message and enum names are left as they are.
 //! - Well-known types (`google.protobuf`) are `::gannet::buffa_types`'; any package can be mapped
-//!   to code generated elsewhere ([`Options::extern_path`]).
+//!   to code generated elsewhere ([`Options::extern_path`]). Those of `descriptor.proto` are
+//!   `::gannet::buffa_descriptor`'s, which needs the facade's feature `descriptor`; extensions of
+//!   its options do not name it.
 //!
 //! # What is not here
 //!

@@ -28,6 +28,7 @@
 //! | `server` | [`Server`], [`Call`], [`Listener`] |
 //! | `client` | [`Channel`] and the calls, [`blocking`] |
 //! | `buffa` | [`codec::Buffa`], the messages that `gannet-codegen` generates |
+//! | `descriptor` | those of `google/protobuf/descriptor.proto`, where messages have fields of them |
 //! | `rpc` | [`rpc`], the details that a status can carry |
 //! | `gzip` | [`compression`] with the encodings `gzip` and `deflate`, by zlib-rs |
 //! | `zstd` | [`compression`] with the encoding `zstd`, by the C library |
@@ -143,6 +144,9 @@ pub mod tls {
 #[cfg(all(feature = "client", feature = "server"))]
 pub use gannet_transport::pipe;
 
+#[cfg(feature = "descriptor")]
+#[doc(hidden)]
+pub use buffa_descriptor;
 #[cfg(feature = "buffa")]
 #[doc(hidden)]
-pub use {buffa, buffa_descriptor, buffa_types};
+pub use {buffa, buffa_types};

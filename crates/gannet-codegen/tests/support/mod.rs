@@ -23,7 +23,8 @@ impl Project {
         fs::create_dir_all(dir.join("src")).expect("the folder can be created");
         let manifest = format!(
             "[package]\nname = \"generated\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n\
-             [workspace]\n\n[dependencies]\ngannet = {{ path = {:?} }}\n\n\
+             [workspace]\n\n[dependencies]\n\
+             gannet = {{ path = {:?}, features = [\"descriptor\"] }}\n\n\
              [lints.rust]\nwarnings = \"deny\"\nmissing_docs = \"warn\"\n\
              unreachable_pub = \"warn\"\n\
              unused_qualifications = \"warn\"\nmissing_debug_implementations = \"warn\"\n\
