@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
@@ -67,17 +67,19 @@ impl ServerTls {
         let shaken = acceptor.accept(First::new(stream)).into_fallible().await;
         let stream = match shaken {
             Ok(stream) => stream,
-            Err((error, mut first)) => {
+            Err((error, first)) => {
                 let Some(plain) = first.plain() else {
+                    part_from(first.io).await;
                     return Err(error::handshake("client", error));
                 };
                 if plain != Plain::Other {
-                    answer_plainly(&mut first.io).await;
+                    answer_plainly(first.io).await;
                 }
                 return Err(error::plain("client", plain));
             }
         };
         if stream.get_ref().1.alpn_protocol() != Some(ALPN_H2) {
+            part_from(stream).await;
             let told = error::no_h2("client");
             return Err(io::Error::new(io::ErrorKind::InvalidData, told));
         }
@@ -87,6 +89,30 @@ impl ServerTls {
         Ok((Stream::Tls(Box::new(TlsStream::new(first.io, tls))), peer))
     }
 }
+
+/// Closes our half, and lets the peer read why: a socket that is closed with unread bytes in it
+/// makes TCP send a reset, which may destroy the alert, or answer, that is on its way.
+async fn part_from(mut peer: impl AsyncRead + AsyncWrite + Unpin) {
+    let parting = async {
+        peer.shutdown().await?;
+        let mut left = LINGER_BYTES_MAX;
+        let mut thrown_away = [0; 1 << 10];
+        while left > 0 {
+            match peer.read(&mut thrown_away).await? {
+                0 => break,
+                n => left = left.saturating_sub(n),
+            }
+        }
+        io::Result::Ok(())
+    };
+    // Whether that went well matters to nobody any more.
+    let _ = tokio::time::timeout(LINGER, parting).await;
+}
+
+/// How long the peer may take to read it, within the time that a handshake has.
+const LINGER: Duration = Duration::from_secs(2);
+/// Bytes of the peer that are thrown away meanwhile, at most.
+const LINGER_BYTES_MAX: usize = 256 << 10;
 
 impl fmt::Debug for ServerTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -100,19 +126,11 @@ const ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
     content-type: text/plain\r\ncontent-length: 60\r\nconnection: close\r\n\r\n\
     This port speaks TLS, and was sent plain HTTP. Try https://\n";
 
-/// How long the answer may take to be read, and how much of the request is thrown away for it.
-const LINGER: Duration = Duration::from_secs(1);
-const LINGER_BYTES_MAX: u64 = 64 << 10;
-
 /// Says that this is no port for plain HTTP. Whether that arrives matters to nobody here.
-async fn answer_plainly(stream: &mut Stream) {
-    let answer = async {
-        stream.write_all(ANSWER).await?;
-        stream.shutdown().await?;
-        // Closed with bytes unread, TCP would send a reset after the answer.
-        tokio::io::copy(&mut stream.take(LINGER_BYTES_MAX), &mut tokio::io::sink()).await
-    };
-    let _ = tokio::time::timeout(LINGER, answer).await;
+async fn answer_plainly(mut stream: Stream) {
+    if let Ok(Ok(())) = tokio::time::timeout(LINGER, stream.write_all(ANSWER)).await {
+        part_from(stream).await;
+    }
 }
 
 /// Configures [`ServerTls`].

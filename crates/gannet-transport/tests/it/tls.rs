@@ -12,10 +12,7 @@ use crate::driver::{ask, echo_over, stuff, world_over};
 /// Two ends that have shaken hands; the client's bytes pass another pipe, whose end is returned
 /// with the server's: what the server sends waits there until it is forwarded.
 async fn shaken() -> (Stream, Stream, Relay) {
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let pem = made.cert.pem();
-    let identity = Identity::from_pem(&pem, made.signing_key.serialize_pem()).unwrap();
-    let server = ServerTls::new(identity).unwrap();
+    let (server, pem) = identity();
     let client = ClientTls::builder().roots(Roots::from_pem(&pem).unwrap()).build().unwrap();
     let (connector, listener) = pipe();
     let mut acceptor = Listener::from(listener).tls(server).into_acceptor().unwrap();
@@ -31,6 +28,14 @@ async fn shaken() -> (Stream, Stream, Relay) {
         () = relay.run() => unreachable!("it runs for ever"),
     };
     (client.unwrap(), server.unwrap().0, relay)
+}
+
+/// A server for localhost, and its certificate.
+fn identity() -> (ServerTls, String) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let pem = made.cert.pem();
+    let identity = Identity::from_pem(&pem, made.signing_key.serialize_pem()).unwrap();
+    (ServerTls::new(identity).unwrap(), pem)
 }
 
 /// What lies between the client's end and the server's.
@@ -52,6 +57,40 @@ impl Relay {
         let _ = tokio::io::copy(&mut self.near, &mut below).await;
         std::future::pending::<()>().await;
     }
+}
+
+/// The peer goes on writing what the server will not read, and still reads why to its end.
+#[tokio::test]
+async fn an_alert_is_not_lost_to_a_reset() {
+    let listener = Listener::tcp("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut acceptor = listener.tls(identity().0).into_acceptor().unwrap();
+    let server = tokio::spawn(async move {
+        let incoming = acceptor.accept().await.unwrap().unwrap();
+        let Err(handshake) = incoming.into_stream() else { panic!("no TLS") };
+        handshake.await.unwrap_err()
+    });
+    let mut client = tokio::net::TcpStream::connect(address).await.unwrap();
+    client.write_all(&[b'?'; 100_000]).await.unwrap();
+    let mut told = Vec::new();
+    client.read_to_end(&mut told).await.expect("an end, and no reset");
+    assert_eq!(told.first(), Some(&21), "an alert: {told:?}");
+    assert!(!server.is_finished(), "it waits for the client's end");
+    drop(client);
+    server.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_refused_and_stays_is_not_waited_for() {
+    let (connector, listener) = pipe();
+    let mut acceptor = Listener::from(listener).tls(identity().0).into_acceptor().unwrap();
+    let (mut client, _) = connector.connect().await.unwrap();
+    let incoming = acceptor.accept().await.unwrap().unwrap();
+    let Err(handshake) = incoming.into_stream() else { panic!("no TLS") };
+    let start = tokio::time::Instant::now();
+    client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    handshake.await.unwrap_err();
+    assert_eq!(start.elapsed().as_secs(), 2);
 }
 
 #[tokio::test(start_paused = true)]
