@@ -172,6 +172,7 @@ impl MessageReader {
 }
 
 /// As [`MessageReader::take_whole`], where no message has begun before.
+#[inline]
 pub fn take_whole<'i>(input: &mut &'i [u8], message_bytes_max: usize) -> &'i [u8] {
     let mut end = 0;
     while let Some(&prefix @ [0, ..]) = input[end..].first_chunk::<PREFIX_BYTES>()

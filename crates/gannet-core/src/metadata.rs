@@ -42,6 +42,12 @@ impl Metadata {
         Metadata { arena: Vec::new(), entries: Vec::new() }
     }
 
+    /// Metadata without entries, to be lent where there is none.
+    pub fn none() -> &'static Metadata {
+        static NONE: Metadata = Metadata::new();
+        &NONE
+    }
+
     /// How many entries there are; values that a peer joined with commas are one.
     pub fn len(&self) -> usize {
         self.entries.len()

@@ -440,7 +440,7 @@ impl Call {
     pub(crate) fn response_metadata(&self) -> (&Metadata, &Metadata) {
         match self.data.response() {
             Some(response) => (&response.headers, &response.trailers),
-            None => (&NO_METADATA, &NO_METADATA),
+            None => (Metadata::none(), Metadata::none()),
         }
     }
 
@@ -468,7 +468,6 @@ impl Call {
     }
 }
 
-static NO_METADATA: Metadata = Metadata::new();
 static NO_EXTENSIONS: Extensions = Extensions::new();
 
 fn is_past(deadline: Instant) -> bool {
@@ -523,7 +522,9 @@ impl Data {
     }
 
     fn more_mut(&mut self) -> &mut More {
-        self.more.get_or_init(Box::default);
+        if self.more.get_mut().is_none() {
+            self.more = OnceLock::from(Box::default());
+        }
         self.more.get_mut().expect("it was made just now")
     }
 
@@ -564,7 +565,7 @@ impl Deref for HeadersMut<'_> {
     type Target = Metadata;
 
     fn deref(&self) -> &Metadata {
-        self.data.response().map_or(&NO_METADATA, |response| &response.headers)
+        self.data.response().map_or(Metadata::none(), |response| &response.headers)
     }
 }
 

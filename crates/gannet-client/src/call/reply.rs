@@ -1,7 +1,7 @@
 //! [`Reply`]: the one response of a client stream.
 
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -36,8 +36,7 @@ impl<T> Reply<T> {
     /// # Cancel safety
     /// Nothing is lost when the future is dropped.
     pub async fn headers(&mut self) -> Result<&Metadata> {
-        poll_fn(|cx| self.source.poll_headers(cx)).await?;
-        Ok(self.source.headers().unwrap_or(&NO_METADATA))
+        self.source.wait_headers().await
     }
 
     /// Returns the response's headers and trailers besides the message.
@@ -71,8 +70,6 @@ impl<T> Reply<T> {
         }
     }
 }
-
-static NO_METADATA: Metadata = Metadata::new();
 
 /// Decoded messages are never pinned in place.
 impl<T> Unpin for Reply<T> {}

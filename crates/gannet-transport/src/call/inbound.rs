@@ -1,7 +1,7 @@
 //! The stream of messages an application receives.
 
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -79,8 +79,7 @@ impl<T> Inbound<T> {
     /// # Cancel safety
     /// Nothing is lost when the future is dropped.
     pub async fn headers(&mut self) -> Result<&Metadata> {
-        poll_fn(|cx| self.source.poll_headers(cx)).await?;
-        Ok(self.source.headers().unwrap_or(&NO_METADATA))
+        self.source.wait_headers().await
     }
 
     /// The trailers of a good end, once [`next`](Self::next) has returned `Ok(None)`. Those of a
@@ -114,8 +113,6 @@ impl<T> Future for Next<'_, T> {
         self.get_mut().inbound.poll_next(cx)
     }
 }
-
-static NO_METADATA: Metadata = Metadata::new();
 
 impl<T> fmt::Debug for Inbound<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

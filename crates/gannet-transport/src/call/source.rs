@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::future::poll_fn;
 use std::ops::Range;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -147,6 +148,18 @@ impl Source {
                 return Poll::Pending;
             }
         }
+    }
+
+    /// The response headers, once they have come; without entries where none will.
+    ///
+    /// # Errors
+    /// The status the call ended with, where that comes first.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when the future is dropped.
+    pub async fn wait_headers(&mut self) -> Result<&Metadata, Status> {
+        poll_fn(|cx| self.poll_headers(cx)).await?;
+        Ok(self.headers().unwrap_or(Metadata::none()))
     }
 
     /// The response headers, once they have come, and from then on.
