@@ -28,7 +28,7 @@
 //! | `server` | [`Server`], [`Call`], [`Listener`] |
 //! | `client` | [`Channel`] and the calls, [`blocking`] |
 //! | `buffa` | [`codec::Buffa`], the messages that `gannet-codegen` generates |
-//! | `descriptor` | those of `google/protobuf/descriptor.proto`, where messages have fields of them |
+//! | `descriptor` | those of `google/protobuf/descriptor.proto`, for messages that hold them |
 //! | `rpc` | [`rpc`], the details that a status can carry |
 //! | `gzip` | [`compression`] with the encodings `gzip` and `deflate`, by zlib-rs |
 //! | `zstd` | [`compression`] with the encoding `zstd`, by the C library |

@@ -68,13 +68,12 @@ impl ServerTls {
         let stream = match shaken {
             Ok(stream) => stream,
             Err((error, first)) => {
-                let Some(plain) = first.plain() else {
-                    part_from(first.io).await;
-                    return Err(error::handshake("client", error));
-                };
-                if plain != Plain::Other {
-                    answer_plainly(first.io).await;
+                let plain = first.plain();
+                match plain {
+                    Some(Plain::Other) | None => part_from(first.io).await,
+                    Some(_) => answer_plainly(first.io).await,
                 }
+                let Some(plain) = plain else { return Err(error::handshake("client", error)) };
                 return Err(error::plain("client", plain));
             }
         };

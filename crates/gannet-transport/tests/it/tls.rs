@@ -71,7 +71,10 @@ async fn an_alert_is_not_lost_to_a_reset() {
         handshake.await.unwrap_err()
     });
     let mut client = tokio::net::TcpStream::connect(address).await.unwrap();
-    client.write_all(&[b'?'; 100_000]).await.unwrap();
+    // A ClientHello of four bytes, none of them right.
+    let mut hello = vec![22, 3, 1, 0, 8, 1, 0, 0, 4];
+    hello.resize(100_000, b'?');
+    client.write_all(&hello).await.unwrap();
     let mut told = Vec::new();
     client.read_to_end(&mut told).await.expect("an end, and no reset");
     assert_eq!(told.first(), Some(&21), "an alert: {told:?}");
