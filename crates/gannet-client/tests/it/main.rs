@@ -21,6 +21,8 @@ mod streams;
 #[cfg(feature = "_tls")]
 mod tls;
 #[cfg(feature = "_tls")]
+mod tls_negative;
+#[cfg(feature = "_tls")]
 mod trust;
 #[path = "../../../gannet-server/tests/it/wire.rs"]
 mod wire;

@@ -183,3 +183,24 @@ async fn a_client_without_alpn_is_refused() {
         assert!(told.contains("the client does not offer HTTP/2"), "{told}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_server_without_alpn_is_refused() {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let key = made.signing_key.serialize_der().try_into().unwrap();
+    let crypto = crate::tls::Provider::default().crypto;
+    let config = tokio_rustls::rustls::ServerConfig::builder_with_provider(crypto)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(config));
+    let roots = Roots::from_pem(made.cert.pem()).unwrap();
+    let client = ClientTls::builder().roots(roots).build().unwrap();
+    let (near, far) = duplex(64 << 10);
+    let (client, _server) =
+        tokio::join!(client.connect(Stream::Pipe(near), "localhost"), acceptor.accept(far));
+    let told = client.unwrap_err().to_string();
+    assert!(told.contains("the server does not offer HTTP/2"), "{told}");
+}
