@@ -186,6 +186,14 @@ pub fn take_whole<'i>(input: &mut &'i [u8], message_bytes_max: usize) -> &'i [u8
     whole
 }
 
+/// The payload of `input`, where that is one whole message, uncompressed, and nothing else.
+#[inline]
+pub fn sole_message(input: &[u8], message_bytes_max: usize) -> Option<&[u8]> {
+    let (&prefix, payload) = input.split_first_chunk()?;
+    let (compressed, length) = parse_prefix(prefix, message_bytes_max).ok()?;
+    (!compressed && payload.len() == length).then_some(payload)
+}
+
 /// The five bytes before a payload of `payload_bytes`.
 ///
 /// # Errors

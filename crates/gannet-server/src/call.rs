@@ -444,6 +444,19 @@ impl Call {
         }
     }
 
+    /// The encoded reply, if there is nothing else to the response: no metadata, no encoding that
+    /// is to be declared, no parts. `None` too for one of `bytes_end` or more.
+    #[inline]
+    pub(crate) fn plain_reply(&self, bytes_end: usize) -> Option<&[u8]> {
+        let More { response, coding, .. } = &**self.data.more.get()?;
+        let is_plain = response.headers.is_empty()
+            && response.trailers.is_empty()
+            && response.parts.is_empty()
+            && response.reply.len() < bytes_end
+            && coding.as_ref().is_none_or(|coding| coding.declared.is_none());
+        is_plain.then_some(&*response.reply)
+    }
+
     /// The encoded reply, prefix included, but for its parts.
     pub(crate) fn reply(&self) -> &[u8] {
         self.data.response().map_or(&[], |response| &response.reply)

@@ -37,6 +37,8 @@ const SHORT_POLL: Duration = Duration::from_micros(25);
 /// Short polls in a row after which calls run inline again. Many, as a method that is slow now and
 /// then does more harm inline than quick calls of it cost elsewhere.
 const SHORT_POLLS_UNTIL_INLINE: u32 = 512;
+/// Short polls in a row after which a method that runs inline counts as steady.
+const SHORT_POLLS_UNTIL_STEADY: u32 = 64;
 /// Weight of one poll in the mean, as a shift: 1/8.
 const MEAN_SHIFT: u32 = 3;
 
@@ -215,6 +217,11 @@ impl Router {
 }
 
 impl Method {
+    /// Whether where calls run is said beforehand, so that nothing depends on how long they take.
+    pub(crate) fn is_fixed(&self) -> bool {
+        self.dispatch.is_some()
+    }
+
     /// Where the next call runs.
     pub(crate) fn dispatch(&self) -> Dispatch {
         match self.dispatch {
@@ -238,6 +245,7 @@ pub(crate) struct Cost {
     /// 0 until the first poll.
     mean_nanos: AtomicU32,
     high: AtomicBool,
+    /// Since the last poll that was not short, and since it became high or ceased to be.
     short_in_row: AtomicU32,
 }
 
@@ -251,23 +259,30 @@ impl Cost {
         if Duration::from_nanos(u64::from(mean)) > PROMOTE_ABOVE {
             self.short_in_row.store(0, Ordering::Relaxed);
             self.high.store(true, Ordering::Relaxed);
-        } else if self.is_high() {
-            self.record_while_high(Duration::from_nanos(u64::from(took)));
+        } else {
+            self.count_short(Duration::from_nanos(u64::from(took)));
         }
     }
 
-    fn record_while_high(&self, took: Duration) {
+    fn count_short(&self, took: Duration) {
         let before = self.short_in_row.load(Ordering::Relaxed);
-        let short_in_row = if took < SHORT_POLL { before + 1 } else { 0 };
-        self.short_in_row.store(short_in_row, Ordering::Relaxed);
-        if short_in_row >= SHORT_POLLS_UNTIL_INLINE {
+        let mut short_in_row = if took < SHORT_POLL { before.saturating_add(1) } else { 0 };
+        if self.is_high() && short_in_row >= SHORT_POLLS_UNTIL_INLINE {
+            // It has yet to show that it is steady inline.
+            short_in_row = 0;
             self.high.store(false, Ordering::Relaxed);
         }
+        self.short_in_row.store(short_in_row, Ordering::Relaxed);
     }
 
     /// Whether a poll was ever timed.
     pub(crate) fn is_known(&self) -> bool {
         self.mean_nanos.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether polls have been short for long.
+    pub(crate) fn is_steady(&self) -> bool {
+        self.short_in_row.load(Ordering::Relaxed) >= SHORT_POLLS_UNTIL_STEADY && !self.is_high()
     }
 
     /// Whether polls take so long that the connection should not wait for them.
@@ -298,6 +313,26 @@ mod tests {
         assert!((512..600).contains(&polls), "demoted after {polls} short polls");
         cost.record(Duration::MAX);
         assert!(cost.is_high());
+    }
+
+    #[test]
+    fn a_method_is_steady_after_many_short_polls_until_one_is_not() {
+        let cost = Cost::default();
+        let until_steady = || {
+            let mut polls = 0;
+            while !cost.is_steady() {
+                cost.record(Duration::from_micros(5));
+                polls += 1;
+            }
+            polls
+        };
+        assert_eq!(until_steady(), 64);
+        cost.record(Duration::from_micros(30));
+        assert!(!cost.is_steady());
+        assert_eq!(until_steady(), 64);
+        cost.record(Duration::from_millis(1));
+        assert!(cost.is_high() && !cost.is_steady());
+        assert!(until_steady() > 512 + 64, "it shows anew that it is");
     }
 
     #[test]

@@ -126,7 +126,8 @@ impl Start<'_> {
                     Err(status) => (call, Err(status)),
                 }
             };
-            return install(self.storage, decoded, |call, result| Outcome { call, result });
+            let finish = |call, result| Outcome { call, result };
+            return install(self.storage, move || decoded, finish);
         }
         let message = match self.message::<C, Req>() {
             Ok(message) => message,
@@ -134,7 +135,7 @@ impl Start<'_> {
         };
         let call = self.call;
         let finish = move |call, result| reply::<C, Resp>(call, result, send_bytes_max);
-        install(self.storage, handler(call, message), finish)
+        install(self.storage, move || handler(call, message), finish)
     }
 
     /// Starts a method with many requests and one response.
@@ -148,7 +149,7 @@ impl Start<'_> {
         let Input::Stream = self.input else { return self.mismatch() };
         let (call, send_bytes_max) = (self.call, self.message_send_bytes_max);
         let finish = move |call, result| reply::<C, Resp>(call, result, send_bytes_max);
-        install(self.storage, handler(call, Ends::new()), finish)
+        install(self.storage, move || handler(call, Ends::new()), finish)
     }
 
     /// Starts a method with one request and many responses.
@@ -169,7 +170,8 @@ impl Start<'_> {
                     Err(status) => (call, Err(status)),
                 }
             };
-            return install(self.storage, decoded, |call, result| Outcome { call, result });
+            let finish = |call, result| Outcome { call, result };
+            return install(self.storage, move || decoded, finish);
         }
         let message = match self.message::<C, Req>() {
             Ok(message) => message,
@@ -177,7 +179,7 @@ impl Start<'_> {
         };
         let call = self.call;
         let finish = |call, result| Outcome { call, result };
-        install(self.storage, handler(call, message, Ends::new()), finish)
+        install(self.storage, move || handler(call, message, Ends::new()), finish)
     }
 
     /// Starts a method with many requests and many responses.
@@ -193,7 +195,7 @@ impl Start<'_> {
         self.limit_replies();
         let call = self.call;
         let finish = |call, result| Outcome { call, result };
-        install(self.storage, handler(call, Ends::new()), finish)
+        install(self.storage, move || handler(call, Ends::new()), finish)
     }
 
     /// Refuses: there is no method with this index.
@@ -272,15 +274,16 @@ impl<C, E> fmt::Debug for Ends<C, E> {
 
 pin_project! {
     /// A handler that runs, and what is made of what it returns. The handler goes when it has
-    /// returned, not when its storage is used again.
-    struct Running<Fut, M> {
+    /// returned, not when its storage is used again. `G` makes handlers of this kind.
+    struct Running<G, Fut, M> {
         #[pin]
         handler: Option<Fut>,
         finish: M,
+        kind: PhantomData<fn() -> G>,
     }
 }
 
-impl<Fut, T, M> Future for Running<Fut, M>
+impl<G, Fut, T, M> Future for Running<G, Fut, M>
 where
     Fut: Future<Output = (Call, Result<T>)>,
     M: FnMut(Call, Result<T>) -> Outcome,
@@ -300,45 +303,49 @@ where
 
 /// A [`Running`], of whatever kind.
 trait Reuse: Future<Output = Outcome> + Send {
-    /// Runs `next` from here on, in place of a handler that has returned: takes the handler out of
-    /// it, where `next` is a [`Next`] of the same kind.
+    /// Runs another handler from here on, in place of one that has returned: takes what makes it
+    /// out of `next`, where that is a [`Next`] of the same kind.
     fn renew(self: Pin<&mut Self>, next: &mut dyn Any);
 }
 
-impl<Fut, T, M> Reuse for Running<Fut, M>
+impl<G, Fut, T, M> Reuse for Running<G, Fut, M>
 where
+    G: FnOnce() -> Fut + 'static,
     Fut: Future<Output = (Call, Result<T>)> + Send + 'static,
     M: FnMut(Call, Result<T>) -> Outcome + Copy + Send + 'static,
 {
     fn renew(self: Pin<&mut Self>, next: &mut dyn Any) {
-        if let Some(next) = next.downcast_mut::<Next<Fut, M>>() {
+        if let Some(next) = next.downcast_mut::<Next<G, M>>()
+            && let Some(make) = next.make.take()
+        {
             let mut running = self.project();
-            running.handler.set(next.handler.take());
+            running.handler.set(Some(make()));
             *running.finish = next.finish;
         }
     }
 }
 
-/// What is to run next, before it is pinned.
-struct Next<Fut, M> {
+/// What is to run next. What makes the handler is less to move than the handler would be.
+struct Next<G, M> {
     /// `None` once storage was found for it.
-    handler: Option<Fut>,
+    make: Option<G>,
     finish: M,
 }
 
 /// Puts a handler into the lent storage; allocates only where that is another method's.
 #[inline]
-pub(crate) fn install<Fut, T, M>(storage: &mut Option<Handler>, handler: Fut, finish: M) -> Started
+pub(crate) fn install<G, Fut, T, M>(storage: &mut Option<Handler>, make: G, finish: M) -> Started
 where
+    G: FnOnce() -> Fut + 'static,
     Fut: Future<Output = (Call, Result<T>)> + Send + 'static,
     M: FnMut(Call, Result<T>) -> Outcome + Copy + Send + 'static,
 {
-    let mut next = Next { handler: Some(handler), finish };
+    let mut next = Next { make: Some(make), finish };
     if let Some(kept) = storage {
         kept.0.as_mut().renew(&mut next);
     }
-    if next.handler.is_some() {
-        let running = Running { handler: next.handler, finish };
+    if let Some(make) = next.make {
+        let running = Running { handler: Some(make()), finish, kind: PhantomData::<fn() -> G> };
         *storage = Some(Handler(Box::pin(running)));
     }
     Started { outcome: None }

@@ -43,8 +43,11 @@ impl Parts {
     }
 
     /// Forgets all.
+    #[inline]
     pub fn clear(&mut self) {
-        self.0 = None;
+        if self.0.is_some() {
+            self.0 = None;
+        }
     }
 
     /// The whole message, piece by piece, where `buffer` holds the rest of it.

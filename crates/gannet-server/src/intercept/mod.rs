@@ -120,6 +120,6 @@ impl<I: Interceptor> Layer for I {
             let result = self.intercept(call, next).await;
             home.receive(result)
         };
-        let _ = install(storage, intercepted, |call, result| Outcome { call, result });
+        let _ = install(storage, move || intercepted, |call, result| Outcome { call, result });
     }
 }

@@ -244,6 +244,13 @@ impl Constants {
         result: &Result<(), Status>,
     ) {
         let one_reply = !call.method().kind.server_streams() && result.is_ok();
+        if one_reply
+            && !headers_sent
+            && let Some(reply) = call.plain_reply(SHARED_BYTES_MIN)
+        {
+            let _ = turn.conn.respond_constant(key, self.head, reply, self.ok);
+            return;
+        }
         let large = if one_reply { call.take_reply(SHARED_BYTES_MIN) } else { None };
         let encoding = if one_reply { call.declared_encoding() } else { None };
         let (headers, trailers) = call.response_metadata();
@@ -251,10 +258,6 @@ impl Constants {
         let outcome_of = |w: &mut FieldWriter<'_>| self.outcome(w, outcome, trailers);
         let conn = &mut *turn.conn;
         if !headers_sent && one_reply && large.is_none() {
-            if headers.is_empty() && trailers.is_empty() && encoding.is_none() {
-                let _ = conn.respond_constant(key, self.head, call.reply(), self.ok);
-                return;
-            }
             let head = |w: &mut FieldWriter<'_>| self.head(w, encoding, headers);
             let _ = conn.respond_unary(key, head, call.reply(), outcome_of);
             return;

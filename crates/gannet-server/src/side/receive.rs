@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use gannet_core::compression::Packed;
+use gannet_core::frame::sole_message;
 use gannet_core::{MessageReader, Metadata, MethodKind, Status};
 use gannet_http2::StreamKey;
 use gannet_http2::hpack::FieldBlock;
@@ -184,10 +185,27 @@ impl ServerSide {
     }
 
     /// Body bytes of a request that is one message.
-    fn gather(&mut self, at: usize, mut payload: &[u8]) {
-        // Mostly the message is whole, and nothing of the reader needs to be kept.
+    fn gather(&mut self, at: usize, payload: &[u8]) {
+        let slot = &self.slots[at];
+        // Mostly that is all of it.
+        if slot.reader.is_none()
+            && slot.handler.is_none()
+            && let Some(message) = sole_message(payload, self.receive_bytes_max(at))
+        {
+            return self.start(at, Input::Message(message));
+        }
+        self.gather_part(at, payload);
+    }
+
+    /// Of the slot's method.
+    fn receive_bytes_max(&self, at: usize) -> usize {
         let method = self.rules.router.method(self.slots[at].method);
-        let mut fresh = MessageReader::new(method.map_or(0, |method| method.receive_bytes_max));
+        method.map_or(0, |method| method.receive_bytes_max)
+    }
+
+    /// As `gather`, for what may be a part of the message, or of several.
+    fn gather_part(&mut self, at: usize, mut payload: &[u8]) {
+        let mut fresh = MessageReader::new(self.receive_bytes_max(at));
         let mut kept = self.slots[at].reader.take();
         let reader = kept.as_deref_mut().unwrap_or(&mut fresh);
         while !payload.is_empty() {

@@ -49,6 +49,7 @@ impl ServerSide {
     }
 
     /// Lets the slot's handler run, here or elsewhere.
+    #[inline]
     pub(super) fn launch(&mut self, at: usize) {
         let slot = &mut self.slots[at];
         if slot.handler.is_none() || slot.state != State::Gathering {
@@ -68,9 +69,8 @@ impl ServerSide {
     pub(super) fn poll_ready(&mut self, turn: &mut Turn<'_, Server>) -> Progress {
         self.flush_fed();
         let Some(first) = self.ready.front() else { return Progress::Done };
-        let is_known = self.method_at(*first as usize).is_none_or(|method| method.cost.is_known());
-        if !self.watch.begins_round(self.ready.len(), is_known) {
-            // A handler that is alone and known to be quick keeps nobody waiting.
+        if !self.times_round(*first as usize) {
+            // A handler that is alone keeps nobody waiting.
             if let Some(at) = self.ready.pop_front() {
                 self.poll_handler(turn, at as usize);
             }
@@ -100,8 +100,17 @@ impl ServerSide {
         if self.ready.is_empty() { Progress::Done } else { Progress::More }
     }
 
-    fn method_at(&self, at: usize) -> Option<&Method> {
-        self.rules.router.method(self.slots.get(at)?.method)
+    /// Whether the round that is to begin with the handler of this slot is timed.
+    fn times_round(&mut self, first: usize) -> bool {
+        let ready = self.ready.len();
+        let id = self.slots.get(first).map(|slot| slot.method);
+        let Some(method) = id.and_then(|id| self.rules.router.method(id)) else { return true };
+        if ready == 1 && method.is_fixed() {
+            return false;
+        }
+        let cost = &method.cost;
+        self.watch.begins_round(ready, cost.is_known())
+            && !self.watch.skips_round(ready, cost.is_steady())
     }
 
     /// Polls one handler, or sends it away where its method has been found to be slow since it

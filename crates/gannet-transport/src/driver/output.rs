@@ -103,6 +103,9 @@ impl<S: Side> Driver<S> {
                 Poll::Ready(Err(error)) => return Err(error),
             }
         }
+        if !self.io.needs_flush() {
+            return Ok(Poll::Ready(()));
+        }
         Ok(Pin::new(&mut self.io).poll_flush(cx)?)
     }
 }

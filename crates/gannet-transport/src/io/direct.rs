@@ -51,9 +51,9 @@ impl Stream {
         };
         match read {
             Ok(()) => Ok((reading.bytes, Input::Open)),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                Ok((reading.bytes, Input::Drained))
-            }
+            // After a read that went well the error is our own.
+            Err(_) if reading.bytes.is_some() => Ok((reading.bytes, Input::Drained)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok((None, Input::Drained)),
             Err(error) => Err(error),
         }
     }
@@ -76,6 +76,17 @@ impl Stream {
             #[cfg(feature = "_tls")]
             Stream::Tls(stream) => stream.holds_output(),
             _ => false,
+        }
+    }
+
+    /// Whether what was written may stay with it until it is flushed.
+    #[inline]
+    pub(crate) fn needs_flush(&self) -> bool {
+        match self {
+            Stream::Tcp(_) => false,
+            #[cfg(unix)]
+            Stream::Unix(_) => false,
+            _ => true,
         }
     }
 
