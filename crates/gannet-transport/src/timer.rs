@@ -132,6 +132,12 @@ impl Alarm {
 }
 
 impl Alarm {
+    /// Whether there is a timer that will fire.
+    #[inline]
+    pub(crate) fn is_armed(&self) -> bool {
+        self.armed.is_some()
+    }
+
     /// Gives the timer back, where nothing waits for it.
     pub(crate) fn release(&mut self) {
         *self = Alarm::default();

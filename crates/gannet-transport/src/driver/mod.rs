@@ -13,6 +13,8 @@ mod input;
 mod output;
 mod rest;
 mod side;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::future::Future;
@@ -28,7 +30,6 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use crate::io::{Input, Stream};
 use crate::pool;
 use crate::queue::{Command, Queue};
-use crate::rouser::Rouser;
 use crate::timer::Alarm;
 pub use closing::CloseReason;
 use closing::Closing;
@@ -44,9 +45,6 @@ const ALONE_MIN: u8 = 8;
 /// And from so many on, it is made sure: where answers come at once, callers that take turns look
 /// like one.
 const ALONE_MAX: u8 = 40;
-
-/// Looks after connections that keep memory.
-static ROUSER: Rouser = Rouser::new(rest::KEPT);
 
 /// A connection as a future: spawn it. It resolves when the socket is closed and every call has
 /// been told.
@@ -250,7 +248,14 @@ impl<S: Side> Driver<S> {
         self.engine_due = self.conn.poll_timeout();
         let deadline = earlier(self.engine_due, self.side.next_deadline());
         let deadline = earlier(deadline, self.rest_deadline());
-        let deadline = earlier(deadline, self.stall_deadline());
+        let mut deadline = earlier(deadline, self.stall_deadline());
+        if self.rest.is_noted && self.rest.is_roused_before(deadline, now) {
+            // No timer for what is hours away, while it is looked at every few seconds anyway.
+            deadline = None;
+            if self.alarm.is_armed() {
+                self.alarm.release();
+            }
+        }
         self.alarm.arm(deadline, now, cx) && self.queue.sleep(cx.waker())
     }
 
@@ -296,7 +301,7 @@ impl<S: Side> Driver<S> {
     #[cold]
     fn note_rest(&mut self) -> bool {
         let queue = Arc::downgrade(&self.queue);
-        self.rest.is_noted = ROUSER.note(queue);
+        self.rest.is_noted = self.rest.rouser.note(queue);
         self.rest.is_noted
     }
 

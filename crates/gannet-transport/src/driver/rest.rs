@@ -6,10 +6,15 @@
 
 use std::time::{Duration, Instant};
 
+use crate::rouser::Rouser;
+
 /// Pauses in which memory goes back at once, before the connection counts as busy.
 const AT_ONCE_MAX: u8 = 8;
 /// How long a busy connection keeps its memory. It then counts as new.
 pub(super) const KEPT: Duration = Duration::from_secs(5);
+
+/// Looks after connections that keep memory.
+static ROUSER: Rouser = Rouser::new(KEPT);
 
 /// See the module.
 #[derive(Debug)]
@@ -22,11 +27,17 @@ pub(super) struct Rest {
     at: Option<Instant>,
     /// The [rouser](crate::rouser) has the connection on its list.
     pub(super) is_noted: bool,
+    pub(super) rouser: &'static Rouser,
 }
 
 impl Rest {
     pub(super) fn new() -> Rest {
-        Rest { stirred: true, at_once: 0, at: None, is_noted: false }
+        Rest::looked_after_by(&ROUSER)
+    }
+
+    /// Keeps memory for the rouser's period.
+    pub(super) fn looked_after_by(rouser: &'static Rouser) -> Rest {
+        Rest { stirred: true, at_once: 0, at: None, is_noted: false, rouser }
     }
 
     /// There are calls.
@@ -36,7 +47,7 @@ impl Rest {
 
     /// Has it looked at again in a few seconds.
     pub(super) fn again(&mut self, now: Instant) {
-        self.at = now.checked_add(KEPT);
+        self.at = now.checked_add(self.rouser.period());
     }
 
     /// The task is about to sleep, without calls or output where `idle`: whether memory is to go
@@ -63,6 +74,12 @@ impl Rest {
                 false
             }
         }
+    }
+
+    /// Whether a connection that is noted is certain to be roused before `deadline`.
+    pub(super) fn is_roused_before(&self, deadline: Option<Instant>, now: Instant) -> bool {
+        // Twice the period is enough, but for how late a thread may wake.
+        deadline.is_some_and(|at| at.saturating_duration_since(now) > self.rouser.period() * 4)
     }
 
     /// When to ask again at the latest.
@@ -109,7 +126,7 @@ mod tests {
     #[test]
     fn never_in_the_middle_of_calls() {
         let start = Instant::now();
-        let mut rest = Rest { stirred: true, at_once: AT_ONCE_MAX, at: None, is_noted: false };
+        let mut rest = Rest { at_once: AT_ONCE_MAX, ..Rest::new() };
         assert!(!rest.is_due(start, true));
         assert!(!rest.is_due(start + KEPT, false));
         assert_eq!(rest.next(), None, "a moment that has passed would wake the task for ever");
