@@ -64,7 +64,7 @@ pub mod codec {
 /// Compression of messages: which encodings a server or a channel knows.
 ///
 /// Nothing is compressed unless it is said: `compressors` on a server or a channel tells what it
-/// accepts, `compress` there, on a call or on [`Call`](crate::Call) what is used.
+/// accepts, `compress` there, on a call or on [`Call`] what is used.
 ///
 /// ```
 /// # #[cfg(all(feature = "gzip", feature = "client"))]

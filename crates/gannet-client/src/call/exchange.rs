@@ -114,7 +114,7 @@ impl Started {
             _ => {
                 let queue = Arc::clone(link.queue()) as Arc<dyn CallQueue>;
                 let shared = CallShared::new(queue, u32::MAX);
-                let (feed, source) = feed(&shared, request.receive_bytes_max);
+                let (feed, source) = feed(&shared, request.receive_bytes_max());
                 if let Some(compressor) = request.compressor() {
                     shared.choose_compressor(Some(Arc::clone(compressor)));
                 }

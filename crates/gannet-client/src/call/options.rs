@@ -135,7 +135,7 @@ impl<'a, Req, Resp> Options<'a, Req, Resp> {
             deadline: deadline.and_then(timed),
             metadata: self.metadata,
             body,
-            receive_bytes_max: self.receive_bytes_max,
+            receive_bytes_max: Request::bytes_max(self.receive_bytes_max),
             wait_for_ready: self.wait_for_ready,
             wants_metadata: false,
             compressors,

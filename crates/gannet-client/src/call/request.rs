@@ -15,14 +15,15 @@ use super::notice::Notice;
 /// First messages from this length on are sent by reference, bytes.
 const LARGE_BODY_BYTES_MIN: usize = 16 << 10;
 
-/// A call that was asked for. Boxed by who has it: it goes through several hands.
+/// A call that was asked for. Boxed by who has it: it goes through several hands. Its 120 bytes are
+/// the most that glibc's allocator takes from and puts back on its quick lists.
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) method: &'static MethodDescriptor,
     pub(crate) deadline: Option<Instant>,
     pub(crate) metadata: Metadata,
     pub(crate) body: Body,
-    pub(crate) receive_bytes_max: usize,
+    pub(crate) receive_bytes_max: u32,
     pub(crate) wait_for_ready: bool,
     /// Response headers and trailers are to be kept (unary calls).
     pub(crate) wants_metadata: bool,
@@ -35,6 +36,15 @@ pub(crate) struct Request {
 }
 
 impl Request {
+    /// As the request holds it: no message is longer than a prefix can say.
+    pub(crate) fn bytes_max(bytes: usize) -> u32 {
+        u32::try_from(bytes).unwrap_or(u32::MAX)
+    }
+
+    pub(crate) fn receive_bytes_max(&self) -> usize {
+        usize::try_from(self.receive_bytes_max).unwrap_or(usize::MAX)
+    }
+
     /// What compresses the messages.
     pub(crate) fn compressor(&self) -> Option<&Arc<dyn Compressor>> {
         self.compressors.codec(self.compress?)
@@ -45,6 +55,8 @@ impl Request {
         self.compressor().map(|compressor| compressor.encoding())
     }
 }
+
+const _: () = assert!(size_of::<Request>() <= 120, "it has left the quick lists");
 
 /// What is sent behind the request's head.
 #[derive(Debug)]

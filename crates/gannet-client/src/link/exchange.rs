@@ -85,7 +85,7 @@ impl Call {
         let receiving = match receiver {
             Receiver::Unary(notice) => Receiving::Unary(UnaryReceiving {
                 notice,
-                reader: MessageReader::new(request.receive_bytes_max),
+                reader: MessageReader::new(request.receive_bytes_max()),
                 payload: None,
                 coding: None,
                 headers: None,
@@ -224,12 +224,12 @@ impl Call {
         let compressor = Arc::clone(compressor);
         match &mut self.receiving {
             Receiving::Unary(unary) => {
-                let message_bytes_max = self.request.receive_bytes_max;
+                let message_bytes_max = self.request.receive_bytes_max();
                 let coding = Coding { compressor, message_bytes_max, is_used: false };
                 unary.coding = Some(Box::new(coding));
             }
             Receiving::Stream(stream) => {
-                stream.shared.receive_compressed(compressor, self.request.receive_bytes_max);
+                stream.shared.receive_compressed(compressor, self.request.receive_bytes_max());
             }
         }
         Ok(())
