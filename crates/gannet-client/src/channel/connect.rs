@@ -41,10 +41,14 @@ impl Connecting {
             let Some(Attempt { give_up_at }) = attempt else { return };
             let connected = self.attempt(started, give_up_at).await;
             let Some(channel) = self.channel.upgrade() else { return };
+            let connected = connected.and_then(|link| match channel.established(&link) {
+                true => Ok(()),
+                false => Err(cut_short(&link)),
+            });
             match connected {
-                Ok(link) => {
+                Ok(()) => {
                     self.is_done = true;
-                    return channel.established(&link);
+                    return;
                 }
                 Err(error) => {
                     let retry_at = channel.attempt_failed(now(), error);
@@ -140,6 +144,12 @@ impl Drop for Unproven {
             self.link.abort();
         }
     }
+}
+
+#[cold]
+fn cut_short(link: &Link) -> Status {
+    let address = link.address();
+    Status::unavailable(format!("{address}: the connection ended as soon as it had begun"))
 }
 
 /// Adds what it mostly means that a connection ends before the server's SETTINGS.

@@ -203,19 +203,21 @@ impl Shared {
         cold.backoff.failed(now)
     }
 
-    /// The server's SETTINGS arrived on `link`.
-    pub(super) fn established(&self, link: &Arc<Link>) {
+    /// The server's SETTINGS arrived on `link`. False where it takes no calls any more: that is an
+    /// attempt that failed.
+    pub(super) fn established(&self, link: &Arc<Link>) -> bool {
         let mut cold = self.cold();
-        cold.backoff.established();
-        cold.connecting = None;
         if matches!(cold.phase, Phase::Shutdown) {
             link.push(LinkCommand::Close);
         } else if link.is_retired() {
-            self.set_phase(&mut cold, Phase::Idle);
+            return false;
         } else {
             self.current.store(Some(Arc::clone(link)));
             self.set_phase(&mut cold, Phase::Ready(Arc::clone(link)));
         }
+        cold.backoff.established();
+        cold.connecting = None;
+        true
     }
 
     /// The task that connects ended without a connection: its runtime went away, or it was told to.

@@ -12,7 +12,7 @@ use tokio_rustls::rustls::client::WebPkiServerVerifier;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::first::First;
-use super::live::{Following, Live};
+use super::live::{Following, Live, following_methods};
 use super::{ALPN_H2, Crls, Identity, Provider, Roots, TlsError, TlsStream, error};
 use crate::Stream;
 
@@ -130,26 +130,7 @@ impl ClientTlsBuilder {
         self
     }
 
-    /// Follows the files that certificates, keys, roots and revocation lists were read from: a
-    /// handshake that begins so long after they were looked at, or later, has them looked at again.
-    /// Several that changed are taken together or not at all, and one that cannot be used leaves
-    /// all as they are until it can; see [`on_reload`](Self::on_reload). The system's roots are
-    /// read once.
-    pub fn reload_every(mut self, interval: Duration) -> Self {
-        self.following.every = Some(interval);
-        self
-    }
-
-    /// Calls `hook` after files were read again: with `Ok` where something changed or is well
-    /// again, with the error where something is wrong that was not before. It may block, but the
-    /// handshake that found it out waits for it.
-    pub fn on_reload(
-        mut self,
-        hook: impl Fn(Result<(), &TlsError>) + Send + Sync + 'static,
-    ) -> Self {
-        self.following.hook = Some(Box::new(hook));
-        self
-    }
+    following_methods!();
 
     /// # Errors
     /// Where the system has no authorities and none were given, a key does not fit its certificate,

@@ -34,6 +34,33 @@ pub(super) struct Following {
     pub(super) hook: Option<Hook>,
 }
 
+/// How files are followed, in the builders of both sides, each of which has a field `following`.
+macro_rules! following_methods {
+    () => {
+        /// Follows the files that certificates, keys, roots and revocation lists were read from: a
+        /// handshake that begins so long after they were looked at, or later, has them looked at
+        /// again. Several that changed are taken together or not at all, and one that cannot be
+        /// used leaves all as they are until it can; see [`on_reload`](Self::on_reload). A
+        /// client's roots of the system are read once.
+        pub fn reload_every(mut self, interval: Duration) -> Self {
+            self.following.every = Some(interval);
+            self
+        }
+
+        /// Calls `hook` after files were read again: with `Ok` where something changed or is well
+        /// again, with the error where something is wrong that was not before. It may block, but
+        /// the handshake that found it out waits for it.
+        pub fn on_reload(
+            mut self,
+            hook: impl Fn(Result<(), &TlsError>) + Send + Sync + 'static,
+        ) -> Self {
+            self.following.hook = Some(Box::new(hook));
+            self
+        }
+    };
+}
+pub(super) use following_methods;
+
 /// See the module.
 pub(super) struct Live<S: Settings> {
     current: ArcSwap<S::Config>,
