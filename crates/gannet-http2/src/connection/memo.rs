@@ -13,7 +13,7 @@ use crate::hpack::FieldBlock;
 pub(super) struct Memo {
     entries: Vec<Entry>,
     /// The entry to be replaced next.
-    next: usize,
+    next: u8,
     /// Names given to lists so far; see [`FieldBlock::stamp`].
     stamps_given: u32,
 }
@@ -28,7 +28,7 @@ struct Entry {
 }
 
 impl Memo {
-    const ENTRIES_MAX: usize = 4;
+    const ENTRIES_MAX: u8 = 4;
     const BLOCK_BYTES_MAX: usize = 64;
     const LIST_BYTES_MAX: u32 = 1024;
 
@@ -67,13 +67,13 @@ impl Memo {
             return;
         }
         let stamp = self.next_stamp();
-        if self.entries.len() < Self::ENTRIES_MAX {
+        if self.entries.len() < usize::from(Self::ENTRIES_MAX) {
             let (block, mut fields) = (block.to_vec(), fields.clone());
             fields.set_stamp(stamp);
             self.entries.push(Entry { version, block, fields, verdict });
             return;
         }
-        let entry = &mut self.entries[self.next];
+        let entry = &mut self.entries[usize::from(self.next)];
         self.next = (self.next + 1) % Self::ENTRIES_MAX;
         entry.version = version;
         entry.block.clear();

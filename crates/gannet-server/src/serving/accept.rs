@@ -268,6 +268,15 @@ impl Connections {
 mod tests {
     use super::*;
 
+    /// Tokio adds 96 bytes to a task and rounds it up to a multiple of 128: a few bytes more may
+    /// take 128 more of each connection.
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn a_connections_task_fits_17_times_128_bytes() {
+        let task = size_of::<Admitted>() + 96;
+        assert!(task <= 17 * 128, "{task}");
+    }
+
     #[tokio::test]
     async fn sockets_have_the_keepalives_timeout() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

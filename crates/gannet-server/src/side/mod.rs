@@ -74,7 +74,7 @@ pub(crate) struct ServerSide {
     /// By the index of the stream key.
     slots: Vec<Slot>,
     /// Slots that are not free.
-    live: usize,
+    live: u32,
     /// Slots whose handlers are to be polled.
     ready: VecDeque<u32>,
     /// Slots with messages that their handlers were not told of.
