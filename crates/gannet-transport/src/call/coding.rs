@@ -13,6 +13,8 @@ use crossbeam_utils::atomic::AtomicCell;
 use gannet_core::compression::{self, Compressed, Compressor, Encoding};
 use gannet_core::{EncodeError, EncodeFn, Result};
 
+use super::CallShared;
+
 /// See the module.
 #[derive(Default)]
 pub(super) struct Coding {
@@ -123,6 +125,82 @@ impl Totals {
         sum.wire_bytes = self.wire_bytes.load(Ordering::Relaxed);
         sum.bytes = self.bytes.load(Ordering::Relaxed);
         sum
+    }
+}
+
+/// What a call's two ends say and ask about it.
+impl CallShared {
+    /// Compresses messages that are sent from now on, or not any more; whether that is still open:
+    /// it is decided once a message was sent or headers were asked to be sent. One task at a time
+    /// may choose.
+    pub fn choose_compressor(&self, compressor: Option<Arc<dyn Compressor>>) -> bool {
+        if self.is_headers_fixed() {
+            return false;
+        }
+        if compressor.is_some() || self.has_coding() {
+            self.make_coding().choose(compressor);
+        }
+        true
+    }
+
+    /// The encoding that the headers are to declare.
+    pub fn declared_encoding(&self) -> Option<Encoding> {
+        if self.has_coding() { self.coding().declared() } else { None }
+    }
+
+    /// The peer has declared with what it compresses. To be said before messages are handed over;
+    /// they are to be no longer than `message_bytes_max` decompressed.
+    pub fn receive_compressed(&self, compressor: Arc<dyn Compressor>, message_bytes_max: usize) {
+        self.make_coding().receive(compressor, message_bytes_max);
+    }
+
+    /// Whether compressed messages may come.
+    pub(super) fn receives_compressed(&self) -> bool {
+        self.has_coding() && self.coding().receives()
+    }
+
+    pub(super) fn decompress(&self, payload: &[u8]) -> Result<Vec<u8>> {
+        self.coding().decompress(payload)
+    }
+
+    /// Whether messages may be compressed in either direction.
+    #[inline]
+    pub(super) fn has_coding(&self) -> bool {
+        self.has_coding.load(Ordering::Relaxed)
+    }
+
+    /// Appends a message that is sent next, compressed as was decided or is now.
+    pub(super) fn encode_coded<T>(
+        &self,
+        frame: EncodeFn<T>,
+        message: &T,
+        out: &mut Vec<u8>,
+    ) -> Result<(), EncodeError> {
+        // Not later: the headers may be on their way without it.
+        if self.queued.load(Ordering::Relaxed) == 0 {
+            self.fix_headers();
+        }
+        self.coding().encode(frame, message, self.send_bytes_max(), out)
+    }
+
+    pub(super) fn sent_compressed(&self) -> Compressed {
+        if self.has_coding() { self.coding().sent() } else { Compressed::default() }
+    }
+
+    /// What compression of the messages that the application has taken came to.
+    pub fn received_compressed(&self) -> Compressed {
+        if self.has_coding() { self.coding().received() } else { Compressed::default() }
+    }
+
+    pub(super) fn coding(&self) -> &Coding {
+        self.rare().coding.get_or_init(Box::default)
+    }
+
+    fn make_coding(&self) -> &Coding {
+        let coding = self.coding();
+        self.set_streamed();
+        self.has_coding.store(true, Ordering::Relaxed);
+        coding
     }
 }
 

@@ -8,14 +8,95 @@
 //! along, and the connection sees to the desk before it looks into the outbox.
 
 use std::cell::RefCell;
+use std::fmt;
+use std::sync::atomic::Ordering;
 
-use super::CallShared;
+use super::delivery::Spares;
+use super::{Asks, CallShared};
 
 /// Storage of messages above this many bytes is not kept by the thread.
 const RETAINED_BYTES_MAX: usize = 64 << 10;
 
 thread_local! {
     static DESK: RefCell<Desk> = const { RefCell::new(Desk::new()) };
+}
+
+/// A handler is being polled: see [`CallShared::attend`]. Its call is on this thread's desk; one
+/// that was there before, on this thread's stack, lies below it.
+#[must_use]
+pub struct Attended {
+    below: Desk,
+}
+
+impl CallShared {
+    /// From here until [`take_asks`](Self::take_asks), which must follow, asking takes no way
+    /// through the queue: for what runs within the connection's task.
+    pub fn hush(&self) {
+        self.asks.fetch_or(Asks::HUSHED.0, Ordering::AcqRel);
+    }
+
+    /// From here until [`heed`](Self::heed), which must follow on this thread: for a handler that
+    /// is polled within the connection's task. What it asks for takes no way through the queue,
+    /// and what it sends none through the outbox.
+    pub fn attend(&self) -> Attended {
+        self.hush();
+        Attended::put(self)
+    }
+
+    /// What a handler asked for while it was [polled here](Self::attend), and the messages that it
+    /// sent, which come before those in the outbox. Their storage can be
+    /// [given back](Attended::give).
+    pub fn heed(&self, attended: Attended, spares: &mut Spares) -> (Asks, Vec<u8>) {
+        let messages = attended.take();
+        if let Some(used) = self.spare.take() {
+            spares.give(used);
+        }
+        (self.take_asks(), messages)
+    }
+}
+
+impl Attended {
+    /// Puts a call on the desk.
+    fn put(call: &CallShared) -> Attended {
+        let below = DESK.try_with(|desk| {
+            let mut desk = desk.try_borrow_mut().ok()?;
+            let below = (desk.call != 0).then(|| std::mem::replace(&mut *desk, Desk::new()));
+            desk.call = address(call);
+            below
+        });
+        Attended { below: below.ok().flatten().unwrap_or(Desk::new()) }
+    }
+
+    /// Takes it away, with the messages that lie there.
+    fn take(self) -> Vec<u8> {
+        let taken = DESK.try_with(|desk| {
+            let mut desk = desk.try_borrow_mut().ok()?;
+            let mut messages = std::mem::take(&mut desk.messages);
+            messages.truncate(desk.whole);
+            *desk = self.below;
+            Some(messages)
+        });
+        taken.ok().flatten().unwrap_or_default()
+    }
+
+    /// Gives storage of messages back to the thread, for those of the next handler.
+    pub fn give(mut storage: Vec<u8>) {
+        storage.clear();
+        let _ = DESK.try_with(|desk| {
+            if let Ok(mut desk) = desk.try_borrow_mut()
+                && desk.messages.capacity() == 0
+                && storage.capacity() <= RETAINED_BYTES_MAX
+            {
+                desk.messages = storage;
+            }
+        });
+    }
+}
+
+impl fmt::Debug for Attended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Attended").finish_non_exhaustive()
+    }
 }
 
 /// What lies there.
@@ -33,49 +114,6 @@ impl Desk {
     const fn new() -> Desk {
         Desk { call: 0, messages: Vec::new(), whole: 0, queued: None }
     }
-}
-
-/// A call is on this thread's desk; another one that was, on this thread's stack, lies below it.
-pub(super) struct OnDesk {
-    below: Desk,
-}
-
-impl OnDesk {
-    /// Puts a call on the desk.
-    pub(super) fn put(call: &CallShared) -> OnDesk {
-        let below = DESK.try_with(|desk| {
-            let mut desk = desk.try_borrow_mut().ok()?;
-            let below = (desk.call != 0).then(|| std::mem::replace(&mut *desk, Desk::new()));
-            desk.call = address(call);
-            below
-        });
-        OnDesk { below: below.ok().flatten().unwrap_or(Desk::new()) }
-    }
-
-    /// Takes it away, with the messages that lie there.
-    pub(super) fn take(self) -> Vec<u8> {
-        let taken = DESK.try_with(|desk| {
-            let mut desk = desk.try_borrow_mut().ok()?;
-            let mut messages = std::mem::take(&mut desk.messages);
-            messages.truncate(desk.whole);
-            *desk = self.below;
-            Some(messages)
-        });
-        taken.ok().flatten().unwrap_or_default()
-    }
-}
-
-/// Gives storage back to the thread.
-pub(super) fn give(mut storage: Vec<u8>) {
-    storage.clear();
-    let _ = DESK.try_with(|desk| {
-        if let Ok(mut desk) = desk.try_borrow_mut()
-            && desk.messages.capacity() == 0
-            && storage.capacity() <= RETAINED_BYTES_MAX
-        {
-            desk.messages = storage;
-        }
-    });
 }
 
 /// Appends what `write` writes to the messages of `call`, if that is on the desk; returns how many

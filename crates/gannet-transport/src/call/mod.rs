@@ -26,11 +26,12 @@ mod tap;
 
 pub use asks::Asks;
 pub use delivery::Spares;
+pub use desk::Attended;
 pub use feed::{Feed, feed};
 pub use inbound::Inbound;
 pub use outbound::{Outbound, Sending, SendingUncompressed};
 pub use outbox::Framed;
 pub use relay::{Relay, RelayKind};
-pub use shared::{Attended, CallShared, SEND_QUEUE_BYTES_MAX};
+pub use shared::{CallShared, SEND_QUEUE_BYTES_MAX};
 pub use source::{Piece, Source};
 pub use tap::{Direction, EndObserver, Observed, Observer};

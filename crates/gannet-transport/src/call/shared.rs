@@ -23,16 +23,14 @@ use std::task::{Context, Poll, Wake};
 
 use atomic_waker::AtomicWaker;
 use crossbeam_utils::atomic::AtomicCell;
-use gannet_core::compression::{Compressed, Compressor, Encoding};
-use gannet_core::{Code, EncodeError, EncodeFn, Metadata, Status};
+use gannet_core::{Code, Metadata, Status};
 
 use super::Asks;
 use super::coding::Coding;
-use super::delivery::{Delivery, Spares};
-use super::desk::{self, OnDesk};
+use super::delivery::Delivery;
+use super::desk;
 use super::outbox::{Framed, Held};
 use super::tap::Taps;
-use super::{Direction, EndObserver, Observer};
 use crate::queue::CallQueue;
 
 /// Bytes of messages that one call may have queued or in flight in the engine before
@@ -57,7 +55,7 @@ type Slot<T> = AtomicCell<Option<Box<T>>>;
 pub struct CallShared {
     queue: Arc<dyn CallQueue>,
     place: AtomicU32,
-    asks: AtomicU32,
+    pub(super) asks: AtomicU32,
     attention: AtomicBool,
     /// The headers that go out are those which were published by now.
     headers_fixed: AtomicBool,
@@ -69,34 +67,34 @@ pub struct CallShared {
     /// The application said that it sends no more.
     finished: AtomicBool,
     /// Messages may be compressed: see the `coding` of the rare things.
-    has_coding: AtomicBool,
+    pub(super) has_coding: AtomicBool,
     /// Somebody looks at the messages.
-    tapped: AtomicBool,
+    pub(super) tapped: AtomicBool,
     /// 0 while the call runs, then 1 + the code it ended with.
     ended: AtomicU8,
     /// What a message to be sent may have, bytes.
     send_bytes_max: AtomicU32,
     taken: AtomicU32,
-    queued: AtomicUsize,
+    pub(super) queued: AtomicUsize,
     sent: AtomicUsize,
     pub(super) outbox: Slot<Framed>,
     pub(super) inbox: Slot<Delivery>,
     pub(super) spare: Slot<Delivery>,
     inbound_waker: AtomicWaker,
     /// Made when somebody needs it.
-    rare: OnceLock<Box<Rare>>,
+    pub(super) rare: OnceLock<Box<Rare>>,
 }
 
 /// What most calls do without.
 #[derive(Default)]
-struct Rare {
+pub(super) struct Rare {
     headers: Slot<Metadata>,
     /// Who waits for room for another message.
     outbound: AtomicWaker,
     /// Who waits for the end of the call.
     ended: AtomicWaker,
-    coding: OnceLock<Box<Coding>>,
-    taps: Taps,
+    pub(super) coding: OnceLock<Box<Coding>>,
+    pub(super) taps: Taps,
 }
 
 /// For the connection's task.
@@ -186,31 +184,6 @@ impl CallShared {
         // What was written before an ask is seen, and whoever asks from now on is heard again.
         fence(Ordering::SeqCst);
         Asks(asks & !Asks::HUSHED.0)
-    }
-
-    /// From here until [`take_asks`](Self::take_asks), which must follow, asking takes no way
-    /// through the queue: for what runs within the connection's task.
-    pub fn hush(&self) {
-        self.asks.fetch_or(Asks::HUSHED.0, Ordering::AcqRel);
-    }
-
-    /// From here until [`heed`](Self::heed), which must follow on this thread: for a handler that
-    /// is polled within the connection's task. What it asks for takes no way through the queue,
-    /// and what it sends none through the outbox.
-    pub fn attend(&self) -> Attended {
-        self.hush();
-        Attended(OnDesk::put(self))
-    }
-
-    /// What a handler asked for while it was [polled here](Self::attend), and the messages that it
-    /// sent, which come before those in the outbox. Their storage can be
-    /// [given back](Attended::give).
-    pub fn heed(&self, attended: Attended, spares: &mut Spares) -> (Asks, Vec<u8>) {
-        let messages = attended.0.take();
-        if let Some(used) = self.spare.take() {
-            spares.give(used);
-        }
-        (self.take_asks(), messages)
     }
 
     /// The messages that the application has put into the outbox, each with its prefix; possibly
@@ -335,51 +308,9 @@ impl CallShared {
         self.headers_fixed.store(true, Ordering::Relaxed);
     }
 
-    /// Shows the messages of one direction to `observer`, from the next on. To be said before the
-    /// application sends or receives any.
-    pub fn observe(&self, direction: Direction, observer: Observer) {
-        self.set_streamed();
-        self.rare().taps.add(direction, observer);
-        self.tapped.store(true, Ordering::Relaxed);
-    }
-
-    /// Tells `observer` how the call ended, when the application comes to that or gives up.
-    pub fn observe_end(&self, observer: EndObserver) {
-        self.set_streamed();
-        self.rare().taps.add_end(observer);
-        self.tapped.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether somebody looks at the messages.
-    #[inline]
-    pub fn is_tapped(&self) -> bool {
-        self.tapped.load(Ordering::Relaxed)
-    }
-
-    /// Shows a message to the observers.
-    ///
-    /// # Errors
-    /// What the first of them that failed it says, now and from then on.
-    #[cold]
-    pub fn show(&self, direction: Direction, payload: &[u8]) -> Result<(), Status> {
-        match self.rare.get() {
-            Some(rare) => rare.taps.show(direction, payload),
-            None => Ok(()),
-        }
-    }
-
-    /// Tells the observers how the call ended.
-    #[cold]
-    pub(super) fn show_end(&self, outcome: Result<&Metadata, &Status>) {
-        if let Some(rare) = self.rare.get() {
-            rare.taps.show_end(outcome);
-        }
-    }
-
-    /// What an observer failed the call with, since this was asked last.
-    #[cold]
-    pub fn take_failure(&self) -> Option<Status> {
-        self.rare.get()?.taps.take_failure()
+    /// Whether a message was sent, or headers were asked to be.
+    pub fn is_headers_fixed(&self) -> bool {
+        self.headers_fixed.load(Ordering::Relaxed)
     }
 
     /// Says how long messages to be sent may be.
@@ -475,7 +406,7 @@ impl CallShared {
         self.wait(&self.inbound_waker, cx);
     }
 
-    fn rare(&self) -> &Rare {
+    pub(super) fn rare(&self) -> &Rare {
         self.rare.get_or_init(Box::default)
     }
 
@@ -516,87 +447,6 @@ impl CallShared {
     }
 }
 
-/// Compression.
-impl CallShared {
-    /// Compresses messages that are sent from now on, or not any more; whether that is still open:
-    /// it is decided once a message was sent or headers were asked to be sent. One task at a time
-    /// may choose.
-    pub fn choose_compressor(&self, compressor: Option<Arc<dyn Compressor>>) -> bool {
-        if self.is_headers_fixed() {
-            return false;
-        }
-        if compressor.is_some() || self.has_coding() {
-            self.make_coding().choose(compressor);
-        }
-        true
-    }
-
-    /// Whether a message was sent, or headers were asked to be.
-    pub fn is_headers_fixed(&self) -> bool {
-        self.headers_fixed.load(Ordering::Relaxed)
-    }
-
-    /// The encoding that the headers are to declare.
-    pub fn declared_encoding(&self) -> Option<Encoding> {
-        if self.has_coding() { self.coding().declared() } else { None }
-    }
-
-    /// The peer has declared with what it compresses. To be said before messages are handed over;
-    /// they are to be no longer than `message_bytes_max` decompressed.
-    pub fn receive_compressed(&self, compressor: Arc<dyn Compressor>, message_bytes_max: usize) {
-        self.make_coding().receive(compressor, message_bytes_max);
-    }
-
-    /// Whether compressed messages may come.
-    pub(super) fn receives_compressed(&self) -> bool {
-        self.has_coding() && self.coding().receives()
-    }
-
-    pub(super) fn decompress(&self, payload: &[u8]) -> Result<Vec<u8>, Status> {
-        self.coding().decompress(payload)
-    }
-
-    /// Whether messages may be compressed in either direction.
-    #[inline]
-    pub(super) fn has_coding(&self) -> bool {
-        self.has_coding.load(Ordering::Relaxed)
-    }
-
-    /// Appends a message that is sent next, compressed as was decided or is now.
-    pub(super) fn encode_coded<T>(
-        &self,
-        frame: EncodeFn<T>,
-        message: &T,
-        out: &mut Vec<u8>,
-    ) -> Result<(), EncodeError> {
-        // Not later: the headers may be on their way without it.
-        if self.queued.load(Ordering::Relaxed) == 0 {
-            self.fix_headers();
-        }
-        self.coding().encode(frame, message, self.send_bytes_max(), out)
-    }
-
-    pub(super) fn sent_compressed(&self) -> Compressed {
-        if self.has_coding() { self.coding().sent() } else { Compressed::default() }
-    }
-
-    /// What compression of the messages that the application has taken came to.
-    pub fn received_compressed(&self) -> Compressed {
-        if self.has_coding() { self.coding().received() } else { Compressed::default() }
-    }
-
-    fn coding(&self) -> &Coding {
-        self.rare().coding.get_or_init(Box::default)
-    }
-
-    fn make_coding(&self) -> &Coding {
-        let coding = self.coding();
-        self.set_streamed();
-        self.has_coding.store(true, Ordering::Relaxed);
-        coding
-    }
-}
-
 impl Wake for CallShared {
     fn wake(self: Arc<Self>) {
         self.ask(Asks::POLL);
@@ -616,23 +466,6 @@ impl fmt::Debug for CallShared {
             .field("taken", &self.taken)
             .field("sent", &self.sent)
             .finish_non_exhaustive()
-    }
-}
-
-/// A handler is being polled: see [`CallShared::attend`].
-#[must_use]
-pub struct Attended(OnDesk);
-
-impl Attended {
-    /// Gives storage of messages back to the thread, for those of the next handler.
-    pub fn give(storage: Vec<u8>) {
-        desk::give(storage);
-    }
-}
-
-impl fmt::Debug for Attended {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Attended").finish_non_exhaustive()
     }
 }
 

@@ -5,9 +5,12 @@
 //! that costs a look at a flag.
 
 use std::fmt;
+use std::sync::atomic::Ordering;
 
 use crossbeam_utils::atomic::AtomicCell;
 use gannet_core::{Metadata, Status};
+
+use super::CallShared;
 
 /// One message of a call, encoded, as observers are shown it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,6 +121,55 @@ impl Tap {
         self.number += 1;
         let shown = self.observers.iter_mut().try_for_each(|observer| observer(message));
         shown.inspect_err(|status| self.failed = Some(status.clone()))
+    }
+}
+
+impl CallShared {
+    /// Shows the messages of one direction to `observer`, from the next on. To be said before the
+    /// application sends or receives any.
+    pub fn observe(&self, direction: Direction, observer: Observer) {
+        self.set_streamed();
+        self.rare().taps.add(direction, observer);
+        self.tapped.store(true, Ordering::Relaxed);
+    }
+
+    /// Tells `observer` how the call ended, when the application comes to that or gives up.
+    pub fn observe_end(&self, observer: EndObserver) {
+        self.set_streamed();
+        self.rare().taps.add_end(observer);
+        self.tapped.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether somebody looks at the messages.
+    #[inline]
+    pub fn is_tapped(&self) -> bool {
+        self.tapped.load(Ordering::Relaxed)
+    }
+
+    /// Shows a message to the observers.
+    ///
+    /// # Errors
+    /// What the first of them that failed it says, now and from then on.
+    #[cold]
+    pub fn show(&self, direction: Direction, payload: &[u8]) -> Result<(), Status> {
+        match self.rare.get() {
+            Some(rare) => rare.taps.show(direction, payload),
+            None => Ok(()),
+        }
+    }
+
+    /// Tells the observers how the call ended.
+    #[cold]
+    pub(super) fn show_end(&self, outcome: Result<&Metadata, &Status>) {
+        if let Some(rare) = self.rare.get() {
+            rare.taps.show_end(outcome);
+        }
+    }
+
+    /// What an observer failed the call with, since this was asked last.
+    #[cold]
+    pub fn take_failure(&self) -> Option<Status> {
+        self.rare.get()?.taps.take_failure()
     }
 }
 
