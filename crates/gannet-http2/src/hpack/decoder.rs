@@ -8,7 +8,8 @@ use core::fmt;
 
 use super::dynamic_table::DynamicTable;
 use super::error::HpackError;
-use super::field::{FieldBlock, FieldClassifier, FieldKind, FieldTag, field_bytes};
+use super::field::{FieldBlock, FieldClassifier, FieldTag, field_bytes};
+use super::kind::FieldKind;
 use super::static_table::{self, STATIC_LEN, StaticField};
 use super::{huffman, integer};
 

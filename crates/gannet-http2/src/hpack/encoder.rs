@@ -23,6 +23,7 @@ use std::sync::Arc;
 use super::cached_block::{CACHED_BLOCKS_MAX, CachedBlock, Encoded, Run};
 use super::dynamic_table::DynamicTable;
 use super::field::field_bytes;
+use super::lookup::{CHAIN_STEPS_MAX, Hashes, Links, Lookup, bucket, hash, low_32_bits};
 use super::static_table::{self, Found, STATIC_LEN};
 use super::{huffman, integer};
 
@@ -429,57 +430,6 @@ impl fmt::Debug for Encoder {
     }
 }
 
-/// Where to look for fields in the table: chains of entries with the same hash, newest first. A
-/// chain is never cut, it ends where it leaves the table. Sequence numbers are kept by their low 32
-/// bits; one that wrapped around leads to an entry with other bytes, which are compared.
-#[derive(Clone)]
-struct Lookup {
-    fields: [u32; BUCKETS],
-    names: [u32; BUCKETS],
-    /// Hashes of fields that were not let into the table lately.
-    seen: [u32; BUCKETS],
-}
-
-/// The next in both chains of an entry.
-#[derive(Clone, Copy, Default)]
-struct Links {
-    previous_field: u32,
-    previous_name: u32,
-}
-
-#[derive(Clone, Copy)]
-struct Hashes {
-    name: u32,
-    field: u32,
-}
-
-impl Lookup {
-    fn links(&self, hashes: Hashes) -> Links {
-        Links {
-            previous_field: self.fields[bucket(hashes.field)],
-            previous_name: self.names[bucket(hashes.name)],
-        }
-    }
-
-    fn link(&mut self, hashes: Hashes, sequence: u32) {
-        self.fields[bucket(hashes.field)] = sequence;
-        self.names[bucket(hashes.name)] = sequence;
-    }
-
-    fn seen_before(&mut self, field_hash: u32) -> bool {
-        let place = &mut self.seen[bucket(field_hash)];
-        let seen = *place == field_hash;
-        *place = field_hash;
-        seen
-    }
-}
-
-impl Default for Lookup {
-    fn default() -> Self {
-        Self { fields: [0; BUCKETS], names: [0; BUCKETS], seen: [0; BUCKETS] }
-    }
-}
-
 #[inline]
 fn write_index(index: u32, out: &mut Vec<u8>) {
     integer::encode(index as usize, 7, 0x80, out);
@@ -497,34 +447,3 @@ fn write_string(text: &[u8], out: &mut Vec<u8>) {
         out.extend_from_slice(text);
     }
 }
-
-/// Mixes 8 bytes at a time. Not made to withstand an adversary: collisions cost compression and,
-/// because chains are walked [`CHAIN_STEPS_MAX`] steps at most, no time.
-fn hash(bytes: &[u8], seed: u32) -> u32 {
-    const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
-    let mix = |state: u64, word: u64| (state.rotate_left(23) ^ word).wrapping_mul(FACTOR);
-    let mut state = mix(u64::from(seed), bytes.len() as u64);
-    let (words, rest) = bytes.as_chunks::<8>();
-    for word in words {
-        state = mix(state, u64::from_le_bytes(*word));
-    }
-    let last = rest.iter().fold(0, |last, byte| last << 8 | u64::from(*byte));
-    low_32_bits(mix(state, last) >> 32)
-}
-
-#[inline]
-fn bucket(hash: u32) -> usize {
-    hash as usize % BUCKETS
-}
-
-#[inline]
-#[allow(clippy::cast_possible_truncation)]
-fn low_32_bits(sequence: u64) -> u32 {
-    sequence as u32
-}
-
-/// The number of chains, of either sort. A table of 4,096 bytes has at most 128 entries.
-const BUCKETS: usize = 64;
-
-/// How far a chain is followed.
-const CHAIN_STEPS_MAX: usize = 8;

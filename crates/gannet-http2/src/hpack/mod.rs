@@ -22,6 +22,8 @@ mod error;
 mod field;
 pub mod huffman;
 mod integer;
+mod kind;
+mod lookup;
 mod static_table;
 
 pub use cached_block::{BLOCK_FIELDS_MAX, CACHED_BLOCKS_MAX, CachedBlock};
@@ -30,9 +32,10 @@ pub use decoder::{Decoder, Limits};
 pub use encoder::{CACHED_FIELDS_MAX, CachedField, Encoder, Indexing};
 pub use error::HpackError;
 pub use field::{
-    FIELD_OVERHEAD_BYTES, Field, FieldBlock, FieldClassifier, FieldKind, FieldTag, NoClassifier,
+    FIELD_OVERHEAD_BYTES, Field, FieldBlock, FieldClassifier, FieldTag, NoClassifier,
     RETAINED_BYTES_MAX, RETAINED_FIELDS_MAX,
 };
+pub use kind::FieldKind;
 
 /// The size, in bytes, that the dynamic table of either direction has until a
 /// SETTINGS_HEADER_TABLE_SIZE is acknowledged (RFC 9113, section 6.5.2).

@@ -1,6 +1,7 @@
 //! The static table (RFC 7541, appendix A), and how to find a field in it.
 
-use super::field::{FIELD_OVERHEAD_BYTES, FieldKind};
+use super::field::FIELD_OVERHEAD_BYTES;
+use super::kind::FieldKind;
 
 /// The number of entries; the first index of the dynamic table is one higher.
 pub(super) const STATIC_LEN: u32 = 61;
