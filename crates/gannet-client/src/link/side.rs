@@ -1,13 +1,15 @@
 //! The client's half of a connection's driver: opens streams for calls, hands them what comes, and
 //! tells the channel what becomes of the connection.
 
+mod opening;
+
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use gannet_core::{Status, storage};
-use gannet_http2::{Client, Connection, Event, OpenError, Reason, StreamKey};
+use gannet_http2::{Client, Event, Reason, StreamKey};
 use gannet_transport::{
     Asks, CallShared, CloseReason, Deadlines, Framed, Progress, Side, Spares, Turn,
 };
@@ -15,14 +17,11 @@ use tokio::sync::oneshot;
 
 use super::calls::{CallKey, Calls};
 use super::exchange::{Call, Phase, Reset, deadline_exceeded};
-use super::head::{Constants, Head};
+use super::head::Constants;
 use super::remote::Remote;
 use super::{Link, LinkCommand};
-use crate::call::request::{Body, Receiver, Request};
 use crate::channel::Shared;
 
-/// Stale entries of the queue for streams that are tolerated before it is swept.
-const STALE_WAITING_MIN: usize = 64;
 /// Messages from this length on are sent by reference, bytes.
 const LARGE_MESSAGE_BYTES_MIN: usize = 16 << 10;
 
@@ -73,108 +72,6 @@ impl ClientSide {
             sending: Vec::new(),
             spares: Spares::default(),
             emptied: None,
-        }
-    }
-
-    /// A call arrives.
-    fn admit(&mut self, turn: &mut Turn<'_, Client>, request: Box<Request>, receiver: Receiver) {
-        let deadline = request.deadline;
-        let key = self.calls.insert(|place| Call::new(request, receiver, place));
-        self.waiting_live += 1;
-        if let Some(deadline) = deadline {
-            if deadline <= turn.now {
-                return self.expire(key);
-            }
-            self.arm(key, deadline);
-        }
-        if !self.waiting.is_empty() || !self.open(turn, key) {
-            self.waiting.push_back(key);
-            self.sweep_waiting();
-        }
-    }
-
-    fn arm(&mut self, key: CallKey, deadline: Instant) {
-        self.deadlines.insert(deadline, key);
-        if let Some(call) = self.calls.get_mut(key) {
-            call.is_armed = true;
-        }
-    }
-
-    /// Opens a call's stream; false where the server's limit of streams is reached.
-    fn open(&mut self, turn: &mut Turn<'_, Client>, key: CallKey) -> bool {
-        match turn.conn.can_open() {
-            Ok(()) => {}
-            Err(OpenError::StreamLimit) => return false,
-            Err(OpenError::GoingAway) => {
-                self.hand_back(key);
-                return true;
-            }
-            Err(OpenError::IdsExhausted) => {
-                self.retire();
-                turn.conn.goaway(Reason::NO_ERROR, b"");
-                self.hand_back(key);
-                return true;
-            }
-        }
-        let Some(call) = self.calls.get_mut(key) else { return true };
-        if let Some(status) = over_header_limit(&self.constants, turn.conn, &call.request) {
-            call.fail(status);
-            self.note_due(key);
-            return true;
-        }
-        let head = Head {
-            method: call.request.method,
-            deadline: call.request.deadline,
-            now: turn.now,
-            metadata: &call.request.metadata,
-            encoding: call.request.encoding(),
-        };
-        let registered = self.constants.registered(turn.conn, &head);
-        let opened = turn.conn.open(false, |w| self.constants.write(w, &head, registered));
-        let Ok(stream) = opened else {
-            self.hand_back(key);
-            return true;
-        };
-        // Stale only where the stream is gone, of which an event tells.
-        let _ = match &call.request.body {
-            Body::Stream => Ok(()),
-            Body::Small(framed) => turn.conn.send_data(stream, framed, true),
-            Body::Large(pieces) => pieces.iter().zip(1..).try_for_each(|(piece, nth)| {
-                turn.conn.send_data_shared(stream, piece.clone(), nth == pieces.len())
-            }),
-        };
-        call.opened(stream);
-        self.waiting_live = self.waiting_live.saturating_sub(1);
-        let index = stream.index();
-        if self.by_stream.len() <= index {
-            self.by_stream.resize(index + 1, None);
-        }
-        self.by_stream[index] = Some(key);
-        true
-    }
-
-    /// Opens the streams of waiting calls as far as the server's limit allows; whether a call was
-    /// taken from the queue.
-    fn open_waiting(&mut self, turn: &mut Turn<'_, Client>) -> bool {
-        let mut any = false;
-        while let Some(&key) = self.waiting.front() {
-            let waits = self.calls.get_mut(key).is_some_and(|call| call.phase == Phase::Waiting);
-            if waits && !self.open(turn, key) {
-                break;
-            }
-            self.waiting.pop_front();
-            any = true;
-        }
-        any
-    }
-
-    /// Calls that ended while they waited leave their keys behind: bounds how many.
-    fn sweep_waiting(&mut self) {
-        let stale = self.waiting.len().saturating_sub(self.waiting_live);
-        if stale > STALE_WAITING_MIN && stale > self.waiting_live {
-            let calls = &mut self.calls;
-            self.waiting
-                .retain(|key| calls.get_mut(*key).is_some_and(|call| call.phase == Phase::Waiting));
         }
     }
 
@@ -254,14 +151,6 @@ impl ClientSide {
             self.deadlines.forget(|key| calls.contains(key));
         }
         Some(call)
-    }
-
-    /// The server has not seen this call, which has no stream: its caller makes it elsewhere.
-    fn hand_back(&mut self, key: CallKey) {
-        self.waiting_live = self.waiting_live.saturating_sub(1);
-        if let Some(call) = self.remove(key) {
-            call.hand_back(|| Status::unavailable(self.remote.tell("the server shuts down")));
-        }
     }
 
     fn expire(&mut self, key: CallKey) {
@@ -498,24 +387,6 @@ impl std::fmt::Debug for ClientSide {
             .field("waiting", &self.waiting.len())
             .finish_non_exhaustive()
     }
-}
-
-/// What ends a call whose metadata the server would not take.
-fn over_header_limit(
-    constants: &Constants,
-    conn: &Connection<Client>,
-    request: &Request,
-) -> Option<Status> {
-    if request.metadata.is_empty() {
-        return None;
-    }
-    let max = conn.peer_settings().header_list_bytes_max?;
-    let bytes = constants.list_bytes(request.method, &request.metadata);
-    let fits = u32::try_from(bytes).is_ok_and(|bytes| bytes <= max);
-    (!fits).then(|| {
-        let told = format!("the metadata makes {bytes} bytes of headers; the server takes {max}");
-        Status::resource_exhausted(told)
-    })
 }
 
 #[cold]
