@@ -21,7 +21,9 @@ impl<S: Side> Driver<S> {
         wake: &mut Wake,
     ) -> Result<bool, CloseReason> {
         let mut any = false;
-        if std::mem::take(&mut self.parse_again) {
+        // Not before the peer has taken some of what it is owed.
+        if self.parse_again && self.conn.read_budget() > 0 {
+            self.parse_again = false;
             any = self.parse(now)?;
         }
         let mut left = READ_BYTES_PER_ROUND_MAX;

@@ -23,9 +23,11 @@ type Told = Arc<Mutex<Vec<String>>>;
 
 /// Answers every request with its own body.
 #[derive(Default)]
-struct Echo {
+pub(crate) struct Echo {
     bodies: HashMap<StreamKey, Vec<u8>>,
     done: Vec<StreamKey>,
+    /// How much came.
+    events: Arc<AtomicUsize>,
 }
 
 impl Side for Echo {
@@ -37,6 +39,7 @@ impl Side for Echo {
     fn call_asks(&mut self, _: &mut Turn<'_, Server>, _: &Arc<CallShared>) {}
 
     fn event(&mut self, _: Instant, event: Event<'_>) {
+        self.events.fetch_add(1, Ordering::SeqCst);
         match event {
             Event::Headers { key, end_stream, .. } => {
                 self.bodies.insert(key, Vec::new());
@@ -176,11 +179,17 @@ pub(crate) struct World {
     server_queue: Arc<Queue<()>>,
 }
 
-async fn world(deadline: Option<Duration>) -> World {
+/// The client's end of a connection and the server's.
+async fn ends() -> (Stream, Stream) {
     let (connector, listener) = pipe();
     let mut acceptor = gannet_transport::Listener::from(listener).into_acceptor().unwrap();
     let (client, _) = connector.connect().await.unwrap();
     let (server, _) = accept(&mut acceptor).await;
+    (client, server)
+}
+
+async fn world(deadline: Option<Duration>) -> World {
+    let (client, server) = ends().await;
     world_over(client, server, deadline)
 }
 
@@ -341,18 +350,19 @@ async fn deadlines_of_the_side_come_in_time_and_again() {
 
 /// The client's end of a connection on which nothing was said, and the server's driver.
 async fn echo_server() -> (Stream, JoinHandle<CloseReason>) {
-    let (connector, listener) = pipe();
-    let mut acceptor = gannet_transport::Listener::from(listener).into_acceptor().unwrap();
-    let (client, _) = connector.connect().await.unwrap();
-    let (stream, _) = accept(&mut acceptor).await;
-    (client, tokio::spawn(echo_over(stream)))
+    let (client, server) = ends().await;
+    (client, tokio::spawn(echo_over(server)))
 }
 
 /// A server's driver over this end.
-pub(crate) fn echo_over(stream: Stream) -> impl Future<Output = CloseReason> {
+pub(crate) fn echo_over(stream: Stream) -> Driver<Echo> {
+    echo_with(stream, Config::default(), Echo::default(), Arc::new(Queue::new()))
+}
+
+fn echo_with(stream: Stream, config: Config, side: Echo, queue: Arc<Queue<()>>) -> Driver<Echo> {
     let now = tokio::time::Instant::now().into_std();
-    let conn = Connection::new(Config::default(), Arc::new(NoClassifier), now);
-    Driver::new(stream, conn, Echo::default(), Arc::new(Queue::new()))
+    let conn = Connection::new(config, Arc::new(NoClassifier), now);
+    Driver::new(stream, conn, side, queue)
 }
 
 #[tokio::test(start_paused = true)]
@@ -375,9 +385,16 @@ async fn stuffed() -> (Stream, JoinHandle<CloseReason>) {
 
 /// Sends PINGs and reads no answer until the server takes no more.
 pub(crate) async fn stuff(client: &mut Stream) {
+    stuff_by(client, 100).await;
+}
+
+const PING: &[u8] = b"\0\0\x08\x06\0\0\0\0\0pingping";
+
+/// The same, so many in one go.
+async fn stuff_by(client: &mut Stream, count: usize) {
     let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\0\x04\x01\0\0\0\0";
     client.write_all(preface).await.unwrap();
-    let pings = b"\0\0\x08\x06\0\0\0\0\0pingping".repeat(100);
+    let pings = PING.repeat(count);
     let one_second = Duration::from_secs(1);
     while tokio::time::timeout(one_second, client.write_all(&pings)).await.is_ok() {}
 }
@@ -388,6 +405,37 @@ async fn a_peer_that_reads_nothing_loses_its_connection() {
     let reason = server.await.unwrap();
     let CloseReason::Io(error) = &reason else { panic!("{reason}") };
     assert_eq!(error.kind(), std::io::ErrorKind::TimedOut, "{reason}");
+}
+
+/// What was read already waits like the rest, however often the connection is woken meanwhile.
+#[tokio::test(start_paused = true)]
+async fn a_full_socket_stops_what_was_read_too() {
+    const SEND_BUFFER_BYTES_MAX: usize = 4 << 10;
+    let (mut client, stream) = ends().await;
+    let (side, queue) = (Echo::default(), Arc::new(Queue::new()));
+    let events = Arc::clone(&side.events);
+    let seen = || events.load(Ordering::SeqCst);
+    let mut config = Config::default();
+    config.send_buffer_bytes_max = SEND_BUFFER_BYTES_MAX;
+    tokio::spawn(echo_with(stream, config, side, Arc::clone(&queue)));
+    stuff_by(&mut client, 3_500).await;
+    let before = seen();
+    for _ in 0..200 {
+        queue.push(Command::Side(()));
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(seen(), before);
+    // All that lies in the socket, at once.
+    let mut some = vec![0; 1 << 20];
+    let there = tokio::io::AsyncReadExt::read(&mut client, &mut some).await.unwrap();
+    let held = (before * PING.len()).saturating_sub(there);
+    assert!(held <= 2 * SEND_BUFFER_BYTES_MAX, "{held} bytes of answers are held");
+    let goes_on = async {
+        while seen() == before {
+            tokio::io::AsyncReadExt::read_exact(&mut client, &mut [0; 100]).await.unwrap();
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), goes_on).await.expect("it goes on");
 }
 
 #[tokio::test(start_paused = true)]
