@@ -20,10 +20,8 @@ use crossbeam_queue::ArrayQueue;
 
 use crate::limits::{STORAGE_KEPT_BYTES_MAX, STORAGE_KEPT_BYTES_MIN};
 
-/// Made for the first long message.
-static POOL: OnceLock<Pool> = OnceLock::new();
-/// Connections that there are.
-static LEASES: AtomicUsize = AtomicUsize::new(0);
+/// That of the process.
+static STORE: Store = Store::new();
 
 /// Held by each connection; storage is kept as long as there is one.
 #[derive(Debug)]
@@ -34,23 +32,16 @@ impl Lease {
     /// For a connection that begins.
     #[allow(clippy::new_without_default, reason = "what counts connections has no default")]
     pub fn new() -> Lease {
-        LEASES.fetch_add(1, Ordering::Relaxed);
+        STORE.begin();
         Lease(())
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if LEASES.fetch_sub(1, Ordering::SeqCst) == 1
-            && let Some(pool) = POOL.get()
-        {
-            pool.release(|_| true);
-        }
+        STORE.end();
     }
 }
-
-/// Whether a connection watches over what is kept.
-static WATCHED: AtomicBool = AtomicBool::new(false);
 
 /// Held by the one connection that wakes now and then to free what lies unused, when nobody else
 /// does.
@@ -61,25 +52,21 @@ pub struct Watch(());
 impl Watch {
     /// For a connection that has nothing else to do; `None` where another one watches.
     pub fn claim() -> Option<Watch> {
-        (!WATCHED.swap(true, Ordering::Relaxed)).then_some(Watch(()))
+        // Not `then_some`: a watch that is made and dropped ends that of another one.
+        (!STORE.watched.swap(true, Ordering::Relaxed)).then(|| Watch(()))
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        WATCHED.store(false, Ordering::Relaxed);
+        STORE.watched.store(false, Ordering::Relaxed);
     }
 }
 
 /// Keeps the storage of a long message that is no longer needed, if there is room for it.
 pub fn give(storage: Vec<u8>) {
-    if is_long(&storage) && LEASES.load(Ordering::SeqCst) > 0 {
-        let pool = POOL.get_or_init(Pool::new);
-        pool.give(storage);
-        // The last connection may have let go of what was kept just before that.
-        if LEASES.load(Ordering::SeqCst) == 0 {
-            pool.release(|_| true);
-        }
+    if is_long(&storage) {
+        STORE.give(storage);
     }
 }
 
@@ -89,19 +76,19 @@ pub fn take(bytes: usize) -> Option<Vec<u8>> {
     if bytes < STORAGE_KEPT_BYTES_MIN {
         return None;
     }
-    POOL.get()?.take(bytes)
+    STORE.pool.get()?.take(bytes)
 }
 
 /// Whether none is kept.
 #[inline]
 pub fn is_empty() -> bool {
-    POOL.get().is_none_or(|pool| pool.bytes.load(Ordering::Relaxed) == 0)
+    STORE.pool.get().is_none_or(|pool| pool.bytes.load(Ordering::Relaxed) == 0)
 }
 
 /// Frees what was not used for as long as `unused`, or up to twice as long. For whoever has a
 /// clock, at any time, and always with the same duration.
 pub fn release_unused(now: Instant, unused: Duration) {
-    if let Some(pool) = POOL.get() {
+    if let Some(pool) = STORE.pool.get() {
         pool.release_unused(now, unused);
     }
 }
@@ -149,6 +136,50 @@ impl AsRef<[u8]> for Stored {
 impl Drop for Stored {
     fn drop(&mut self) {
         give(std::mem::take(&mut self.0));
+    }
+}
+
+/// What is kept, and for whom.
+struct Store {
+    /// Made for the first long message.
+    pool: OnceLock<Pool>,
+    /// Connections that there are.
+    leases: AtomicUsize,
+    /// Whether one of them watches over what is kept.
+    watched: AtomicBool,
+}
+
+impl Store {
+    const fn new() -> Store {
+        Store {
+            pool: OnceLock::new(),
+            leases: AtomicUsize::new(0),
+            watched: AtomicBool::new(false),
+        }
+    }
+
+    fn begin(&self) {
+        self.leases.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn end(&self) {
+        if self.leases.fetch_sub(1, Ordering::SeqCst) == 1
+            && let Some(pool) = self.pool.get()
+        {
+            pool.release(|_| true);
+        }
+    }
+
+    fn give(&self, storage: Vec<u8>) {
+        if self.leases.load(Ordering::SeqCst) == 0 {
+            return;
+        }
+        let pool = self.pool.get_or_init(Pool::new);
+        pool.give(storage);
+        // The last connection may have let go of what was kept just before that.
+        if self.leases.load(Ordering::SeqCst) == 0 {
+            pool.release(|_| true);
+        }
     }
 }
 
@@ -336,11 +367,35 @@ mod tests {
 
     #[test]
     fn storage_is_kept_as_long_as_there_is_a_connection() {
+        let store = Store::new();
+        let kept = || store.pool.get().map_or(0, |pool| pool.bytes.load(Ordering::Relaxed));
+        store.give(Vec::with_capacity(LONG));
+        assert_eq!(kept(), 0);
+        store.begin();
+        store.begin();
+        store.give(Vec::with_capacity(LONG));
+        store.end();
+        assert_eq!(kept(), LONG);
+        store.end();
+        assert_eq!(kept(), 0);
+        store.give(Vec::with_capacity(LONG));
+        assert_eq!(kept(), 0);
+    }
+
+    #[test]
+    fn one_connection_watches_however_many_want_to() {
+        let first = Watch::claim();
+        assert!(first.is_some(), "no other test in this process watches");
+        assert!((0..3).all(|_| Watch::claim().is_none()));
+        drop(first);
+        assert!(Watch::claim().is_some());
+    }
+
+    #[test]
+    fn messages_that_are_shared_or_grow_give_and_take_it() {
         // Of a length that no other test in this process has.
         const ODD: usize = 11 << 20;
-        give(Vec::with_capacity(ODD));
-        let none_before = take(ODD).is_none();
-        let lease = Lease::new();
+        let _lease = Lease::new();
         let message = vec![7; ODD];
         let place = message.as_ptr();
         drop(share(message).slice(10..20));
@@ -351,8 +406,5 @@ mod tests {
         let mut out = vec![5];
         reserve(&mut out, ODD - 1);
         assert_eq!((out.as_ptr(), &out[..]), (place, &[5][..]));
-        give(out);
-        drop(lease);
-        assert!(none_before && take(ODD).is_none());
     }
 }

@@ -174,6 +174,8 @@ pub(crate) struct World {
     opened_max: Arc<AtomicUsize>,
     /// How often the client's driver was polled.
     polls: Arc<AtomicUsize>,
+    /// And the server's.
+    server_polls: Arc<AtomicUsize>,
     client: JoinHandle<CloseReason>,
     server: JoinHandle<CloseReason>,
     server_queue: Arc<Queue<()>>,
@@ -209,17 +211,26 @@ pub(crate) fn world_over(client: Stream, server: Stream, deadline: Option<Durati
         opened_max: Arc::clone(&opened_max),
     };
     let conn = Connection::new(Config::default(), Arc::new(NoClassifier), now);
-    let mut driver = Driver::new(client, conn, side, Arc::clone(&queue));
+    let (client, polls) = counted(Driver::new(client, conn, side, Arc::clone(&queue)));
+    let echo = echo_with(server, Config::default(), Echo::default(), Arc::clone(&server_queue));
+    let (server, server_polls) = counted(echo);
+    World { queue, told, deadlines, opened_max, polls, server_polls, client, server, server_queue }
+}
+
+/// Runs a driver and counts how often it is polled.
+fn counted<S: Side + Send + 'static>(
+    mut driver: Driver<S>,
+) -> (JoinHandle<CloseReason>, Arc<AtomicUsize>)
+where
+    Driver<S>: Send,
+{
     let polls = Arc::new(AtomicUsize::new(0));
     let polled = Arc::clone(&polls);
-    let client = tokio::spawn(poll_fn(move |cx| {
+    let task = tokio::spawn(poll_fn(move |cx| {
         polled.fetch_add(1, Ordering::SeqCst);
         Pin::new(&mut driver).poll(cx)
     }));
-    let conn = Connection::new(Config::default(), Arc::new(NoClassifier), now);
-    let driver = Driver::new(server, conn, Echo::default(), Arc::clone(&server_queue));
-    let server = tokio::spawn(driver);
-    World { queue, told, deadlines, opened_max, polls, client, server, server_queue }
+    (task, polls)
 }
 
 pub(crate) async fn ask(
@@ -449,20 +460,25 @@ async fn a_peer_that_reads_slowly_keeps_it() {
     }
 }
 
+/// One at most in the process looks whether storage lies unused: which, depends on the other tests
+/// here, whose connections may be that one as well.
 #[tokio::test(start_paused = true)]
-async fn an_idle_connection_is_not_woken_for_others_storage() {
+async fn idle_connections_are_not_woken_for_others_storage() {
+    let worlds = [world(None).await, world(None).await];
     gannet_core::storage::give(Vec::with_capacity(1 << 20));
-    let world = world(None).await;
-    gannet_core::storage::give(Vec::with_capacity(1 << 20));
-    ask(&world, vec![1]).await.unwrap();
+    for world in &worlds {
+        ask(world, vec![1]).await.unwrap();
+    }
     let mut polls = Vec::new();
     for _ in 0..600 {
         // Another connection is busy with long messages.
         let used = gannet_core::storage::take(1 << 20).unwrap_or(Vec::with_capacity(1 << 20));
         gannet_core::storage::give(used);
         tokio::time::sleep(Duration::from_secs(1)).await;
-        polls.push(world.polls.load(Ordering::SeqCst));
+        let all = worlds.iter().flat_map(|world| [&world.polls, &world.server_polls]);
+        polls.push(all.map(|polls| polls.load(Ordering::SeqCst)).collect::<Vec<_>>());
     }
-    let woken = polls[599] - polls[0];
-    assert!(woken <= 2, "an idle connection was polled {woken} times in 10 minutes");
+    let mut woken: Vec<_> = polls[599].iter().zip(&polls[0]).map(|(to, from)| to - from).collect();
+    woken.sort_unstable();
+    assert!(woken[2] <= 2, "idle connections were polled {woken:?} times in 10 minutes");
 }
