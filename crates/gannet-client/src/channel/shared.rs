@@ -42,6 +42,8 @@ struct Cold {
     keepalive: Option<Keepalive>,
     /// The task that connects, while there is one.
     connecting: Option<AbortHandle>,
+    /// The last such task ended before it could tell of a connection or of a failure.
+    came_to_nothing: bool,
 }
 
 enum Phase {
@@ -59,19 +61,28 @@ enum Look {
     Link(Arc<Link>),
     Wait,
     /// As `Wait`, for what this look began.
-    Started,
+    Started {
+        /// What was begun before came to nothing.
+        again: bool,
+    },
     Fail(Status),
 }
 
 impl Shared {
     pub(super) fn new(config: Config) -> Arc<Shared> {
         let backoff = Backoff::new(config.backoff.clone());
-        let keepalive = config.keepalive;
+        let cold = Cold {
+            phase: Phase::Idle,
+            backoff,
+            keepalive: config.keepalive,
+            connecting: None,
+            came_to_nothing: false,
+        };
         Arc::new(Shared {
             config: Arc::new(config),
             current: ArcSwapOption::empty(),
-            state: AtomicU8::new(Phase::Idle.state() as u8),
-            cold: Mutex::new(Cold { phase: Phase::Idle, backoff, keepalive, connecting: None }),
+            state: AtomicU8::new(cold.phase.state() as u8),
+            cold: Mutex::new(cold),
             changed: Notify::new(),
             background: OnceLock::new(),
         })
@@ -108,7 +119,8 @@ impl Shared {
         wait_for_ready: bool,
         deadline: Option<Instant>,
     ) -> Result<Arc<Link>, Status> {
-        let mut starts_left = CONNECT_STARTS_MAX;
+        // In a row, each but the last of which came to nothing.
+        let mut starts = 0;
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());
             changed.as_mut().enable();
@@ -116,8 +128,10 @@ impl Shared {
                 Look::Link(link) => return Ok(link),
                 Look::Fail(status) => return Err(status),
                 Look::Wait => {}
-                Look::Started if starts_left == 0 => return Err(never_connects()),
-                Look::Started => starts_left -= 1,
+                Look::Started { again } => starts = if again { starts + 1 } else { 1 },
+            }
+            if starts > CONNECT_STARTS_MAX {
+                return Err(never_connects());
             }
             match deadline {
                 None => changed.await,
@@ -143,10 +157,11 @@ impl Shared {
             }
             Phase::Idle => {
                 let Ok(runtime) = Handle::try_current() else { return Look::Fail(no_runtime()) };
+                let again = cold.came_to_nothing;
                 self.set_phase(&mut cold, Phase::Connecting);
                 drop(cold);
                 self.connect(&runtime);
-                Look::Started
+                Look::Started { again }
             }
         }
     }
@@ -217,6 +232,7 @@ impl Shared {
         }
         cold.backoff.established();
         cold.connecting = None;
+        cold.came_to_nothing = false;
         true
     }
 
@@ -225,6 +241,7 @@ impl Shared {
         let mut cold = self.cold();
         if matches!(cold.phase, Phase::Connecting | Phase::TransientFailure(_)) {
             cold.connecting = None;
+            cold.came_to_nothing = matches!(cold.phase, Phase::Connecting);
             self.set_phase(&mut cold, Phase::Idle);
         }
     }
@@ -321,8 +338,8 @@ impl fmt::Debug for Shared {
     }
 }
 
-/// How often one call starts the task that connects, which ends without a result only where its
-/// runtime fails it.
+/// How often in a row one call starts the task that connects and sees it come to nothing, which it
+/// does only where its runtime fails it.
 const CONNECT_STARTS_MAX: u32 = 8;
 
 #[cold]

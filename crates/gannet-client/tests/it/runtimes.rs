@@ -1,22 +1,36 @@
 //! The runtime under a channel: it goes away, lacks something, or is not there.
 
-use std::future::{Future, IntoFuture};
+use std::future::{Future, IntoFuture, poll_fn};
+use std::pin::Pin;
+use std::task::Poll;
 use std::time::Duration;
 
-use gannet_client::ChannelState;
+use gannet_client::{Channel, ChannelState};
 use gannet_core::Code;
+use tokio::runtime::{Builder, Runtime};
 
 use crate::peer::{Peers, chat, download, unary, upload};
 
+/// One whose time stands still.
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
+}
+
+async fn poll_once<F: Future>(mut call: Pin<&mut F>) -> Poll<F::Output> {
+    poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx))).await
+}
+
+async fn wait_until(channel: &Channel, state: ChannelState) {
+    let waits = async {
+        while channel.state() != state {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), waits).await.expect("it comes to that");
+}
+
 #[test]
 fn a_channel_outlives_the_runtime_of_its_connection() {
-    let runtime = || {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .start_paused(true)
-            .build()
-            .unwrap()
-    };
     let (channel, mut peers) = Peers::new();
     let first = runtime();
     let mut peers = first.block_on(async {
@@ -39,7 +53,6 @@ fn a_channel_outlives_the_runtime_of_its_connection() {
 
 #[test]
 fn a_runtime_that_goes_away_while_connecting_strands_nobody() {
-    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (channel, mut peers) = Peers::new();
     let first = runtime();
     first.block_on(async {
@@ -61,7 +74,7 @@ fn a_runtime_that_goes_away_while_connecting_strands_nobody() {
 
 #[test]
 fn on_a_runtime_without_timers_a_call_says_so() {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = Builder::new_current_thread().build().unwrap();
     let (channel, _peers) = {
         let _timers = runtime.enter();
         Peers::new()
@@ -69,6 +82,51 @@ fn on_a_runtime_without_timers_a_call_says_so() {
     let status = runtime.block_on(unary(&channel, b"").into_future()).unwrap_err();
     assert_eq!(status.code(), Code::Internal);
     assert!(status.message().contains("enable_all"), "{status}");
+}
+
+#[test]
+fn runtimes_that_end_before_anything_came_of_them_are_told_of_at_last() {
+    let (channel, mut peers) = Peers::new();
+    let mut call = Box::pin(unary(&channel, b"1").into_future());
+    for _ in 0..8 {
+        assert!(runtime().block_on(poll_once(call.as_mut())).is_pending());
+        assert_eq!(channel.state(), ChannelState::Idle);
+    }
+    let Poll::Ready(Err(status)) = runtime().block_on(poll_once(call.as_mut())) else {
+        panic!("it goes on for ever");
+    };
+    assert_eq!(status.code(), Code::Internal);
+    assert!(status.message().contains("enable_all"), "{status}");
+    runtime().block_on(async {
+        let server = async { peers.accept().await.echo().await };
+        let (reply, _) = tokio::join!(unary(&channel, b"2").into_future(), server);
+        assert_eq!(reply.unwrap(), b"2", "another call tries for itself");
+    });
+}
+
+#[test]
+fn connections_that_go_before_the_call_looks_are_no_fault_of_the_runtime() {
+    let (channel, mut peers) = Peers::new();
+    let mut call = Box::pin(unary(&channel, b"1").into_future());
+    for _ in 0..3 {
+        for _ in 0..7 {
+            assert!(runtime().block_on(poll_once(call.as_mut())).is_pending());
+        }
+        runtime().block_on(async {
+            for _ in 0..10 {
+                assert!(poll_once(call.as_mut()).await.is_pending());
+                let peer = peers.accept().await;
+                wait_until(&channel, ChannelState::Ready).await;
+                drop(peer);
+                wait_until(&channel, ChannelState::Idle).await;
+            }
+        });
+    }
+    runtime().block_on(async {
+        let server = async { peers.accept().await.echo().await };
+        let (reply, _) = tokio::join!(call, server);
+        assert_eq!(reply.unwrap(), b"1");
+    });
 }
 
 #[test]
@@ -89,7 +147,7 @@ fn without_a_runtime_a_call_says_so() {
     let (channel, _peers) = Peers::new();
     let mut call = Box::pin(unary(&channel, b"").into_future());
     let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
-    let std::task::Poll::Ready(Err(status)) = call.as_mut().poll(&mut cx) else {
+    let Poll::Ready(Err(status)) = call.as_mut().poll(&mut cx) else {
         panic!("there is nothing to wait for");
     };
     assert_eq!(status.code(), Code::Internal);
