@@ -2,7 +2,7 @@
 
 use super::script::{Script, frame, goaway, ping, rst_stream, settings, window_update};
 use crate::frame::{Kind, flags, setting_id};
-use crate::{Config, Reason, RecvBuf, Role, Server};
+use crate::{Config, Reason, RecvBuf, Role, Server, StreamKey};
 
 fn server() -> Script<Server> {
     Script::server(Config::default())
@@ -84,26 +84,33 @@ fn floods_of_what_wants_no_answer() {
         frame(Kind::SETTINGS, flags::ACK, 0, b""),
         ping(true, *b"gnt-bdp\0"),
         ping(true, *b"gnt-drn\0"),
-        goaway(0, Reason::NO_ERROR, b"again"),
+        goaway((1 << 31) - 1, Reason::NO_ERROR, b"again"),
     ];
     for flood in floods {
-        let mut script = server();
-        script.request(1, false);
-        let gone = script.request(3, false);
-        script.send(&rst_stream(3, Reason::CANCEL));
-        script.end.engine.forget(gone);
-        script.take_events();
-        let before = script.end.engine.probe();
-        for _ in 0..1000 {
-            script.feed(&flood.repeat(20));
-            script.end.events.clear();
-        }
-        script.expect_silence();
-        let after = script.end.engine.probe();
-        assert_eq!(before.control_bytes + before.ready_bytes, 0);
-        assert_eq!(after.control_bytes + after.ready_bytes, 0);
-        assert_eq!(after.scheduled, before.scheduled);
-        assert!(script.end.engine.read_budget() > 0);
-        script.end.engine.check_invariants();
+        let (mut server, _) = Script::asked();
+        let gone = server.request(3, false);
+        check_useless(server, gone, &flood);
+        let (mut client, _) = Script::answered();
+        let gone = client.open(true);
+        check_useless(client, gone, &flood);
     }
+}
+
+fn check_useless<R: Role>(mut script: Script<R>, gone: StreamKey, flood: &[u8]) {
+    script.send(&rst_stream(3, Reason::CANCEL));
+    script.end.engine.forget(gone);
+    script.take_events();
+    let before = script.end.engine.probe();
+    for _ in 0..1000 {
+        script.feed(&flood.repeat(20));
+        assert!(script.end.events.len() <= 20, "one event for each frame at most");
+        script.end.events.clear();
+    }
+    script.expect_silence();
+    let after = script.end.engine.probe();
+    assert_eq!(before.control_bytes + before.ready_bytes, 0);
+    assert_eq!(after.control_bytes + after.ready_bytes, 0);
+    assert_eq!(after.scheduled, before.scheduled);
+    assert!(script.end.engine.read_budget() > 0);
+    script.end.engine.check_invariants();
 }

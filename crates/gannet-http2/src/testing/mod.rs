@@ -7,14 +7,16 @@
 //! | `verbs` | what the layer above may ask for, in awkward moments |
 //! | `upkeep` | keepalive, too many PINGs, connections that are old or idle |
 //! | `sim` | everything at once, at random, from a seed |
-//! | `attacks`, `floods` | what hostile peers do, and honest traffic of the same shape |
-//! | `server_attacks` | the same by hostile servers, and what either side may do |
+//! | `attacks` | what hostile clients do, and honest traffic of the same shape |
+//! | `server_attacks` | what hostile servers do |
+//! | `both_sides`, `floods` | what either side may do to the other |
 //! | `rules` | what a correct peer never sends |
 //! | `fair` | what an honest but awkward peer does must not cost it the connection |
 //!
 //! `duo` holds the two engines, `script` one engine and a peer that sends any bytes.
 
 mod attacks;
+mod both_sides;
 mod duo;
 mod fair;
 mod floods;

@@ -63,6 +63,13 @@ impl Script<Server> {
         script
     }
 
+    /// One with a request on stream 1, which goes on; and the key of that.
+    pub(super) fn asked() -> (Self, StreamKey) {
+        let mut script = Script::server(Config::default());
+        let key = script.request(1, false);
+        (script, key)
+    }
+
     /// A request head on `stream`, and its key.
     pub(super) fn request(&mut self, stream: u32, end_stream: bool) -> StreamKey {
         let bytes = self.request_bytes(stream, end_stream);
@@ -85,6 +92,16 @@ impl Script<Client> {
         let mut script = Script::start(config);
         script.finish_handshake();
         script
+    }
+
+    /// One whose call on stream 1 goes on, and has the head of its response; and the key of that.
+    pub(super) fn answered() -> (Self, StreamKey) {
+        let mut script = Script::client(Config::default());
+        let key = script.open(false);
+        let head = script.headers(1, flags::END_HEADERS, RESPONSE);
+        script.send(&head);
+        script.take_events();
+        (script, key)
     }
 
     /// The client opens a stream.
