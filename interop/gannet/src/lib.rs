@@ -8,6 +8,7 @@ use ::gannet::{Metadata, Result};
 
 pub mod check;
 pub mod official;
+pub mod plain;
 
 /// The generated code.
 pub mod proto {

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use gannet::tls::{Identity, ServerTls};
 use gannet::{Call, Channel, Inbound, Listener, Outbound, Result, Server};
+use gannet_interop::plain::{Echoes, Hello};
 use gannet_interop::proto::bench::{Count, Echo, EchoClient, EchoServer, Payload, Want};
 use gannet_interop::proto::grpctest::{
     Grpctest, GrpctestClient, GrpctestServer, Message, MessageResponse,
@@ -38,44 +39,35 @@ impl Service {
 }
 
 impl Grpctest for Service {
-    async fn get_server_response(&self, _: &mut Call, request: Message) -> Result<MessageResponse> {
+    async fn get_server_response(
+        &self,
+        call: &mut Call,
+        request: Message,
+    ) -> Result<MessageResponse> {
         self.begin();
-        let message = request.message;
-        Ok(MessageResponse {
-            message: format!("Hello I am up and running received \"{message}\" message from you"),
-            received: true,
-            ..Default::default()
-        })
+        Hello.get_server_response(call, request).await
     }
 }
 
 impl Echo for Service {
-    async fn unary(&self, _: &mut Call, request: Payload) -> Result<Payload> {
+    async fn unary(&self, call: &mut Call, request: Payload) -> Result<Payload> {
         self.begin();
-        Ok(request)
+        Echoes.unary(call, request).await
     }
 
     async fn server_stream(
         &self,
-        _: &mut Call,
+        call: &mut Call,
         want: Want,
-        mut replies: Outbound<Payload>,
+        replies: Outbound<Payload>,
     ) -> Result<()> {
         self.begin();
-        for _ in 0..want.messages {
-            let body = vec![b'x'; want.bytes as usize];
-            replies.send(Payload { body: body.into(), ..Default::default() }).await?;
-        }
-        Ok(())
+        Echoes.server_stream(call, want, replies).await
     }
 
-    async fn client_stream(&self, _: &mut Call, mut requests: Inbound<Payload>) -> Result<Count> {
+    async fn client_stream(&self, call: &mut Call, requests: Inbound<Payload>) -> Result<Count> {
         self.begin();
-        let mut messages = 0;
-        while requests.next().await?.is_some() {
-            messages += 1;
-        }
-        Ok(Count { messages, ..Default::default() })
+        Echoes.client_stream(call, requests).await
     }
 
     async fn bidi_stream(
@@ -101,13 +93,20 @@ fn certificate() -> (ServerTls, Trust) {
     (ServerTls::new(identity).unwrap(), Trust::from_pem(pem.as_bytes()).unwrap())
 }
 
-/// A server on a thread of its own, for as long as the test runs.
+/// A server that counts what its handlers see.
 fn start(tls: Option<ServerTls>) -> (SocketAddr, Arc<Seen>) {
     let seen = Arc::new(Seen::default());
     let service = Service(Arc::clone(&seen));
+    let server =
+        Server::new().add(GrpctestServer::new(service.clone())).add(EchoServer::new(service));
+    (run(server, tls), seen)
+}
+
+/// A server on a thread of its own, for as long as the test runs.
+fn run(server: Server, tls: Option<ServerTls>) -> SocketAddr {
     let (tell, told) = mpsc::channel();
     std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = gannet_interop::plain::runtime(0).unwrap();
         runtime.block_on(async {
             let listener = Listener::tcp("127.0.0.1:0").unwrap();
             tell.send(listener.local_addr().unwrap()).unwrap();
@@ -115,13 +114,10 @@ fn start(tls: Option<ServerTls>) -> (SocketAddr, Arc<Seen>) {
                 Some(tls) => listener.tls(tls),
                 None => listener,
             };
-            let server = Server::new()
-                .add(GrpctestServer::new(service.clone()))
-                .add(EchoServer::new(service));
             server.serve(listener).await.unwrap();
         });
     });
-    (told.recv().unwrap(), seen)
+    told.recv().unwrap()
 }
 
 fn options(addr: SocketAddr, scenario: Scenario) -> Options {
@@ -275,16 +271,7 @@ fn what_the_server_refuses_is_said() {
     let error = gannet_load::measure(&too_many).unwrap_err().to_string();
     assert!(error.contains("streams a connection, and 100000 are asked for"), "{error}");
 
-    let (tell, told) = mpsc::channel();
-    std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let listener = Listener::tcp("127.0.0.1:0").unwrap();
-            tell.send(listener.local_addr().unwrap()).unwrap();
-            Server::new().serve(listener).await.unwrap();
-        });
-    });
-    let mut unknown = options(told.recv().unwrap(), Scenario::Unary);
+    let mut unknown = options(run(Server::new(), None), Scenario::Unary);
     unknown.length = Length::Calls(1);
     let error = gannet_load::measure(&unknown).unwrap_err().to_string();
     assert_eq!(error, "a call ended with grpc-status 12 after 0 of 1 replies");

@@ -12,8 +12,9 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use gannet::codec::{Buffa, Codec};
-use gannet::{Call, Listener, Result, Server};
-use gannet_interop::proto::grpctest::{Grpctest, GrpctestServer, Message, MessageResponse};
+use gannet::{Listener, Server};
+use gannet_interop::plain::{Hello, greet};
+use gannet_interop::proto::grpctest::{GrpctestServer, Message};
 use gannet_load::{Connection, Load};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
@@ -23,23 +24,6 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 const MESSAGE_BYTES_MAX: usize = 4 << 20;
 const WARM_UP_CALLS: u64 = 20_000;
 const IN_FLIGHT: usize = 100;
-
-struct Hello;
-
-impl Grpctest for Hello {
-    async fn get_server_response(&self, _: &mut Call, request: Message) -> Result<MessageResponse> {
-        Ok(respond(request))
-    }
-}
-
-fn respond(request: Message) -> MessageResponse {
-    let message = request.message;
-    MessageResponse {
-        message: format!("Hello I am up and running received \"{message}\" message from you"),
-        received: true,
-        ..Default::default()
-    }
-}
 
 /// Calls to count: enough that what happens once does not show. A million by hand:
 /// `GANNET_CALLS=1000000 cargo test --release -p gannet-interop --test steady_state --
@@ -75,7 +59,7 @@ fn allocations_of_messages(request: &[u8]) -> f64 {
     for _ in 0..ROUNDS {
         let message: Message = Buffa::decode(request).unwrap();
         out.clear();
-        Buffa::encode_framed(&black_box(respond(message)), MESSAGE_BYTES_MAX, &mut out).unwrap();
+        Buffa::encode_framed(&black_box(greet(message)), MESSAGE_BYTES_MAX, &mut out).unwrap();
     }
     let counted = region.change();
     (counted.allocations + counted.reallocations) as f64 / f64::from(ROUNDS)
@@ -86,7 +70,7 @@ fn load(calls: u64) -> Load {
     let hello = Message { message: "hello".into(), ..Default::default() };
     Buffa::encode(&hello, MESSAGE_BYTES_MAX, &mut request).unwrap();
     let mut reply = Vec::new();
-    Buffa::encode(&respond(hello), MESSAGE_BYTES_MAX, &mut reply).unwrap();
+    Buffa::encode(&greet(hello), MESSAGE_BYTES_MAX, &mut reply).unwrap();
     let path = "/grpctest.Grpctest/GetServerResponse".to_owned();
     Load { path, request, reply, in_flight: IN_FLIGHT, calls }
 }

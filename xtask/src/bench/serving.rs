@@ -95,12 +95,7 @@ fn lines_of(output: ChildStdout) -> mpsc::Receiver<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn shell(script: &str) -> Command {
-        let mut command = Command::new("sh");
-        command.args(["-c", script]);
-        command
-    }
+    use crate::exec::shell;
 
     #[test]
     fn a_server_says_where_it_listens_and_ends_with_its_input() {

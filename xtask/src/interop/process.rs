@@ -220,14 +220,9 @@ fn free_port() -> Result<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exec::shell;
 
     const SECOND: Duration = Duration::from_secs(1);
-
-    fn shell(script: &str) -> Command {
-        let mut command = Command::new("sh");
-        command.args(["-c", script]);
-        command
-    }
 
     #[test]
     fn a_program_that_fails_shows_what_it_printed() {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use gannet::{Channel, Inbound, Result};
+use gannet_interop::plain;
 use gannet_interop::proto::bench::{EchoClient, Payload, Want};
 use gannet_interop::proto::grpctest::{GrpctestClient, Message};
 
@@ -51,16 +52,7 @@ enum Mode {
 
 fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let args = Args::parse();
-    let mut runtime = match args.workers {
-        0 => tokio::runtime::Builder::new_current_thread(),
-        workers => {
-            let mut builder = tokio::runtime::Builder::new_multi_thread();
-            builder.worker_threads(workers);
-            builder
-        }
-    };
-    let runtime = runtime.enable_all().build()?;
-    let made = runtime.block_on(make_calls(args))?;
+    let made = plain::runtime(args.workers)?.block_on(make_calls(args))?;
     println!("{made} calls");
     Ok(())
 }

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use clap::Parser;
 use gannet::server::{Dispatch, MethodOptions};
-use gannet::{Call, Inbound, Listener, Outbound, Result, Server};
-use gannet_interop::proto::bench::{Count, Echo, EchoServer, Payload, Want};
-use gannet_interop::proto::grpctest::{Grpctest, GrpctestServer, Message, MessageResponse};
+use gannet::{Listener, Server};
+use gannet_interop::plain::{self, Echoes, Hello};
+use gannet_interop::proto::bench::EchoServer;
+use gannet_interop::proto::grpctest::GrpctestServer;
 
 /// Greets.
 #[derive(Parser)]
@@ -22,60 +23,6 @@ struct Args {
 
 const MESSAGE_BYTES_MAX: usize = 8 << 20;
 
-struct Hello;
-
-impl Grpctest for Hello {
-    async fn get_server_response(&self, _: &mut Call, request: Message) -> Result<MessageResponse> {
-        let message = request.message;
-        Ok(MessageResponse {
-            message: format!("Hello I am up and running received \"{message}\" message from you"),
-            received: true,
-            ..Default::default()
-        })
-    }
-}
-
-struct Echoes;
-
-impl Echo for Echoes {
-    async fn unary(&self, _: &mut Call, request: Payload) -> Result<Payload> {
-        Ok(request)
-    }
-
-    async fn server_stream(
-        &self,
-        _: &mut Call,
-        want: Want,
-        mut replies: Outbound<Payload>,
-    ) -> Result<()> {
-        for _ in 0..want.messages {
-            let body = vec![b'x'; usize::try_from(want.bytes).unwrap_or(0)];
-            replies.send(Payload { body: body.into(), ..Default::default() }).await?;
-        }
-        Ok(())
-    }
-
-    async fn client_stream(&self, _: &mut Call, mut requests: Inbound<Payload>) -> Result<Count> {
-        let mut messages = 0;
-        while requests.next().await?.is_some() {
-            messages += 1;
-        }
-        Ok(Count { messages, ..Default::default() })
-    }
-
-    async fn bidi_stream(
-        &self,
-        _: &mut Call,
-        mut requests: Inbound<Payload>,
-        mut replies: Outbound<Payload>,
-    ) -> Result<()> {
-        while let Some(request) = requests.next().await? {
-            replies.send(request).await?;
-        }
-        Ok(())
-    }
-}
-
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     std::thread::spawn(move || {
@@ -83,16 +30,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         while std::io::stdin().read_line(&mut line).is_ok_and(|n| n > 0) {}
         let _ = stop.send(());
     });
-    let mut runtime = match Args::parse().workers {
-        0 => tokio::runtime::Builder::new_current_thread(),
-        workers => {
-            let mut builder = tokio::runtime::Builder::new_multi_thread();
-            builder.worker_threads(workers);
-            builder
-        }
-    };
-    let runtime = runtime.enable_all().build()?;
-    runtime.block_on(async {
+    plain::runtime(Args::parse().workers)?.block_on(async {
         let listener = Listener::tcp("127.0.0.1:0")?;
         println!("listening on {}", listener.local_addr().ok_or("no address")?);
         let ended = async {

@@ -11,8 +11,9 @@ use clap::Parser;
 use gannet::compression::{Compressed, Compressors};
 use gannet::tls::{Identity, ServerTls};
 use gannet::{Bytes, Call, Inbound, Listener, Outbound, Result, Server, Status};
+use gannet_interop::plain::Hello;
 use gannet_interop::proto::gannet::interop::v1 as pb;
-use gannet_interop::proto::grpctest::{Grpctest, GrpctestServer, Message, MessageResponse};
+use gannet_interop::proto::grpctest::GrpctestServer;
 use gannet_interop::{
     COMPRESS, COMPRESSED, INITIAL, INITIAL_BIN, TRAILING, TRAILING_BIN, copy_values,
 };
@@ -50,19 +51,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         server = server.max_connection_age(Duration::from_millis(age));
     }
     Ok(server.serve(listener).await?)
-}
-
-struct Hello;
-
-impl Grpctest for Hello {
-    async fn get_server_response(&self, _: &mut Call, request: Message) -> Result<MessageResponse> {
-        let message = request.message;
-        Ok(MessageResponse {
-            message: format!("Hello I am up and running received \"{message}\" message from you"),
-            received: true,
-            ..Default::default()
-        })
-    }
 }
 
 #[derive(Default)]
