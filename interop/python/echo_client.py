@@ -4,6 +4,7 @@ What each case does is written down in interop/README.md.
 """
 
 import argparse
+import pathlib
 import threading
 import time
 from concurrent import futures
@@ -18,12 +19,36 @@ import hello_client
 
 MIB = 1 << 20
 TIMEOUT_S = 20
+# In the certificate of the harness's clients: the subject's name, and the alternative ones.
+PEER_NAMES = ["client", "client.example", "spiffe://client.example/interop"]
 SPECIAL = "\t\ntest with whitespace\r\nand Unicode BMP \u263a and non-BMP \U0001f608\t\n"
 
 
+class Connector:
+    """Makes channels to the server, over TLS where the flags say so."""
+
+    def __init__(self, args):
+        self.addr = args.addr
+        self.options = []
+        self.credentials = None
+        if args.tls_server_name:
+            self.options.append(("grpc.ssl_target_name_override", args.tls_server_name))
+        if args.tls:
+            read = lambda path: pathlib.Path(path).read_bytes() if path else None
+            self.credentials = grpc.ssl_channel_credentials(
+                read(args.tls_ca_file), read(args.tls_key_file), read(args.tls_cert_file)
+            )
+
+    def channel(self, options=(), **more):
+        options = [*self.options, *options]
+        if self.credentials is None:
+            return grpc.insecure_channel(self.addr, options=options, **more)
+        return grpc.secure_channel(self.addr, self.credentials, options=options, **more)
+
+
 class Client:
-    def __init__(self, channel, addr):
-        self.addr = addr
+    def __init__(self, channel, connector):
+        self.connector = connector
         self.echo = pb_grpc.EchoStub(channel)
         self.missing = pb_grpc.MissingStub(channel)
 
@@ -415,8 +440,8 @@ def compression(client, name):
     check(list(stream.call), [], "replies after the end")
     check_compressed(stream.call, 4)
 
-    with grpc.insecure_channel(client.addr, compression=wanted) as channel:
-        one(Client(channel, client.addr), 1)
+    with client.connector.channel(compression=wanted) as channel:
+        one(Client(channel, client.connector), 1)
 
 
 def too_many_pings(client):
@@ -426,19 +451,34 @@ def too_many_pings(client):
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.max_pings_without_data", 0),
     ]
-    with grpc.insecure_channel(client.addr, options=eager) as channel:
+    with client.connector.channel(eager) as channel:
         started = time.monotonic()
-        call = lambda: unary(Client(channel, client.addr), delay_ms=15_000)
+        call = lambda: unary(Client(channel, client.connector), delay_ms=15_000)
         error = fails(call, grpc.StatusCode.UNAVAILABLE)
         # The first is free, the next two are strikes, and the fourth is one too many.
         took = time.monotonic() - started
         if not 3 < took < 8:
             raise AssertionError(f"it took {took} s: {error.details()}")
-        unary(Client(channel, client.addr))
+        unary(Client(channel, client.connector))
     unary(client)
 
 
+def peer(client):
+    """The server knows this client by its certificate."""
+    metadata = [("x-echo-peer", "")]
+    _, call = client.echo.Unary.with_call(pb.EchoRequest(), timeout=TIMEOUT_S, metadata=metadata)
+    told = [value for key, value in call.trailing_metadata() if key == "x-echo-peer"]
+    check(told, PEER_NAMES, "names")
+
+
+def unavailable(client):
+    """There is no connection; prints why."""
+    print(fails(lambda: unary(client), grpc.StatusCode.UNAVAILABLE).details())
+
+
 CASES = {
+    "peer": peer,
+    "unavailable": unavailable,
     "too_many_pings": too_many_pings,
     "gzip": lambda client: compression(client, "gzip"),
     "deflate": lambda client: compression(client, "deflate"),
@@ -470,12 +510,18 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--addr", required=True)
     parser.add_argument("--case", required=True, choices=["hello", *CASES])
+    parser.add_argument("--tls", action="store_true")
+    parser.add_argument("--tls-ca-file")
+    parser.add_argument("--tls-cert-file")
+    parser.add_argument("--tls-key-file")
+    parser.add_argument("--tls-server-name")
     args = parser.parse_args()
     if args.case == "hello":
         hello_client.run(args.addr, "Hello Server you there?")
         return
-    with grpc.insecure_channel(args.addr) as channel:
-        CASES[args.case](Client(channel, args.addr))
+    connector = Connector(args)
+    with connector.channel() as channel:
+        CASES[args.case](Client(channel, connector))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The server of gannet_interop.proto and of the hello world, on grpcio's thread pool."""
 
 import argparse
+import pathlib
 import threading
 from concurrent import futures
 
@@ -43,7 +44,15 @@ class Call:
             context.set_compression(wanted)
         if initial:
             context.send_initial_metadata(initial)
+        if "x-echo-peer" in dict(sent):
+            trailing += [("x-echo-peer", name) for name in self.peer()]
         context.set_trailing_metadata(trailing)
+
+    def peer(self):
+        """Who the caller is by its certificate."""
+        known = self.context.auth_context()
+        keys = ("x509_common_name", "x509_subject_alternative_name")
+        return [name.decode() for key in keys for name in known.get(key, [])]
 
     def wait(self, delay_ms):
         if self.ended.wait(delay_ms / 1000):
@@ -177,17 +186,33 @@ class Echo(pb_grpc.EchoServicer):
                 self.observed.add()
 
 
-def serve(addr):
+def listen(server, args):
+    if not args.tls_cert_file:
+        server.add_insecure_port(args.addr)
+        return
+    read = lambda path: pathlib.Path(path).read_bytes()
+    credentials = grpc.ssl_server_credentials(
+        [(read(args.tls_key_file), read(args.tls_cert_file))],
+        root_certificates=read(args.tls_client_ca_file) if args.tls_client_ca_file else None,
+        require_client_auth=bool(args.tls_client_ca_file),
+    )
+    server.add_secure_port(args.addr, credentials)
+
+
+def serve(args):
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=WORKERS_MAX))
     pb_grpc.add_EchoServicer_to_server(Echo(), server)
     grpctest_pb2_grpc.add_GrpctestServicer_to_server(Grpctest(), server)
-    server.add_insecure_port(addr)
+    listen(server, args)
     server.start()
-    print(f"listening on {addr}", flush=True)
+    print(f"listening on {args.addr}", flush=True)
     server.wait_for_termination()
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--addr", required=True)
-    serve(parser.parse_args().addr)
+    parser.add_argument("--tls-cert-file")
+    parser.add_argument("--tls-key-file")
+    parser.add_argument("--tls-client-ca-file")
+    serve(parser.parse_args())

@@ -29,10 +29,12 @@ struct Step {
 const STEPS: &[Step] = &[
     Step { name: "fmt", run: fmt },
     Step { name: "tidy", run: tidy::run },
+    Step { name: "locks", run: locks },
     Step { name: "deny", run: deny::run },
     Step { name: "clippy", run: clippy },
     Step { name: "codegen", run: codegen::check },
     Step { name: "test", run: || test(&[]) },
+    Step { name: "ring", run: ring },
     Step { name: "differential", run: differential },
     Step { name: "corpus", run: corpus::run },
     Step { name: "doc", run: doc },
@@ -71,6 +73,34 @@ pub(crate) fn test(args: &[String]) -> Result {
     }
     exec::run(&mut command)
 }
+
+/// TLS with ring's cryptography and no other: what is tested else has both.
+fn ring() -> Result {
+    exec::run(&mut exec::cargo([
+        "test",
+        "--package=gannet-client",
+        "--package=gannet-transport",
+        "--features=gannet-client/tls-ring,gannet-transport/tls-ring",
+        "--",
+        "tls",
+        "trust",
+        "providers",
+    ]))
+}
+
+/// The lock file of each workspace says what its manifests ask for, these crates' among them.
+fn locks() -> Result {
+    WORKSPACES.iter().try_for_each(|folder| {
+        let mut check = exec::cargo(["update", "--workspace", "--locked", "--quiet"]);
+        let manifest = exec::root().join(folder).join("Cargo.toml");
+        exec::run(check.arg("--manifest-path").arg(manifest)).map_err(|error| {
+            format!("{error}; `cargo update --workspace` in the folder {folder:?} mends it")
+        })
+    })
+}
+
+/// Folders of workspaces, each with a lock file.
+const WORKSPACES: &[&str] = &["", "bench", "bench/hello/gannet", "bench/hello/tonic", "fuzz"];
 
 fn fmt() -> Result {
     exec::run(&mut exec::cargo(["fmt", "--all", "--check"]))?;
@@ -135,6 +165,8 @@ fn summary(outcomes: &[(&str, Result, Duration)]) -> Result {
 
 #[cfg(test)]
 mod tests {
+    use std::path::{Path, PathBuf};
+
     use super::*;
 
     #[test]
@@ -147,6 +179,32 @@ mod tests {
         ];
         assert_eq!(summary(&outcomes), Err("failed: test, doc".to_string()));
         assert_eq!(summary(&outcomes[..1]), Ok(()));
+    }
+
+    /// Folders below `folder` with a manifest of a workspace.
+    fn workspaces(folder: &Path, found: &mut Vec<PathBuf>) {
+        if std::fs::read_to_string(folder.join("Cargo.toml"))
+            .is_ok_and(|text| text.contains("[workspace]"))
+        {
+            found.push(folder.to_path_buf());
+        }
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let entry = entry.unwrap();
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let is_ours = !name.starts_with('.') && name != "target" && name != "node_modules";
+            if entry.file_type().unwrap().is_dir() && is_ours {
+                workspaces(&entry.path(), found);
+            }
+        }
+    }
+
+    #[test]
+    fn the_lock_file_of_each_workspace_is_checked() {
+        let mut found = Vec::new();
+        workspaces(&exec::root(), &mut found);
+        found.sort();
+        let known: Vec<_> = WORKSPACES.iter().map(|folder| exec::root().join(folder)).collect();
+        assert_eq!(found, known);
     }
 
     #[test]

@@ -2,10 +2,11 @@
 //!
 //! Programs in Python (grpcio, the C core) and Go (grpc-go), written as their users write them,
 //! call Gannet and are called by it, and so do gRPC's official interop programs of five peers;
-//! protocol suites and plain HTTP tools test its server.
+//! protocol suites and plain HTTP tools test its server, and all of them, with OpenSSL, its TLS.
 //! interop/README.md says what each case does and how to add a language. Everything is installed
 //! and built under `target/interop`; servers listen on 127.0.0.1 and are ended by their id.
 
+mod dialogue;
 mod http;
 mod matrix;
 mod official;
@@ -14,12 +15,13 @@ mod plan;
 mod process;
 mod setup;
 mod suites;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::exec::Result;
-use plan::{Check, Extent, Group, What};
+use plan::{Check, Extent, Group, Tls, What};
 use process::Server;
 use setup::Tools;
 
@@ -111,17 +113,18 @@ fn run_group(group: &Group, tools: &Tools, tally: &mut Tally) {
     }
 }
 
-fn run_check(check: &Check, tls: bool, server: &Server, tools: &Tools) -> Result<Note> {
+fn run_check(check: &Check, tls: Tls, server: &Server, tools: &Tools) -> Result<Note> {
     match &check.what {
         What::Client { peer, program, case, host } => {
-            let whose = (*peer, *program, tls);
+            let whose = (*peer, *program, tls.is_on());
             let command = peers::client(tools, whose, (host, server.port()), case);
             process::run(command, check.limit)?.success().map(|_| Note::new())
         }
         What::Suite { suite, strict } => {
-            suites::run((*suite, *strict), tools, (server.port(), tls), check.limit)
+            suites::run((*suite, *strict), tools, (server.port(), tls.is_on()), check.limit)
         }
-        What::Http(request) => http::run(*request, tools, server.port(), check.limit),
+        What::Http(request) => http::run(*request, tools, (server.port(), tls), check.limit),
+        What::Tls(scene) => tls::run(scene, tools, server, check.limit).map(|()| Note::new()),
     }
 }
 

@@ -20,6 +20,20 @@ pub fn exit_code(case: &str, outcome: &Outcome) -> ExitCode {
     }
 }
 
+/// An error and its causes, as far as it does not tell them itself.
+pub fn with_causes(error: &dyn Error) -> String {
+    let mut told = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !told.contains(&text) {
+            told = format!("{told}: {text}");
+        }
+        cause = error.source();
+    }
+    told
+}
+
 /// Characters of a value that are shown.
 const SHOWN_MAX: usize = 300;
 

@@ -29,6 +29,10 @@ pub const COMPRESS: &str = "x-echo-compress";
 /// The trailer that counts the requests that came compressed, where the [`COMPRESS`] key was sent.
 pub const COMPRESSED: &str = "x-echo-compressed";
 
+/// The request key for which the server tells, in trailers of the same name, who the caller is by
+/// its certificate.
+pub const PEER: &str = "x-echo-peer";
+
 /// The encoding that an `x-echo-compress` names; none for what these programs do not know.
 pub fn encoding(name: &str) -> Option<Encoding> {
     [Encoding::GZIP, Encoding::DEFLATE, Encoding::ZSTD].into_iter().find(|e| e.name() == name)

@@ -2,13 +2,16 @@
 //!
 //! They see what a gRPC library hides: HTTP status, header names, trailers, the bytes of a body.
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use super::Note;
+use super::plan::Tls;
 use super::process;
 use super::setup::Tools;
+use super::tls::files;
 use crate::exec::Result;
 
 /// The hello world's method.
@@ -52,12 +55,22 @@ impl Request {
 }
 
 /// Sends `request` to a server of the hello world and checks what comes back.
-pub(super) fn run(request: Request, tools: &Tools, port: u16, limit: Duration) -> Result<Note> {
+pub(super) fn run(
+    request: Request,
+    tools: &Tools,
+    (port, tls): (u16, Tls),
+    limit: Duration,
+) -> Result<Note> {
     let body = tools.scratch("hello-request");
     write(&body, &framed(&message(HELLO_TEXT)))?;
-    let at = |path: &str| format!("http://127.0.0.1:{port}{path}");
+    let scheme = if tls.is_on() { "https" } else { "http" };
+    let at = |path: &str| format!("{scheme}://127.0.0.1:{port}{path}");
     let curl = |content_type: &str, url: &str, more: &[&str]| {
-        Curl::run(tools, content_type, url, more, limit)
+        let mut command = curl(tools, tls);
+        command.args(["--header", &format!("content-type: {content_type}")]);
+        command.args(["--header", "te: trailers"]);
+        command.args(more).arg(url);
+        Curl::run(tools, command, limit)
     };
     let data = format!("@{}", body.display());
     let post = ["--data-binary", data.as_str()];
@@ -84,8 +97,34 @@ pub(super) fn run(request: Request, tools: &Tools, port: u16, limit: Duration) -
         Request::CurlGet => {
             curl("application/grpc", &at(HELLO_PATH), &[])?.has("HTTP/2 405").map(|_| Note::new())
         }
-        Request::NghttpHello => nghttp(&body, &at(HELLO_PATH), limit),
+        Request::NghttpHello => nghttp(&body, &at(HELLO_PATH), shown(tools, tls), limit),
         Request::H2loadHello => h2load(&body, &at(HELLO_PATH), limit),
+    }
+}
+
+/// curl for HTTP/2: under TLS with who is trusted and, where it must be, with a certificate.
+fn curl(tools: &Tools, tls: Tls) -> Command {
+    let mut command = Command::new("curl");
+    command.args(["--silent", "--show-error"]);
+    match tls {
+        Tls::Off => command.arg("--http2-prior-knowledge"),
+        _ => command.arg("--http2").arg("--cacert").arg(tools.tls().join(files::AUTHORITY)),
+    };
+    command.args(shown(tools, tls));
+    command
+}
+
+/// The certificate that curl and nghttp show where one is demanded.
+fn shown(tools: &Tools, tls: Tls) -> Vec<OsString> {
+    let (chain, key) = files::CLIENT;
+    match tls {
+        Tls::Mutual => vec![
+            "--cert".into(),
+            tools.tls().join(chain).into(),
+            "--key".into(),
+            tools.tls().join(key).into(),
+        ],
+        _ => Vec::new(),
     }
 }
 
@@ -96,21 +135,11 @@ struct Curl {
 }
 
 impl Curl {
-    fn run(
-        tools: &Tools,
-        content_type: &str,
-        url: &str,
-        more: &[&str],
-        limit: Duration,
-    ) -> Result<Self> {
+    fn run(tools: &Tools, mut command: Command, limit: Duration) -> Result<Self> {
         let (fields, body) = (tools.scratch("reply-fields"), tools.scratch("reply-body"));
         write(&fields, b"")?;
         write(&body, b"")?;
-        let mut command = Command::new("curl");
-        command.args(["--silent", "--show-error", "--http2-prior-knowledge"]);
-        command.args(["--header", &format!("content-type: {content_type}")]);
-        command.args(["--header", "te: trailers", "--dump-header"]).arg(&fields);
-        command.arg("--output").arg(&body).args(more).arg(url);
+        command.arg("--dump-header").arg(&fields).arg("--output").arg(&body);
         process::run(command, limit)?.success()?;
         let fields = String::from_utf8_lossy(&read(&fields)?).into_owned();
         Ok(Self { fields, body: read(&body)? })
@@ -132,8 +161,9 @@ impl Curl {
     }
 }
 
-fn nghttp(body: &Path, url: &str, limit: Duration) -> Result<Note> {
+fn nghttp(body: &Path, url: &str, shown: Vec<OsString>, limit: Duration) -> Result<Note> {
     let mut command = Command::new("nghttp");
+    command.args(shown);
     command.arg("--verbose").arg("--data").arg(body).args(grpc_headers()).arg(url);
     let output = process::run(command, limit)?.success()?;
     let expected = [":status: 200", "grpc-status: 0", &reply_text()];

@@ -9,15 +9,16 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use super::official;
-use super::plan::{Group, Peer, Program};
+use super::plan::{Group, Peer, Program, Tls};
 use super::process::Ready;
 use super::setup::Tools;
+use super::tls;
 use crate::exec;
 
 /// The group's server, on this port of the loopback address.
 pub(super) fn server(tools: &Tools, group: &Group, port: u16) -> Command {
     let mut command = match (group.server, group.program) {
-        (peer, Program::Official) => return official::server(tools, peer, group.tls, port),
+        (peer, Program::Official) => return official::server(tools, peer, group.tls.is_on(), port),
         (Peer::Gannet, _) => Command::new(tools.gannet.join("interop-server")),
         (Peer::Python, Program::Hello) => python(tools, "hello_server.py"),
         (Peer::Python, _) => python(tools, "echo_server.py"),
@@ -26,10 +27,20 @@ pub(super) fn server(tools: &Tools, group: &Group, port: u16) -> Command {
         (Peer::Java | Peer::Node | Peer::Cpp, _) => unreachable!("{ONLY_OFFICIAL}"),
     };
     command.args(["--addr", &format!("{}:{port}", Ipv4Addr::LOCALHOST)]);
-    if group.tls {
-        let certificates = tools.certificates();
-        command.arg("--tls-cert-file").arg(certificates.join("server1.pem"));
-        command.arg("--tls-key-file").arg(certificates.join("server1.key"));
+    if group.tls.is_on() {
+        let (chain, key) = tls::files::SERVER;
+        command.arg("--tls-cert-file").arg(tools.tls().join(chain));
+        command.arg("--tls-key-file").arg(tools.tls().join(key));
+    }
+    if group.tls == Tls::Mutual {
+        command.arg("--tls-client-ca-file").arg(tools.tls().join(tls::files::AUTHORITY));
+    }
+    // grpcio has neither.
+    if group.server == Peer::Gannet && group.tls.is_on() {
+        command.args(["--tls-reload-ms", &tls::RELOAD.as_millis().to_string()]);
+        if group.tls == Tls::Mutual {
+            command.arg("--tls-client-crl-file").arg(tools.tls().join(tls::files::REVOCATIONS));
+        }
     }
     command
 }

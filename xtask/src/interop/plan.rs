@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::http::Request;
 use super::official;
 use super::suites::Suite;
+use super::tls::{self, Scene};
 
 /// A gRPC implementation that the harness can start as client and as server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,12 +57,28 @@ pub(super) enum Extent {
     All,
 }
 
+/// Whether a group's server speaks TLS: the official programs with the test certificates that they
+/// carry, the others with those that [`super::tls`] makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tls {
+    Off,
+    On,
+    /// Clients must show a certificate that is not revoked.
+    Mutual,
+}
+
+impl Tls {
+    pub(super) fn is_on(self) -> bool {
+        self != Self::Off
+    }
+}
+
 /// The checks that share one server process.
 #[derive(Debug)]
 pub(super) struct Group {
     pub(super) server: Peer,
     pub(super) program: Program,
-    pub(super) tls: bool,
+    pub(super) tls: Tls,
     pub(super) checks: Vec<Check>,
 }
 
@@ -82,6 +99,8 @@ pub(super) enum What {
     Suite { suite: Suite, strict: bool },
     /// A plain HTTP tool.
     Http(Request),
+    /// A meeting by TLS, or one that fails.
+    Tls(Scene),
 }
 
 /// Cases of the echo programs, and how long one may take in seconds.
@@ -121,6 +140,7 @@ const PAIRED_SECONDS_MAX: u64 = 30;
 /// Whose echo programs there are.
 const PEERS: &[Peer] = &[Peer::Gannet, Peer::Python, Peer::Go];
 const SUITE_SECONDS_MAX: u64 = 240;
+const TLS_SECONDS_MAX: u64 = 10;
 const HELLO_SECONDS_MAX: u64 = 10;
 const LOOPBACK: &str = "127.0.0.1";
 
@@ -135,12 +155,14 @@ pub(super) fn plan(peers_only: bool, extent: Extent, only: Option<&str>) -> Vec<
     for &server in PEERS {
         let clients: Vec<Peer> =
             PEERS.iter().copied().filter(|&client| wanted(client, server)).collect();
-        let mut add = |program, checks| groups.push(Group { server, program, tls: false, checks });
+        let mut add =
+            |program, checks| groups.push(Group { server, program, tls: Tls::Off, checks });
         add(Program::Hello, clients.iter().flat_map(|&client| hello(client, server)).collect());
         add(Program::Echo, clients.iter().flat_map(|&client| echo(client, server)).collect());
     }
     let peers = official::peers(extent);
-    for (&server, tls) in peers.iter().flat_map(|server| [(server, false), (server, true)]) {
+    let both = peers.iter().flat_map(|server| [(server, Tls::Off), (server, Tls::On)]);
+    for (&server, tls) in both {
         // Among the others it is the harness that is proven: each with itself is enough.
         let with =
             |client| wanted(client, server) && (client == server || !among_others(client, server));
@@ -149,6 +171,9 @@ pub(super) fn plan(peers_only: bool, extent: Extent, only: Option<&str>) -> Vec<
         groups.push(Group { server, program: Program::Official, tls, checks });
     }
     groups.extend(tested(if peers_only { Peer::Go } else { Peer::Gannet }));
+    if !peers_only {
+        groups.extend(secured());
+    }
     for group in &mut groups {
         group.checks.retain(|check| only.is_none_or(|text| check.name.contains(text)));
     }
@@ -181,35 +206,63 @@ fn echo(client: Peer, server: Peer) -> Vec<Check> {
     CASES.iter().chain(&more).map(to_check).collect()
 }
 
-fn official(client: Peer, server: Peer, tls: bool) -> Vec<Check> {
+fn official(client: Peer, server: Peer, tls: Tls) -> Vec<Check> {
     let to_check = |case: &official::Case| {
         let program = Program::Official;
         let what = What::Client { peer: client, program, case: case.name, host: LOOPBACK };
-        let folder = if tls { "official-tls" } else { "official" };
+        let folder = if tls.is_on() { "official-tls" } else { "official" };
         check(client.name(), server, &format!("{folder}/{}", case.name), what, case.seconds)
     };
     official::between(client, server).map(to_check).collect()
 }
 
+/// h2load can show no certificate.
+fn can_show(tls: Tls, what: &What) -> bool {
+    tls == Tls::On || !matches!(what, What::Http(Request::H2loadHello))
+}
+
 /// The suites and tools against one server.
 fn tested(server: Peer) -> Vec<Group> {
     let program = Program::Echo;
-    let mut groups = vec![Group { server, program, tls: false, checks: tools(server) }];
+    let mut groups = vec![Group { server, program, tls: Tls::Off, checks: tools(server) }];
     // The others' echo programs have no TLS.
     if server == Peer::Gannet {
         let checks = suites(server, "tls").collect();
-        groups.push(Group { server, program, tls: true, checks });
+        groups.push(Group { server, program, tls: Tls::On, checks });
     }
     groups
 }
 
+/// Meetings by TLS of Gannet's programs with others' and with tools.
+fn secured() -> impl Iterator<Item = Group> {
+    tls::SCENES.iter().map(|&(server, tls, scenes)| {
+        let folder = match tls {
+            Tls::Off => "plain/",
+            Tls::On => "tls/",
+            Tls::Mutual => "mutual/",
+        };
+        let to_check = |scene: &Scene| {
+            let case = format!("{folder}{}", scene.name);
+            check(scene.client.name(), server, &case, What::Tls(*scene), TLS_SECONDS_MAX)
+        };
+        let mut checks: Vec<_> = scenes.iter().map(to_check).collect();
+        if server == Peer::Gannet && tls.is_on() {
+            checks.extend(requests(server, folder).filter(|check| can_show(tls, &check.what)));
+        }
+        Group { server, program: Program::Echo, tls, checks }
+    })
+}
+
 /// Suites first: the plain requests after them also show that the server has survived.
 fn tools(server: Peer) -> Vec<Check> {
-    let requests = Request::ALL.iter().map(|&request| {
+    suites(server, "all").chain(requests(server, "")).collect()
+}
+
+fn requests(server: Peer, folder: &str) -> impl Iterator<Item = Check> {
+    Request::ALL.iter().map(move |&request| {
         let (tool, case) = request.name();
-        check(tool, server, case, What::Http(request), 30)
-    });
-    suites(server, "all").chain(requests).collect()
+        check(tool, server, &format!("{folder}{case}"), What::Http(request), 30)
+    })
 }
 
 fn suites(server: Peer, case: &'static str) -> impl Iterator<Item = Check> {
@@ -252,7 +305,9 @@ mod tests {
                 let encodings = ENCODINGS.iter().filter(|(_, peers)| both_have(peers)).count();
                 let paired = PAIRED.iter().filter(|(_, a, b)| (a, b) == (client, server));
                 let usual = CASES.len() + encodings + paired.count() + 2;
-                assert_eq!(count(&all, &pair) - official, usual, "{pair}");
+                let secured = secured().flat_map(|group| group.checks);
+                let secured = secured.filter(|check| check.name.starts_with(&pair)).count();
+                assert_eq!(count(&all, &pair) - official - secured, usual, "{pair}");
             }
         }
         assert!(all.contains(&"h2spec->gannet/all".to_string()));

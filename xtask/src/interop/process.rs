@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use crate::exec::{self, Result};
 
 /// How often a running program is looked at.
-const POLL: Duration = Duration::from_millis(5);
+pub(super) const POLL: Duration = Duration::from_millis(5);
 /// How much of a program's output a failure shows, in lines.
 const SHOWN_LINES_MAX: usize = 30;
 /// How much of a server's output is kept, in bytes.
@@ -56,7 +56,7 @@ pub(super) fn run(mut command: Command, limit: Duration) -> Result<Ended> {
 }
 
 /// Waits for the end; at the limit kills the child and returns `None`.
-fn wait(child: &mut Child, limit: Duration) -> Result<Option<ExitStatus>> {
+pub(super) fn wait(child: &mut Child, limit: Duration) -> Result<Option<ExitStatus>> {
     let end = Instant::now() + limit;
     loop {
         let status = child.try_wait().map_err(|error| format!("cannot wait: {error}"))?;
@@ -71,7 +71,7 @@ fn wait(child: &mut Child, limit: Duration) -> Result<Option<ExitStatus>> {
     }
 }
 
-fn kill(child: &mut Child) {
+pub(super) fn kill(child: &mut Child) {
     // It may have ended by itself in the meantime: either way it is reaped.
     let _ = child.kill();
     let _ = child.wait();
@@ -88,7 +88,7 @@ fn reader(pipe: Option<impl Read + Send + 'static>) -> JoinHandle<String> {
     })
 }
 
-fn last_lines(text: &str) -> String {
+pub(super) fn last_lines(text: &str) -> String {
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(SHOWN_LINES_MAX)..].join("\n")
 }
@@ -149,6 +149,25 @@ impl Server {
     pub(super) fn recent_output(&self) -> String {
         let output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
         format!("\nthe server printed:\n{}", last_lines(&output))
+    }
+
+    /// Forgets what the server has printed so far.
+    pub(super) fn forget_output(&self) {
+        self.output.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Waits until the server has printed this.
+    pub(super) fn says(&self, text: &str, limit: Duration) -> Result {
+        let end = Instant::now() + limit;
+        loop {
+            if self.output.lock().unwrap_or_else(PoisonError::into_inner).contains(text) {
+                return Ok(());
+            }
+            if Instant::now() >= end {
+                return Err(format!("the server did not print `{text}`"));
+            }
+            thread::sleep(POLL);
+        }
     }
 
     fn wait_accepts(&mut self, limit: Duration) -> Result {
@@ -246,6 +265,9 @@ mod tests {
         let mut server = Server::start(command, Ready::Says, 20 * SECOND).unwrap();
         assert_eq!(server.ended(), None);
         assert!(server.recent_output().contains(&format!("listening on {}", server.port())));
+        server.says("warming up", SECOND).unwrap();
+        server.forget_output();
+        assert!(server.says("warming up", SECOND / 50).is_err());
     }
 
     #[test]

@@ -156,13 +156,28 @@ fn cut_short(link: &Link) -> Status {
 #[cold]
 fn hardly_a_server(status: Status, has_tls: bool) -> Status {
     let what = match has_tls {
-        true => "is it a server that speaks HTTP/2?",
+        true if is_told_by_tls(&status) => return status,
+        // By ALPN it speaks HTTP/2.
+        true => "does the server want a certificate of this client, or another one?",
         false => {
             "is it a server that speaks HTTP/2 without TLS? With TLS, the channel needs `tls(…)`"
         }
     };
     let told = format!("{}; {what}", status.message());
     status.with_message(told)
+}
+
+/// Whether the server has said in TLS why it ended the connection.
+fn is_told_by_tls(status: &Status) -> bool {
+    let mut cause = std::error::Error::source(status);
+    while let Some(error) = cause {
+        let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+        if kind == Some(std::io::ErrorKind::InvalidData) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// What `work` comes to, unless the moment comes first.

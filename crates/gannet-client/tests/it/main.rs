@@ -15,6 +15,8 @@ mod goaway;
 mod keepalive;
 mod negative;
 mod peer;
+#[cfg(feature = "_tls")]
+mod providers;
 mod runtimes;
 mod server;
 mod streams;

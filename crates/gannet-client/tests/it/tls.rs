@@ -148,6 +148,7 @@ async fn clients_show_certificates_where_they_must() {
     all_kinds(&connect(&strict, good())).await;
     let told = refused(&connect(&strict, authority.client())).await;
     assert!(told.contains("the peer demands a certificate, and was shown none"), "{told}");
+    assert!(!told.contains('?'), "that is no riddle: {told}");
     let not_accepted = "the peer does not accept the certificate that it was shown: ";
     let told = refused(&connect(&strict, bad())).await;
     assert!(told.contains(not_accepted), "{told}");

@@ -65,19 +65,40 @@ pub(super) fn handshake(peer: &str, error: io::Error) -> io::Error {
             format!("the {peer} has shown no certificate, and one is demanded")
         }
         Some(other) => format!("the TLS handshake failed: {other}"),
-        None if matches!(
-            error.kind(),
-            io::ErrorKind::UnexpectedEof
-                | io::ErrorKind::ConnectionReset
-                | io::ErrorKind::ConnectionAborted
-                | io::ErrorKind::BrokenPipe
-        ) =>
-        {
+        None if is_end(&error) => {
             format!("the {peer} closed the connection during the TLS handshake; does it speak TLS?")
         }
         None => return error,
     };
     io::Error::new(error.kind(), Handshake { meaning, cause: error })
+}
+
+/// An error of the handshake with a client that has said in TLS what it wants.
+pub(super) fn answered(error: io::Error) -> io::Error {
+    if error.get_ref().is_some_and(<dyn Error + Send + Sync>::is::<rustls::Error>)
+        || !is_end(&error)
+    {
+        return handshake("client", error);
+    }
+    let meaning = "the client closed the connection during the TLS handshake, without a word why; \
+                   does it trust this server's certificate?";
+    io::Error::new(error.kind(), Handshake { meaning: meaning.to_owned(), cause: error })
+}
+
+fn is_end(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+    )
+}
+
+/// The stream below has ended, and TLS has not.
+pub(super) fn cut_off() -> io::Error {
+    let told = "the peer closed the connection without a word of TLS (close_notify) why";
+    io::Error::new(io::ErrorKind::UnexpectedEof, told)
 }
 
 /// Why a certificate is not accepted, where rustls only has the name of an error for it.
@@ -108,12 +129,17 @@ pub(super) fn plain(peer: &str, what: Plain) -> io::Error {
         ("server", Plain::Http1) => {
             "the server does not speak TLS: it answered in plain HTTP/1; is this the right port?"
         }
-        ("server", Plain::Other) => "the server does not speak TLS: what it sent is no TLS record",
+        ("server", Plain::Other | Plain::OldTls) => {
+            "the server does not speak TLS: what it sent is no TLS record"
+        }
         (_, Plain::Http2) => {
             "the client does not speak TLS: it sent plain HTTP/2, and this port speaks TLS"
         }
         (_, Plain::Http1) => {
             "the client does not speak TLS: it sent plain HTTP/1, and this port speaks TLS"
+        }
+        (_, Plain::OldTls) => {
+            "the client speaks TLS 1.1 or something older, and this port TLS 1.2 and 1.3"
         }
         (_, Plain::Other) => "the client does not speak TLS: what it sent is no TLS record",
     };

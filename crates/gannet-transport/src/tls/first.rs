@@ -18,18 +18,20 @@ pub(super) struct First {
     seen: usize,
 }
 
-/// What a peer speaks that does not speak TLS.
+/// What a peer speaks that does not speak TLS, or none that is spoken here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Plain {
     /// A client's preface, or a server's SETTINGS.
     Http2,
     /// A request or a response.
     Http1,
+    /// A client whose newest TLS is 1.1 or older. rustls minds what else is wrong with its hello.
+    OldTls,
     Other,
 }
 
-/// As much as tells the protocols apart: an HTTP/2 frame's head.
-const HEAD_BYTES: usize = 9;
+/// As much as tells the protocols apart: a ClientHello up to its version.
+const HEAD_BYTES: usize = 11;
 
 impl First {
     pub(super) fn new(io: Stream) -> First {
@@ -45,13 +47,15 @@ impl First {
 /// What it is that begins like this, unless it is TLS or nothing.
 fn plain(head: &[u8]) -> Option<Plain> {
     // RFC 8446 section 5.1: alert and handshake are the records to begin with.
-    if matches!(head, [] | [21 | 22, ..]) {
-        return None;
+    if let [] | [21 | 22, ..] = head {
+        // A client that has TLS 1.2 or 1.3 says 3, 3 here.
+        let is_old = matches!(head, [22, _, _, _, _, 1, _, _, _, 3, 0..=2, ..]);
+        return is_old.then_some(Plain::OldTls);
     }
     Some(match head {
         [b'P', b'R', b'I', b' ', ..] => Plain::Http2,
         // Of SETTINGS: a short length, the type, flags, stream 0.
-        [0, _, _, 4, _, 0, 0, 0, 0] => Plain::Http2,
+        [0, _, _, 4, _, 0, 0, 0, 0, ..] => Plain::Http2,
         [letter, ..] if letter.is_ascii_uppercase() => Plain::Http1,
         _ => Plain::Other,
     })
@@ -114,12 +118,18 @@ mod tests {
 
     #[test]
     fn protocols_are_told_apart_by_their_first_bytes() {
-        let table: [(&[u8], Option<Plain>); 9] = [
+        let table: [(&[u8], Option<Plain>); 14] = [
             (b"", None),
             (b"\x16\x03\x01\x02\x00", None),
             (b"\x15\x03\x03\x00\x02", None),
+            // Hellos for TLS 1.2, for 1.1 and for 1.0, and what a server says.
+            (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", None),
+            (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x02", Some(Plain::OldTls)),
+            (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x01", Some(Plain::OldTls)),
+            (b"\x16\x03\x02\x02\x00\x02\x00\x01\xfc\x03\x02", None),
             (b"PRI * HTT", Some(Plain::Http2)),
             (b"\x00\x00\x12\x04\x00\x00\x00\x00\x00", Some(Plain::Http2)),
+            (b"\x00\x00\x12\x04\x00\x00\x00\x00\x00\x00\x03", Some(Plain::Http2)),
             (b"HTTP/1.1 ", Some(Plain::Http1)),
             (b"GET / HTT", Some(Plain::Http1)),
             (b"P", Some(Plain::Http1)),

@@ -80,6 +80,12 @@ impl PeerCertificate {
         PeerCertificate { chain, ..certificate }
     }
 
+    /// A certificate that nobody has shown and nobody has judged.
+    #[cfg(feature = "fuzzing")]
+    pub fn unjudged(der: &[u8]) -> PeerCertificate {
+        PeerCertificate::new(vec![der.into()])
+    }
+
     /// The certificates that the peer sent, as DER, its own first.
     pub fn chain(&self) -> impl ExactSizeIterator<Item = &[u8]> {
         self.chain.iter().map(|der| &**der)

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio_rustls::TlsAcceptor;
+use tokio::time::timeout;
+use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::server::danger::ClientCertVerifier;
+use tokio_rustls::rustls::server::{Acceptor, WebPkiClientVerifier};
 
 use super::first::{First, Plain};
 use super::live::{Following, Live, following_methods};
@@ -63,31 +64,52 @@ impl ServerTls {
     /// # Errors
     /// In the words of what has to be mended; the stream is closed.
     pub(crate) async fn accept(&self, stream: Stream, peer: Peer) -> io::Result<(Stream, Peer)> {
-        let acceptor = TlsAcceptor::from(self.live.fresh().await);
-        let shaken = acceptor.accept(First::new(stream)).into_fallible().await;
-        let stream = match shaken {
-            Ok(stream) => stream,
-            Err((error, first)) => {
-                let plain = first.plain();
-                match plain {
-                    Some(Plain::Other) | None => part_from(first.io).await,
-                    Some(_) => answer_plainly(first.io).await,
-                }
-                let Some(plain) = plain else { return Err(error::handshake("client", error)) };
-                return Err(error::plain("client", plain));
-            }
+        let mut hello = LazyConfigAcceptor::new(Acceptor::default(), First::new(stream));
+        let start = match (&mut hello).await {
+            Ok(start) => start,
+            Err(error) => return Err(refuse(error, hello.take_io()).await),
         };
-        if stream.get_ref().1.alpn_protocol() != Some(ALPN_H2) {
-            part_from(stream).await;
+        if start.client_hello().alpn().is_none() {
+            answer(start.io.io, NO_APPLICATION_PROTOCOL).await;
             let told = error::no_h2("client");
             return Err(io::Error::new(io::ErrorKind::InvalidData, told));
         }
+        let stream = match start.into_stream(self.live.fresh().await).into_fallible().await {
+            Ok(stream) => stream,
+            Err((error, first)) => {
+                part_from(first.io).await;
+                return Err(error::answered(error));
+            }
+        };
         let (first, tls) = stream.into_inner();
+        // rustls has refused who offers others only.
+        debug_assert_eq!(tls.alpn_protocol(), Some(ALPN_H2));
         let tls = tls.into();
         let peer = Peer::Tls(Box::new(TlsPeer::new(peer, &tls)));
         Ok((Stream::Tls(Box::new(TlsStream::new(first.io, tls))), peer))
     }
 }
+
+/// Ends a handshake that has not begun well, and says what that means.
+async fn refuse(error: io::Error, first: Option<First>) -> io::Error {
+    let Some(first) = first else { return error::handshake("client", error) };
+    let plain = first.plain();
+    match plain {
+        Some(Plain::Http1 | Plain::Http2) => answer(first.io, THIS_IS_TLS).await,
+        Some(Plain::OldTls) => answer(first.io, PROTOCOL_VERSION).await,
+        Some(Plain::Other) | None => part_from(first.io).await,
+    }
+    match plain {
+        Some(plain) => error::plain("client", plain),
+        None => error::handshake("client", error),
+    }
+}
+
+/// The alert of that name, fatal (RFC 7301 section 3.2), before anything is encrypted. rustls goes
+/// on with a client that offers no protocol at all, and what would follow tells it nothing.
+const NO_APPLICATION_PROTOCOL: &[u8] = &[21, 3, 3, 0, 2, 2, 120];
+/// The alert of that name, fatal (RFC 8446 section 6.2).
+const PROTOCOL_VERSION: &[u8] = &[21, 3, 1, 0, 2, 2, 70];
 
 /// Closes our half, and lets the peer read why: a socket that is closed with unread bytes in it
 /// makes TCP send a reset, which may destroy the alert, or answer, that is on its way.
@@ -105,7 +127,7 @@ async fn part_from(mut peer: impl AsyncRead + AsyncWrite + Unpin) {
         io::Result::Ok(())
     };
     // Whether that went well matters to nobody any more.
-    let _ = tokio::time::timeout(LINGER, parting).await;
+    let _ = timeout(LINGER, parting).await;
 }
 
 /// How long the peer may take to read it, within the time that a handshake has.
@@ -121,13 +143,13 @@ impl fmt::Debug for ServerTls {
 
 /// What whoever speaks plain HTTP is told. Clients of HTTP/2 show this too, or say that the answer
 /// is HTTP/1.
-const ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
+const THIS_IS_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
     content-type: text/plain\r\ncontent-length: 60\r\nconnection: close\r\n\r\n\
     This port speaks TLS, and was sent plain HTTP. Try https://\n";
 
-/// Says that this is no port for plain HTTP. Whether that arrives matters to nobody here.
-async fn answer_plainly(mut stream: Stream) {
-    if let Ok(Ok(())) = tokio::time::timeout(LINGER, stream.write_all(ANSWER)).await {
+/// Says that much and no more. Whether it arrives matters to nobody here.
+async fn answer(mut stream: Stream, bytes: &[u8]) {
+    if let Ok(Ok(())) = timeout(LINGER, stream.write_all(bytes)).await {
         part_from(stream).await;
     }
 }

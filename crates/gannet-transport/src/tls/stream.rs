@@ -78,6 +78,9 @@ impl TlsStream {
                 Ok(0) => return Ok(Input::Open),
                 Ok(n) => *filled += n,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    return Err(error::cut_off());
+                }
                 Err(error) => return Err(error),
             }
             if *filled == buf.len() {

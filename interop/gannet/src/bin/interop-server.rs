@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use clap::Parser;
 use gannet::compression::{Compressed, Compressors};
-use gannet::tls::{Identity, ServerTls};
+use gannet::tls::{Crls, Identity, Roots, ServerTls, TlsError};
 use gannet::{Bytes, Call, Inbound, Listener, Outbound, Result, Server, Status};
+use gannet_interop::check::with_causes;
 use gannet_interop::plain::Hello;
 use gannet_interop::proto::gannet::interop::v1 as pb;
 use gannet_interop::proto::grpctest::GrpctestServer;
 use gannet_interop::{
-    COMPRESS, COMPRESSED, INITIAL, INITIAL_BIN, TRAILING, TRAILING_BIN, copy_values,
+    COMPRESS, COMPRESSED, INITIAL, INITIAL_BIN, PEER, TRAILING, TRAILING_BIN, copy_values,
 };
 use pb::{EchoReply, EchoRequest};
 
@@ -30,6 +31,15 @@ struct Args {
     /// PEM file of its key
     #[arg(long, requires = "tls_cert_file")]
     tls_key_file: Option<PathBuf>,
+    /// Clients must show a certificate that an authority in this PEM file has signed
+    #[arg(long, requires = "tls_cert_file")]
+    tls_client_ca_file: Option<PathBuf>,
+    /// Clients' certificates must not be revoked by the lists in this PEM file
+    #[arg(long, requires = "tls_client_ca_file")]
+    tls_client_crl_file: Option<PathBuf>,
+    /// Look at the files of TLS again after so many milliseconds
+    #[arg(long, requires = "tls_cert_file")]
+    tls_reload_ms: Option<u64>,
     /// How long a connection is used, in milliseconds
     #[arg(long)]
     max_connection_age_ms: Option<u64>,
@@ -39,11 +49,12 @@ struct Args {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args = Args::parse();
     let mut listener = Listener::tcp(args.addr.as_str())?;
-    if let (Some(chain), Some(key)) = (args.tls_cert_file, args.tls_key_file) {
-        listener = listener.tls(ServerTls::new(Identity::from_pem_files(chain, key)?)?);
+    if let Some(tls) = args.tls()? {
+        listener = listener.tls(tls);
     }
     println!("listening on {}", args.addr);
     let mut server = Server::new()
+        .on_connection_error(|peer, why| eprintln!("connection lost: {peer}: {}", with_causes(why)))
         .compressors(Compressors::built_in())
         .add(pb::EchoServer::new(Echo::default()))
         .add(GrpctestServer::new(Hello));
@@ -51,6 +62,26 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         server = server.max_connection_age(Duration::from_millis(age));
     }
     Ok(server.serve(listener).await?)
+}
+
+impl Args {
+    fn tls(&self) -> Result<Option<ServerTls>, TlsError> {
+        let (Some(chain), Some(key)) = (&self.tls_cert_file, &self.tls_key_file) else {
+            return Ok(None);
+        };
+        let mut tls = ServerTls::builder(Identity::from_pem_files(chain, key)?);
+        if let Some(file) = &self.tls_client_ca_file {
+            tls = tls.client_roots(Roots::from_pem_file(file)?);
+        }
+        if let Some(file) = &self.tls_client_crl_file {
+            tls = tls.client_crls(Crls::from_pem_file(file)?);
+        }
+        if let Some(interval) = self.tls_reload_ms {
+            tls = tls.reload_every(Duration::from_millis(interval));
+            tls = tls.on_reload(|outcome| eprintln!("files of TLS: {outcome:?}"));
+        }
+        tls.build().map(Some)
+    }
 }
 
 #[derive(Default)]
@@ -136,6 +167,9 @@ impl Echo {
         for key in [TRAILING, TRAILING_BIN] {
             copy_values(&sent, key, call.trailers_mut())?;
         }
+        if sent.contains(PEER) {
+            tell_peer(call)?;
+        }
         if let Some(encoding) = sent.get(COMPRESS).and_then(gannet_interop::encoding) {
             call.compress(encoding);
         }
@@ -147,6 +181,18 @@ impl Echo {
         }
         Ok(CutShort { counter: Some(Arc::clone(&self.calls_cut_short)) })
     }
+}
+
+/// Tells in trailers who the caller is by its certificate: the subject's common name, then its
+/// other names.
+fn tell_peer(call: &mut Call) -> Result<()> {
+    let certificate = call.peer().tls().and_then(|peer| peer.certificate().cloned());
+    let Some(certificate) = certificate else { return Ok(()) };
+    let names = certificate.dns_names().iter().chain(certificate.uris());
+    for name in certificate.common_name().into_iter().chain(names.map(String::as_str)) {
+        call.trailers_mut().append(PEER, name)?;
+    }
+    Ok(())
 }
 
 /// Tells in a trailer how many requests came compressed, for who asks for compressed replies.

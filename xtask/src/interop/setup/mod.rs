@@ -13,6 +13,7 @@ use std::process::Command;
 
 use super::plan::{Group, Peer, Program, What};
 use super::suites::Suite;
+use super::tls;
 use crate::exec::{self, Result};
 use crate::install::{self, create, with_path};
 
@@ -78,6 +79,11 @@ impl Tools {
         self.home.join("certificates")
     }
 
+    /// Certificates that [`super::tls::files`] has made.
+    pub(super) fn tls(&self) -> PathBuf {
+        self.home.join("tls")
+    }
+
     pub(super) fn python(&self) -> PathBuf {
         self.home.join("venv/bin/python")
     }
@@ -116,6 +122,10 @@ pub(super) fn prepare(groups: &[Group]) -> Result<Tools> {
     if needs.certificates {
         official::certificates(&tools)?;
     }
+    if needs.own_certificates {
+        create(&tools.tls())?;
+        tls::files::make(&tools.tls())?;
+    }
     if needs.h2spec {
         install::go_install(&tools.bin(), H2SPEC)?;
     }
@@ -127,6 +137,7 @@ pub(super) fn prepare(groups: &[Group]) -> Result<Tools> {
             ("h2load", "nghttp2-client"),
             ("nghttp", "nghttp2-client"),
             ("curl", "curl"),
+            ("openssl", "openssl"),
         ])?;
     }
     Ok(tools)
@@ -141,6 +152,7 @@ struct Needs {
     /// Whose official programs.
     official: Vec<Peer>,
     certificates: bool,
+    own_certificates: bool,
     h2spec: bool,
     httpwg: bool,
     http: bool,
@@ -151,7 +163,10 @@ impl Needs {
         let mut needs = Self::default();
         for group in groups {
             needs.peer(group.server, group.program);
-            needs.certificates |= group.tls;
+            match group.program {
+                Program::Official => needs.certificates |= group.tls.is_on(),
+                _ => needs.own_certificates |= group.tls.is_on(),
+            }
             for check in &group.checks {
                 match &check.what {
                     What::Client { peer, program, .. } => needs.peer(*peer, *program),
@@ -159,9 +174,16 @@ impl Needs {
                     What::Suite { suite: Suite::Httpwg, .. } => {
                         needs.httpwg = true;
                         // Among its programs is the one that does httpwg's TLS.
-                        needs.go |= group.tls;
+                        needs.go |= group.tls.is_on();
                     }
                     What::Http(_) => needs.http = true,
+                    What::Tls(scene) => {
+                        needs.own_certificates = true;
+                        match scene.client.program() {
+                            Some(peer) => needs.peer(peer, Program::Echo),
+                            None => needs.http = true,
+                        }
+                    }
                 }
             }
         }
@@ -253,7 +275,11 @@ mod tests {
         let needs = Needs::of(&plan::plan(true, Extent::Usual, Some("python->python/hello")));
         assert_eq!(needs, Needs { python: true, ..Needs::default() });
         let needs = Needs::of(&plan::plan(false, Extent::Quick, Some("curl->")));
-        assert_eq!(needs, Needs { gannet: true, http: true, ..Needs::default() });
+        let own_certificates = true;
+        assert_eq!(needs, Needs { gannet: true, http: true, own_certificates, ..Needs::default() });
+        let needs = Needs::of(&plan::plan(false, Extent::Quick, Some("gannet->python/mutual")));
+        let python = true;
+        assert_eq!(needs, Needs { gannet: true, python, own_certificates, ..Needs::default() });
         let needs =
             Needs::of(&plan::plan(false, Extent::All, Some("cpp->gannet/official-tls/ping_pong")));
         let official = vec![Peer::Cpp];

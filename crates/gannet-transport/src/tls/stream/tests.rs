@@ -111,7 +111,11 @@ async fn the_end_comes_behind_what_was_sent_and_is_an_error_without_goodbye() {
         let end = server.read(&mut context(), &mut buf);
         match says_goodbye {
             true => assert_eq!(end.unwrap(), (Some(0), Input::Open)),
-            false => assert_eq!(end.unwrap_err().kind(), io::ErrorKind::UnexpectedEof),
+            false => {
+                let error = end.unwrap_err();
+                assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+                assert!(error.to_string().contains("without a word of TLS"), "{error}");
+            }
         }
     }
 }
@@ -177,10 +181,12 @@ async fn a_client_without_alpn_is_refused() {
         let (near, far) = duplex(64 << 10);
         let server = ServerTls::new(identity.clone()).unwrap();
         let name = "localhost".try_into().unwrap();
-        let (_, server) =
+        let (client, server) =
             tokio::join!(client.connect(name, near), server.accept(Stream::Pipe(far), Peer::Pipe));
         let told = server.unwrap_err().to_string();
         assert!(told.contains("the client does not offer HTTP/2"), "{told}");
+        let told = client.unwrap_err().to_string();
+        assert!(told.contains("NoApplicationProtocol"), "{told}");
     }
 }
 

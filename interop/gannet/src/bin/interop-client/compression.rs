@@ -1,7 +1,8 @@
 //! The cases in an encoding: requests and replies compressed, per call and per channel.
 
+use gannet::Metadata;
+use gannet::client::ChannelBuilder;
 use gannet::compression::{Compressors, Encoding};
-use gannet::{Channel, Metadata};
 use gannet_interop::check::{Outcome, check};
 use gannet_interop::proto::gannet::interop::v1::{EchoClient, EchoRequest};
 use gannet_interop::{COMPRESS, COMPRESSED, pattern};
@@ -11,8 +12,8 @@ use crate::{TIMEOUT, payload};
 const LENGTH: usize = 100_000;
 const STREAM_LENGTHS: [usize; 4] = [27_182, 2_000, 1_828, 45_904];
 
-pub(crate) async fn run(addr: &str, encoding: Encoding) -> Outcome {
-    let builder = Channel::builder(addr).compressors(Compressors::built_in());
+pub(crate) async fn run(builder: ChannelBuilder, encoding: Encoding) -> Outcome {
+    let builder = builder.compressors(Compressors::built_in());
     let by_call = EchoClient::new(builder.clone().build()?);
     // What the call says, whether the request is compressed.
     for (said, comes) in [(Some(encoding), true), (None, false)] {

@@ -1,13 +1,14 @@
 //! The client of `gannet_interop.proto`: one case by name; silence and exit code 0 mean it passed.
 //!
 //! `plain` has the cases of one well-behaved call, `compression` those in an encoding, `metadata`
-//! those with metadata, `edges` those about status, deadlines, cancellation and many calls at once.
-//! What each does is written down in `interop/README.md`.
+//! those with metadata, `security` those about TLS, `edges` those about status, deadlines,
+//! cancellation and many calls at once. What each does is written down in `interop/README.md`.
 
 mod compression;
 mod edges;
 mod metadata;
 mod plain;
+mod security;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -32,6 +33,8 @@ struct Args {
     /// Which case to run
     #[arg(long)]
     case: String,
+    #[command(flatten)]
+    tls: security::Tls,
 }
 
 #[tokio::main]
@@ -41,7 +44,11 @@ async fn main() -> ExitCode {
 }
 
 async fn run(args: &Args) -> Outcome {
-    let channel = Channel::builder(&args.addr).build()?;
+    let mut builder = Channel::builder(&args.addr);
+    if let Some(tls) = args.tls.build()? {
+        builder = builder.tls(tls);
+    }
+    let channel = builder.clone().build()?;
     let client = Client {
         echo: pb::EchoClient::new(channel.clone()),
         missing: pb::MissingClient::new(channel.clone()),
@@ -59,9 +66,11 @@ async fn run(args: &Args) -> Outcome {
         "metadata" => metadata::metadata(&client).await,
         "metadata_on_error" => metadata::metadata_on_error(&client).await,
         "early_headers" => metadata::early_headers(&client).await,
-        "gzip" => compression::run(&args.addr, Encoding::GZIP).await,
-        "deflate" => compression::run(&args.addr, Encoding::DEFLATE).await,
-        "zstd" => compression::run(&args.addr, Encoding::ZSTD).await,
+        "gzip" => compression::run(builder, Encoding::GZIP).await,
+        "deflate" => compression::run(builder, Encoding::DEFLATE).await,
+        "zstd" => compression::run(builder, Encoding::ZSTD).await,
+        "peer" => security::peer(&client).await,
+        "unavailable" => security::unavailable(&client).await,
         "status_codes" => edges::status_codes(&client).await,
         "status_message" => edges::status_message(&client).await,
         "status_details" => edges::status_details(&client).await,
