@@ -32,9 +32,13 @@ pub struct Metadata {
 #[derive(Clone, Copy)]
 struct Entry {
     start: u32,
-    name_bytes: u32,
+    /// And, in its top bit, whether the value is a secret.
+    name: u32,
     value_bytes: u32,
 }
+
+/// See [`Entry::name`]. Lengths are below it: see [`METADATA_BYTES_MAX`].
+const SECRET: u32 = 1 << 31;
 
 impl Metadata {
     /// Metadata without entries.
@@ -198,6 +202,38 @@ impl Metadata {
         kept < before
     }
 
+    /// Says that the values that a key has now are secrets: they do not show in
+    /// [`Debug`](fmt::Debug), and no header compression remembers them, here or at proxies (RFC
+    /// 7541 7.1.3). Those of [`authorization` and the like](names::is_sensitive) always are.
+    /// Whether there was a value.
+    pub fn set_sensitive(&mut self, key: impl AsRef<str>) -> bool {
+        self.mark(|name| name.eq_ignore_ascii_case(key.as_ref().as_bytes()))
+    }
+
+    /// As [`set_sensitive`](Metadata::set_sensitive), for all entries.
+    pub fn set_all_sensitive(&mut self) {
+        self.mark(|_| true);
+    }
+
+    fn mark(&mut self, is_meant: impl Fn(&[u8]) -> bool) -> bool {
+        let mut any = false;
+        for index in 0..self.entries.len() {
+            if is_meant(self.pair(self.entries[index]).0) {
+                self.entries[index].name |= SECRET;
+                any = true;
+            }
+        }
+        any
+    }
+
+    /// Keeps the first `len` entries.
+    pub fn truncate(&mut self, len: usize) {
+        if let Some(entry) = self.entries.get(len) {
+            self.arena.truncate(entry.start as usize);
+            self.entries.truncate(len);
+        }
+    }
+
     /// Every key and value, in order; values as they travel: binary ones are base64.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &[u8])> {
         self.pairs().map(|(name, value)| (name_str(name), value))
@@ -207,6 +243,11 @@ impl Metadata {
     /// [reserved](names::is_reserved) names, which a list that was received may have.
     pub fn wire_pairs(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.pairs().filter(|(name, _)| !names::is_reserved(name))
+    }
+
+    /// As [`wire_pairs`](Metadata::wire_pairs), and whether each value is a secret.
+    pub fn wire_fields(&self) -> impl Iterator<Item = (&[u8], &[u8], bool)> {
+        self.fields().filter(|(name, ..)| !names::is_reserved(name))
     }
 
     /// Adds a received header field, unless it is [the protocol's own](names::is_protocol).
@@ -234,7 +275,22 @@ impl Metadata {
     ///
     /// [`MetadataError::TooLarge`]; the entries before that are added.
     pub fn extend_from(&mut self, other: &Metadata) -> Result<(), MetadataError> {
-        other.pairs().try_for_each(|(name, value)| self.push(name, value))
+        other.entries.iter().try_for_each(|entry| {
+            let (name, value) = other.pair(*entry);
+            self.push(name, value)?;
+            if let Some(added) = self.entries.last_mut() {
+                added.name |= entry.name & SECRET;
+            }
+            Ok(())
+        })
+    }
+
+    /// Name, value, and whether that is a secret.
+    fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8], bool)> {
+        self.entries.iter().map(|&entry| {
+            let (name, value) = self.pair(entry);
+            (name, value, entry.name & SECRET != 0 || names::is_sensitive(name))
+        })
     }
 
     fn pairs(&self) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> {
@@ -251,7 +307,7 @@ impl Metadata {
         self.check_room(name.len(), value.len())?;
         self.entries.push(Entry {
             start: offset(self.arena.len()),
-            name_bytes: offset(name.len()),
+            name: offset(name.len()),
             value_bytes: offset(value.len()),
         });
         self.arena.reserve(name.len() + value.len());
@@ -273,13 +329,17 @@ impl Metadata {
 
     fn pair(&self, entry: Entry) -> (&[u8], &[u8]) {
         let start = entry.start as usize;
-        self.arena[start..start + entry.bytes()].split_at(entry.name_bytes as usize)
+        self.arena[start..start + entry.bytes()].split_at(entry.name_bytes())
     }
 }
 
 impl Entry {
+    fn name_bytes(self) -> usize {
+        (self.name & !SECRET) as usize
+    }
+
     fn bytes(self) -> usize {
-        self.name_bytes as usize + self.value_bytes as usize
+        self.name_bytes() + self.value_bytes as usize
     }
 }
 
@@ -293,11 +353,10 @@ impl PartialEq for Metadata {
 impl Eq for Metadata {}
 
 impl fmt::Debug for Metadata {
-    /// Escaped, with the values of [secrets](names::is_sensitive) left out.
+    /// Escaped, with the values of [secrets](Metadata::set_sensitive) left out.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut list = f.debug_list();
-        for (name, value) in self.pairs() {
-            let secret = names::is_sensitive(name);
+        for (name, value, secret) in self.fields() {
             let value = if secret { b"(secret)".as_slice() } else { value };
             list.entry(&format_args!("{}: {}", name.escape_ascii(), value.escape_ascii()));
         }

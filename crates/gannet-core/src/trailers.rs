@@ -56,7 +56,8 @@ pub fn read<'a>(
     Err(status)
 }
 
-/// Writes the outcome of a call as trailers, handing each name and value to `emit` in order.
+/// Writes the outcome of a call as trailers, handing each name and value to `emit` in order, and
+/// whether the value is [a secret](Metadata::set_sensitive).
 ///
 /// `metadata` is the trailing metadata of a call whatever its outcome; that of a failed call's
 /// status follows it. [Reserved](names::is_reserved) names in either are left out. A status that
@@ -66,23 +67,23 @@ pub fn read<'a>(
 pub fn write(
     outcome: Result<(), &Status>,
     metadata: &Metadata,
-    mut emit: impl FnMut(&[u8], &[u8]),
+    mut emit: impl FnMut(&[u8], &[u8], bool),
 ) {
     let Err(status) = outcome else {
-        emit(names::GRPC_STATUS.as_bytes(), Code::Ok.as_digits().as_bytes());
+        emit(names::GRPC_STATUS.as_bytes(), Code::Ok.as_digits().as_bytes(), false);
         emit_metadata(metadata, &mut emit);
         return;
     };
     let sent = status.as_sent();
-    emit(names::GRPC_STATUS.as_bytes(), sent.code.as_digits().as_bytes());
+    emit(names::GRPC_STATUS.as_bytes(), sent.code.as_digits().as_bytes(), false);
     if !sent.message.is_empty() {
         let message = percent::encode(sent.message, limits::STATUS_MESSAGE_BYTES_MAX);
-        emit(names::GRPC_MESSAGE.as_bytes(), &message);
+        emit(names::GRPC_MESSAGE.as_bytes(), &message, false);
     }
     if !sent.details.is_empty() {
         let mut text = Vec::new();
         base64_lenient::encode_into(&sent.details, &mut text);
-        emit(names::GRPC_STATUS_DETAILS.as_bytes(), &text);
+        emit(names::GRPC_STATUS_DETAILS.as_bytes(), &text, false);
     }
     emit_metadata(metadata, &mut emit);
     if let Some(metadata) = sent.metadata {
@@ -90,9 +91,9 @@ pub fn write(
     }
 }
 
-fn emit_metadata(metadata: &Metadata, emit: &mut impl FnMut(&[u8], &[u8])) {
-    for (name, value) in metadata.wire_pairs() {
-        emit(name, value);
+fn emit_metadata(metadata: &Metadata, emit: &mut impl FnMut(&[u8], &[u8], bool)) {
+    for (name, value, secret) in metadata.wire_fields() {
+        emit(name, value, secret);
     }
 }
 

@@ -2,23 +2,23 @@
 //!
 //! What the fields mean is [`gannet_core`]'s; here they only meet the engine's types.
 
-use gannet_core::{Metadata, Status, names, trailers};
+use gannet_core::{Metadata, Status, trailers};
 use gannet_http2::FieldWriter;
 use gannet_http2::hpack::FieldBlock;
 
 /// Writes metadata as header fields. Reserved names are left out; secrets are never indexed.
 pub fn write_metadata(w: &mut FieldWriter<'_>, metadata: &Metadata) {
-    for (name, value) in metadata.wire_pairs() {
-        if !names::is_reserved(name) {
-            write_field(w, name, value);
-        }
+    for (name, value, secret) in metadata.wire_fields() {
+        write_field(w, name, value, secret);
     }
 }
 
 /// Writes the outcome of a call and its trailing metadata, as trailers or as the end of a
 /// trailers-only response.
 pub fn write_outcome(w: &mut FieldWriter<'_>, outcome: Result<(), &Status>, metadata: &Metadata) {
-    trailers::write(outcome, metadata, |name, value| write_field(w, name, value));
+    trailers::write(outcome, metadata, |name, value, secret| {
+        write_field(w, name, value, secret);
+    });
 }
 
 /// The metadata in a received header block. Fields that the classifier elided are not in it.
@@ -38,8 +38,8 @@ fn pairs(fields: &FieldBlock) -> impl Iterator<Item = (&[u8], &[u8])> {
     fields.iter().filter(|field| !field.tag.is_elided()).map(|field| (field.name, field.value))
 }
 
-fn write_field(w: &mut FieldWriter<'_>, name: &[u8], value: &[u8]) {
-    if names::is_sensitive(name) {
+fn write_field(w: &mut FieldWriter<'_>, name: &[u8], value: &[u8], secret: bool) {
+    if secret {
         w.sensitive(name, value);
     } else {
         w.field(name, value);

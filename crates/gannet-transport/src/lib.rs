@@ -32,9 +32,9 @@ pub mod tls;
 pub mod tls;
 
 pub use call::{
-    Asks, Attended, CallShared, Direction, EndObserver, Feed, Framed, Inbound, Observed, Observer,
-    Outbound, Piece, Relay, RelayKind, SEND_QUEUE_BYTES_MAX, Sending, SendingUncompressed, Source,
-    Spares, feed,
+    Asks, Attended, CallShared, Direction, EndObserver, Feed, Framed, HeadersObserver, Inbound,
+    Observed, Observer, Outbound, Piece, Relay, RelayKind, SEND_QUEUE_BYTES_MAX, Sending,
+    SendingUncompressed, Source, Spares, feed,
 };
 pub use driver::{CloseReason, Driver, Progress, Side, Turn};
 #[cfg(unix)]

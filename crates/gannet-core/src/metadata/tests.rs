@@ -162,6 +162,48 @@ fn receives_whatever_is_legal_http() {
 }
 
 #[test]
+fn secrets_stay_secrets_wherever_they_go() {
+    let mut metadata = Metadata::new();
+    metadata.append("a", "1").unwrap();
+    metadata.append("x-api-key", "k").unwrap();
+    metadata.append("authorization", "t").unwrap();
+    let secrets = |metadata: &Metadata| -> Vec<String> {
+        let fields = metadata.wire_fields().filter(|(.., secret)| *secret);
+        fields.map(|(name, ..)| String::from_utf8(name.to_vec()).unwrap()).collect()
+    };
+    assert_eq!(secrets(&metadata), ["authorization"]);
+    assert!(metadata.set_sensitive("X-Api-Key") && !metadata.set_sensitive("b"));
+    assert_eq!(secrets(&metadata), ["x-api-key", "authorization"]);
+    assert_eq!(format!("{metadata:?}"), "[a: 1, x-api-key: (secret), authorization: (secret)]");
+    assert_eq!((metadata.get("a"), metadata.get("x-api-key")), (Some("1"), Some("k")));
+    let mut other = Metadata::new();
+    other.append("b", "2").unwrap();
+    other.extend_from(&metadata).unwrap();
+    other.remove("a");
+    assert_eq!(secrets(&other), ["x-api-key", "authorization"]);
+    assert_eq!(other.list_bytes(), other.iter().map(|(k, v)| k.len() + v.len() + 32).sum());
+    other.set_all_sensitive();
+    assert_eq!(secrets(&other).len(), 3);
+}
+
+#[test]
+fn what_was_added_can_be_taken_back() {
+    let mut metadata = Metadata::new();
+    metadata.append("a", "1").unwrap();
+    metadata.append("b", "2").unwrap();
+    let before = metadata.clone();
+    metadata.append("c", "3").unwrap();
+    metadata.append("", "").unwrap_err();
+    metadata.truncate(2);
+    assert_eq!(metadata, before);
+    metadata.truncate(5);
+    metadata.append("d", "4").unwrap();
+    assert_eq!(metadata.get("d"), Some("4"));
+    metadata.truncate(0);
+    assert!(metadata.is_empty() && metadata.list_bytes() == 0);
+}
+
+#[test]
 fn debug_escapes_and_hides_secrets() {
     let mut metadata = Metadata::new();
     metadata.insert("authorization", "Bearer hunter2").unwrap();

@@ -8,7 +8,7 @@ type Fields = Vec<(Vec<u8>, Vec<u8>)>;
 
 fn written(outcome: Result<(), &Status>, metadata: &Metadata) -> Fields {
     let mut fields = Fields::new();
-    write(outcome, metadata, |name, value| fields.push((name.to_vec(), value.to_vec())));
+    write(outcome, metadata, |name, value, _| fields.push((name.to_vec(), value.to_vec())));
     fields
 }
 

@@ -34,4 +34,4 @@ pub use outbox::Framed;
 pub use relay::{Relay, RelayKind};
 pub use shared::{CallShared, SEND_QUEUE_BYTES_MAX};
 pub use source::{Piece, Source};
-pub use tap::{Direction, EndObserver, Observed, Observer};
+pub use tap::{Direction, EndObserver, HeadersObserver, Observed, Observer};

@@ -99,7 +99,8 @@ impl<T> Outbound<T> {
 
     fn show(&self, framed: &[u8]) -> Result<()> {
         let payload = framed.get(frame::PREFIX_BYTES..).unwrap_or_default();
-        self.shared.show(Direction::Outbound, payload)
+        let shown = self.shared.show(Direction::Outbound, payload);
+        shown.inspect_err(|status| self.shared.fail(status.clone()))
     }
 
     /// What compression of the messages that were sent came to.

@@ -8,6 +8,7 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 
 use gannet_core::{Code, Metadata, Status};
 
@@ -15,17 +16,22 @@ use super::shared::low_bits;
 use super::{Asks, CallShared, Feed, Framed, Spares};
 use crate::queue::CallQueue;
 
-/// Who hears that one of the two ends was dropped.
+/// Where a stream leads, which decides what it means that one of its ends is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RelayKind {
     /// Towards the handler of a call, or from it: as on a server, a sender that is dropped ends
     /// nothing, and what nobody reads is thrown away.
     Server,
-    /// Towards the caller, or from it: either end that is dropped unfinished cancels.
-    Client,
+    /// From the caller: as on a client, a sender that is dropped unfinished cancels, and so does
+    /// who stops reading. Who holds the relay can [wait](Relay::poll_cut) for the first.
+    Requests,
+    /// To the caller: who stops reading cancels, and who holds the relay can
+    /// [wait](Relay::poll_unread) for that. The sender ends nothing: [`Relay::end`] does.
+    Responses,
 }
 
 /// A stream within the process, by which it is ended.
+#[derive(Clone)]
 pub struct Relay {
     shared: Arc<CallShared>,
     middle: Arc<Middle>,
@@ -46,6 +52,10 @@ struct State {
     given: u32,
     /// Nobody reads any more.
     discards: bool,
+    /// The sender was dropped unfinished.
+    is_cut: bool,
+    /// Who waits for either.
+    waiting: Option<Waker>,
 }
 
 impl Relay {
@@ -58,8 +68,16 @@ impl Relay {
         let feed = Feed::new(&shared, usize::MAX);
         shared.set_send_bytes_max(usize::MAX);
         let (spares, emptied) = (Spares::default(), None);
-        let state = State { feed, spares, emptied, sent_total: 0, given: 0, discards: false };
-        *middle.lock() = Some(state);
+        *middle.lock() = Some(State {
+            feed,
+            spares,
+            emptied,
+            sent_total: 0,
+            given: 0,
+            discards: false,
+            is_cut: false,
+            waiting: None,
+        });
         Relay { shared, middle }
     }
 
@@ -74,6 +92,30 @@ impl Relay {
             state.feed.headers(headers, &self.shared);
             state.feed.flush(&self.shared);
         }
+    }
+
+    /// Ready when the sender was dropped before its end. One task may wait, for this or for
+    /// [the reader](Self::poll_unread).
+    pub fn poll_cut(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_state(cx, |state| state.is_cut)
+    }
+
+    /// Ready when the reader was dropped, before the end or at it. One task may wait.
+    pub fn poll_unread(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_state(cx, |state| state.discards)
+    }
+
+    fn poll_state(&self, cx: &mut Context<'_>, is_so: impl Fn(&State) -> bool) -> Poll<()> {
+        let mut state = self.middle.lock();
+        let Some(state) = &mut *state else { return Poll::Pending };
+        if is_so(state) {
+            return Poll::Ready(());
+        }
+        match &mut state.waiting {
+            Some(waiting) => waiting.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+        Poll::Pending
     }
 
     /// Ends the stream behind what was sent. Only the first ending counts.
@@ -110,6 +152,11 @@ impl CallQueue for Middle {
                 return;
             }
             state.serve(self.kind, asks, call);
+            if (state.is_cut || state.discards)
+                && let Some(waiting) = state.waiting.take()
+            {
+                waiting.wake();
+            }
         }
     }
 
@@ -126,13 +173,14 @@ impl State {
         if asks.has(Asks::INBOUND_DROPPED) {
             self.discards = true;
             self.feed.reader_gone(call);
-            if kind == RelayKind::Client {
+            if kind != RelayKind::Server {
                 call.end(Code::Cancelled);
             }
         }
-        if asks.has(Asks::FINISH) {
+        if asks.has(Asks::FINISH) && kind != RelayKind::Responses {
             self.end(Ok(Metadata::new()), call);
-        } else if asks.has(Asks::OUTBOUND_DROPPED) && kind == RelayKind::Client {
+        } else if asks.has(Asks::OUTBOUND_DROPPED) && kind == RelayKind::Requests {
+            self.is_cut = true;
             self.end(Err(Status::cancelled("the sender was dropped before its end")), call);
         }
         let taken = if self.discards { self.given } else { call.taken_bytes() };

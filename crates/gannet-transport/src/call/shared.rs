@@ -326,8 +326,15 @@ impl CallShared {
         self.send_bytes_max.load(Ordering::Relaxed) as usize
     }
 
+    /// From here on dropping the sender ends nothing: [`finish`](Self::finish) does, or
+    /// [`fail`](Self::fail).
+    pub fn hold_open(&self) {
+        self.set_streamed();
+        self.finished.store(true, Ordering::Relaxed);
+    }
+
     /// No message follows.
-    pub(super) fn finish(self: &Arc<Self>) {
+    pub fn finish(self: &Arc<Self>) {
         self.finished.store(true, Ordering::Relaxed);
         self.ask(Asks::FINISH);
     }

@@ -132,8 +132,9 @@ impl Source {
                     // They stay, for those who ask for them.
                     None if at.has_headers() => {
                         at.read.headers = true;
-                        if !self.shared.is_tapped() {
-                            at.find_plain();
+                        match (self.shared.is_tapped(), &at.headers) {
+                            (true, Some(headers)) => self.shared.show_headers(headers),
+                            _ => at.find_plain(),
                         }
                     }
                     None => {}
@@ -214,8 +215,9 @@ impl Source {
         let is_tapped = self.shared.is_tapped();
         if at.has_headers() {
             at.read.headers = true;
-            if !is_tapped {
-                at.find_plain();
+            match (is_tapped, &at.headers) {
+                (true, Some(headers)) => self.shared.show_headers(headers),
+                _ => at.find_plain(),
             }
             return Some(Step::Headers);
         }
@@ -264,14 +266,21 @@ impl Source {
                 self.shared.show(Direction::Inbound, payload)
             }
             Step::Whole(message) => self.shared.show(Direction::Inbound, message),
-            Step::End => {
-                if let Some(outcome) = &at.end {
-                    self.shared.show_end(outcome.as_ref());
+            Step::End => match self.shared.failure() {
+                Some(status) => Err(status),
+                None => {
+                    if let Some(outcome) = &at.end {
+                        self.shared.show_end(outcome.as_ref());
+                    }
+                    Ok(())
                 }
-                Ok(())
-            }
+            },
         };
         let Err(status) = shown else { return step };
+        if !matches!(step, Step::End) {
+            // What still comes is not wanted.
+            self.shared.ask(Asks::INBOUND_DROPPED);
+        }
         self.shared.show_end(Err(&status));
         at.fail(status);
         Step::End

@@ -5,12 +5,13 @@
 //! that costs a look at a flag.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crossbeam_utils::atomic::AtomicCell;
 use gannet_core::{Metadata, Status};
 
-use super::CallShared;
+use super::{Asks, CallShared};
 
 /// One message of a call, encoded, as observers are shown it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,8 +23,18 @@ pub struct Observed<'a> {
     pub payload: &'a [u8],
 }
 
+impl<'a> Observed<'a> {
+    /// For those who show a message that no stream carries.
+    pub fn new(number: u64, payload: &'a [u8]) -> Observed<'a> {
+        Observed { number, payload }
+    }
+}
+
 /// Looks at each message of one direction. An error fails the call.
 pub type Observer = Box<dyn FnMut(Observed<'_>) -> Result<(), Status> + Send>;
+
+/// Looks at the response's headers.
+pub type HeadersObserver = Box<dyn FnOnce(&Metadata) + Send>;
 
 /// Looks at how the call ended.
 pub type EndObserver = Box<dyn FnOnce(Result<&Metadata, &Status>) + Send>;
@@ -42,9 +53,16 @@ pub enum Direction {
 pub(super) struct Taps {
     inbound: AtomicCell<Option<Box<Tap>>>,
     outbound: AtomicCell<Option<Box<Tap>>>,
+    headers: AtomicCell<Option<Box<Headers>>>,
     end: AtomicCell<Option<Box<Ends>>>,
     /// What an observer failed the call with, until that is taken.
     failure: AtomicCell<Option<Box<Status>>>,
+}
+
+/// Those of the headers.
+#[derive(Default)]
+struct Headers {
+    observers: Vec<HeadersObserver>,
 }
 
 /// Those of the end.
@@ -81,6 +99,19 @@ impl Taps {
         place.store(Some(tap));
     }
 
+    pub(super) fn add_headers(&self, observer: HeadersObserver) {
+        let mut all = self.headers.take().unwrap_or_default();
+        all.observers.push(observer);
+        self.headers.store(Some(all));
+    }
+
+    /// Shows headers; once.
+    pub(super) fn show_headers(&self, headers: &Metadata) {
+        for observer in self.headers.take().into_iter().flat_map(|all| all.observers) {
+            observer(headers);
+        }
+    }
+
     pub(super) fn add_end(&self, observer: EndObserver) {
         let mut all = self.end.take().unwrap_or_default();
         all.observers.push(observer);
@@ -93,7 +124,7 @@ impl Taps {
         let Some(mut tap) = place.take() else { return Ok(()) };
         let shown = tap.show(payload);
         place.store(Some(tap));
-        shown.inspect_err(|status| self.failure.store(Some(Box::new(status.clone()))))
+        shown.inspect_err(|status| self.fail(status.clone()))
     }
 
     /// Tells how the call ended; once.
@@ -103,12 +134,25 @@ impl Taps {
         }
     }
 
+    pub(super) fn fail(&self, status: Status) {
+        self.failure.store(Some(Box::new(status)));
+    }
+
+    /// What [`take_failure`](Self::take_failure) would take.
+    pub(super) fn failure(&self) -> Option<Status> {
+        let failure = self.failure.take()?;
+        let status = Status::clone(&failure);
+        self.failure.store(Some(failure));
+        Some(status)
+    }
+
     pub(super) fn take_failure(&self) -> Option<Status> {
         self.failure.take().map(|status| *status)
     }
 
     pub(super) fn clear(&self) {
-        drop((self.inbound.take(), self.outbound.take(), self.end.take(), self.failure.take()));
+        drop((self.inbound.take(), self.outbound.take(), self.headers.take()));
+        drop((self.end.take(), self.failure.take()));
     }
 }
 
@@ -130,6 +174,13 @@ impl CallShared {
     pub fn observe(&self, direction: Direction, observer: Observer) {
         self.set_streamed();
         self.rare().taps.add(direction, observer);
+        self.tapped.store(true, Ordering::Relaxed);
+    }
+
+    /// Shows the response's headers to `observer` when the application comes to them.
+    pub fn observe_headers(&self, observer: HeadersObserver) {
+        self.set_streamed();
+        self.rare().taps.add_headers(observer);
         self.tapped.store(true, Ordering::Relaxed);
     }
 
@@ -158,12 +209,36 @@ impl CallShared {
         }
     }
 
+    /// Shows headers to their observer.
+    #[cold]
+    pub(super) fn show_headers(&self, headers: &Metadata) {
+        if let Some(rare) = self.rare.get() {
+            rare.taps.show_headers(headers);
+        }
+    }
+
     /// Tells the observers how the call ended.
     #[cold]
     pub(super) fn show_end(&self, outcome: Result<&Metadata, &Status>) {
         if let Some(rare) = self.rare.get() {
             rare.taps.show_end(outcome);
         }
+    }
+
+    /// Fails the call from this side: a client's is cancelled, and the application reads `status`
+    /// at its end, however it ends. A server looks for [it](Self::take_failure) by itself.
+    #[cold]
+    pub fn fail(self: &Arc<Self>, status: Status) {
+        self.set_streamed();
+        self.rare().taps.fail(status);
+        self.tapped.store(true, Ordering::Relaxed);
+        self.ask(Asks::OUTBOUND_DROPPED);
+    }
+
+    /// What this side failed the call with.
+    #[cold]
+    pub(super) fn failure(&self) -> Option<Status> {
+        self.rare.get()?.taps.failure()
     }
 
     /// What an observer failed the call with, since this was asked last.

@@ -6,5 +6,6 @@
 mod call;
 mod driver;
 mod listeners;
+mod relay;
 #[cfg(feature = "_tls")]
 mod tls;
