@@ -21,6 +21,8 @@
 //! | `policy` | decisions as pure state machines |
 //! | `link` | the calls of one connection, on the connection's task |
 //! | `call` | what the application holds of a call |
+//! | `intercept` | code of the application around calls |
+//! | `credentials` | metadata that says who calls |
 //! | [`blocking`] | the same for threads without async code |
 //!
 //! Generated code calls the methods of [`Channel`] that take a
@@ -29,6 +31,8 @@
 pub mod blocking;
 mod call;
 mod channel;
+mod credentials;
+mod intercept;
 mod link;
 pub mod policy;
 mod target;
@@ -38,6 +42,8 @@ pub use call::{
     ReplyWithMetadata, ResponseMetadata, ServerStreaming, ServerStreamingFuture, Unary,
     UnaryFuture, UnaryWithMetadata, UnaryWithMetadataFuture,
 };
-pub use channel::{Channel, ChannelBuilder, ChannelState};
-pub use gannet_transport::{Inbound, Outbound, PipeConnector};
+pub use channel::{CallDefaults, Channel, ChannelBuilder, ChannelState};
+pub use credentials::{BearerToken, CallCredentials, CredentialsRequest};
+pub use gannet_transport::{Inbound, Observed, Outbound, PipeConnector};
+pub use intercept::{Answer, Interceptor, Next, Outgoing};
 pub use target::TargetError;

@@ -122,8 +122,9 @@ pub use gannet_transport::Listener;
 #[cfg(feature = "client")]
 pub mod client {
     pub use gannet_client::{
-        BidiStreaming, ChannelBuilder, ChannelState, ClientStreaming, Reply, ResponseMetadata,
-        ServerStreaming, TargetError, Unary, policy::BackoffConfig,
+        Answer, BearerToken, BidiStreaming, CallCredentials, CallDefaults, ChannelBuilder,
+        ChannelState, ClientStreaming, CredentialsRequest, Interceptor, Next, Outgoing, Reply,
+        ResponseMetadata, ServerStreaming, TargetError, Unary, policy::BackoffConfig,
     };
     pub use gannet_transport::PipeConnector;
 }

@@ -2,43 +2,58 @@
 //! back unsent.
 //!
 //! One future for all kinds of calls, without their message types. In steady state it is two polls:
-//! the first hands the request over, the second finds the outcome.
+//! the first hands the request over, the second finds the outcome. A call with interceptors or
+//! credentials goes through `intercept` instead, which makes it in the same way at its end.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use gannet_core::{MethodKind, Status};
 use gannet_transport::{CallQueue, CallShared, Source, feed};
 
-use super::notice::{Notice, Outcome};
+use super::Extra;
+use super::notice::{Around, Notice, Outcome};
 use super::request::{Receiver, Request, Start, StreamReceiver};
 use crate::Channel;
+use crate::channel::Shared;
+use crate::intercept::Intercepted;
 use crate::link::{Link, LinkCommand};
 
 /// A call up to its outcome (unary) or until its stream is open (all others).
 pub(crate) struct Exchange<'a> {
     channel: &'a Channel,
-    state: State<'a>,
+    way: Way,
 }
 
-enum State<'a> {
+/// How a call is made.
+enum Way {
+    Plain(Making),
+    Intercepted(Intercepted),
+}
+
+/// A call on its way to a connection, and on it.
+pub(crate) struct Making {
+    state: State,
+}
+
+enum State {
     /// Not handed over.
     New(Box<Request>),
     /// The request could not be made.
     Failed(Status),
     /// Waits for a connection.
-    Linking(Box<Request>, LinkFuture<'a>),
+    Linking(Box<Request>, LinkFuture),
     /// The connection has it.
     Started(Started),
     Done,
 }
 
-type LinkFuture<'a> = Pin<Box<dyn Future<Output = Result<Arc<Link>, Status>> + Send + 'a>>;
+type LinkFuture = Pin<Box<dyn Future<Output = Result<Arc<Link>, Status>> + Send>>;
 
 /// A call that a connection has; dropped before its outcome, it is cancelled.
-struct Started {
+pub(crate) struct Started {
     link: Arc<Link>,
     notice: Arc<Notice>,
     /// For a stream. Dropping the source cancels it.
@@ -47,22 +62,51 @@ struct Started {
 
 /// What comes of an exchange.
 pub(crate) enum Made {
-    /// The outcome of a unary call, which is a response or a failure.
-    Unary(Arc<Notice>),
-    /// An open stream.
+    /// The outcome of a unary call, which is a response or a failure; and metadata in place of
+    /// that which came with it.
+    Unary(Arc<Notice>, Option<Box<Around>>),
+    /// An open stream: what requests go into, and where responses come from.
     Stream(Arc<CallShared>, Source),
 }
 
 impl<'a> Exchange<'a> {
-    pub(crate) fn new(channel: &'a Channel, request: Result<Box<Request>, Status>) -> Exchange<'a> {
-        let state = match request {
-            Ok(request) => State::New(request),
-            Err(status) => State::Failed(status),
+    /// `request` is what became of the call's options, of which `extra` was left.
+    pub(crate) fn new(
+        channel: &'a Channel,
+        request: Result<Box<Request>, Status>,
+        extra: Option<Box<Extra>>,
+        send_bytes_max: usize,
+    ) -> Exchange<'a> {
+        let way = match request {
+            Ok(request) if channel.chain().is_none() && extra.is_none() => {
+                Way::Plain(Making::new(request))
+            }
+            Ok(request) => {
+                Way::Intercepted(Intercepted::new(channel, request, extra, send_bytes_max))
+            }
+            Err(status) => Way::Plain(Making { state: State::Failed(status) }),
         };
-        Exchange { channel, state }
+        Exchange { channel, way }
     }
 
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Made, Status>> {
+        match &mut self.way {
+            Way::Plain(making) => making.poll(self.channel.shared(), cx),
+            Way::Intercepted(intercepted) => intercepted.poll(cx),
+        }
+    }
+}
+
+impl Making {
+    pub(crate) fn new(request: Box<Request>) -> Making {
+        Making { state: State::New(request) }
+    }
+
+    pub(crate) fn poll(
+        &mut self,
+        shared: &Arc<Shared>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Made, Status>> {
         loop {
             // In place, as moving the state in and out costs.
             if let State::Started(started) = &self.state
@@ -72,9 +116,9 @@ impl<'a> Exchange<'a> {
             }
             match std::mem::replace(&mut self.state, State::Done) {
                 State::New(request) => {
-                    self.state = match self.channel.shared().current() {
+                    self.state = match shared.current() {
                         Some(link) => State::Started(Started::new(link, request)),
-                        None => self.find_link(request),
+                        None => find_link(shared, request),
                     };
                 }
                 State::Linking(request, mut linking) => match linking.as_mut().poll(cx) {
@@ -90,24 +134,23 @@ impl<'a> Exchange<'a> {
                 State::Started(started) => match started.take_unsent() {
                     None => return Poll::Ready(started.finish()),
                     // Not to the same connection in a circle: by now it is retired.
-                    Some(request) => self.state = self.find_link(request),
+                    Some(request) => self.state = find_link(shared, request),
                 },
                 State::Failed(status) => return Poll::Ready(Err(status)),
                 State::Done => unreachable!("an exchange is not polled after its end"),
             }
         }
     }
+}
 
-    #[cold]
-    fn find_link(&self, request: Box<Request>) -> State<'a> {
-        let shared = self.channel.shared();
-        let linking = shared.link(request.wait_for_ready, request.deadline);
-        State::Linking(request, Box::pin(linking))
-    }
+#[cold]
+fn find_link(shared: &Arc<Shared>, request: Box<Request>) -> State {
+    let linking = Arc::clone(shared).link(request.wait_for_ready, request.deadline);
+    State::Linking(request, Box::pin(linking))
 }
 
 impl Started {
-    fn new(link: Arc<Link>, request: Box<Request>) -> Started {
+    pub(crate) fn new(link: Arc<Link>, request: Box<Request>) -> Started {
         let notice = Notice::new();
         let (receiver, stream) = match request.method.kind {
             MethodKind::Unary => (Receiver::Unary(Arc::clone(&notice)), None),
@@ -127,20 +170,40 @@ impl Started {
         Started { link, notice, stream }
     }
 
+    /// Ready with the request where it came back, else with the outcome.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Made, Unmade>> {
+        let outcome = ready!(self.notice.poll(cx));
+        Poll::Ready(match outcome.take_unsent() {
+            Some(request) => Err(Unmade::Unsent(request)),
+            None => self.outcome().map_err(Unmade::Failed),
+        })
+    }
+
     /// The request, where it came back.
     fn take_unsent(&self) -> Option<Box<Request>> {
         self.notice.get().and_then(Outcome::take_unsent)
     }
 
-    /// The notice is set, and not with an unsent request.
     fn finish(mut self) -> Result<Made, Status> {
+        self.outcome()
+    }
+
+    /// The notice is set, and not with an unsent request.
+    fn outcome(&mut self) -> Result<Made, Status> {
         let stream = self.stream.take();
         match (self.notice.get(), stream) {
             (Some(Outcome::Failed(status)), _) => Err(status.clone()),
             (_, Some((shared, source))) => Ok(Made::Stream(shared, source)),
-            (_, None) => Ok(Made::Unary(Arc::clone(&self.notice))),
+            (_, None) => Ok(Made::Unary(Arc::clone(&self.notice), None)),
         }
     }
+}
+
+/// Why nothing came of a call.
+pub(crate) enum Unmade {
+    /// The server has certainly not seen it.
+    Unsent(Box<Request>),
+    Failed(Status),
 }
 
 impl Drop for Started {

@@ -8,7 +8,7 @@
 //! | `exchange` | making a call: finding a connection, starting, starting again |
 //! | `request`, `notice` | what travels to the connection's task, and back |
 
-mod exchange;
+pub(crate) mod exchange;
 pub(crate) mod notice;
 #[macro_use]
 mod options;
@@ -20,7 +20,7 @@ mod unary;
 use gannet_core::Metadata;
 use gannet_core::compression::Compressed;
 
-pub(crate) use options::Options;
+pub(crate) use options::{Extra, Options};
 pub use reply::{Reply, ReplyWithMetadata};
 pub use streaming::{
     BidiStreaming, BidiStreamingFuture, ClientStreaming, ClientStreamingFuture, ServerStreaming,

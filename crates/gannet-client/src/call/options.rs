@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use gannet_core::codec::Parts;
 use gannet_core::compression::{CodecId, Compressors, Encoding, encode_compressed};
-use gannet_core::{Metadata, MethodCodec, MethodDescriptor, Status};
+use gannet_core::{Extensions, Metadata, MethodCodec, MethodDescriptor, Status};
 
 use super::request::{Body, Request};
-use crate::Channel;
+use crate::credentials::CredentialsList;
 use crate::policy::{moment, timed};
+use crate::{CallCredentials, Channel};
 
 /// A call that is being put together.
 pub(crate) struct Options<'a, Req, Resp> {
@@ -23,8 +24,16 @@ pub(crate) struct Options<'a, Req, Resp> {
     wait_for_ready: bool,
     receive_bytes_max: usize,
     compress: Option<CodecId>,
+    pub(super) extra: Option<Box<Extra>>,
     /// What was wrong with the options; told when the call is made.
     error: Option<Status>,
+}
+
+/// What few calls have.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Extra {
+    pub(crate) credentials: CredentialsList,
+    pub(crate) extensions: Extensions,
 }
 
 impl<'a, Req, Resp> Options<'a, Req, Resp> {
@@ -34,7 +43,7 @@ impl<'a, Req, Resp> Options<'a, Req, Resp> {
         codec: MethodCodec<Req, Resp>,
     ) -> Self {
         let config = channel.shared().config();
-        Options {
+        let mut options = Options {
             channel,
             codec,
             send_bytes_max: config.send_bytes_max,
@@ -45,7 +54,24 @@ impl<'a, Req, Resp> Options<'a, Req, Resp> {
             wait_for_ready: config.wait_for_ready,
             receive_bytes_max: config.receive_bytes_max,
             compress: config.compress,
+            extra: None,
             error: None,
+        };
+        if !config.defaults.is_empty() {
+            options.take_defaults();
+        }
+        options
+    }
+
+    /// What the channel says of the method.
+    #[cold]
+    fn take_defaults(&mut self) {
+        let defaults = self.channel.shared().config().defaults.of(self.method);
+        self.send_bytes_max = defaults.send_bytes_max.unwrap_or(self.send_bytes_max);
+        self.receive_bytes_max = defaults.receive_bytes_max.unwrap_or(self.receive_bytes_max);
+        self.wait_for_ready = defaults.wait_for_ready.unwrap_or(self.wait_for_ready);
+        if let Some(encoding) = defaults.compress {
+            self.compress(encoding);
         }
     }
 
@@ -97,6 +123,14 @@ impl<'a, Req, Resp> Options<'a, Req, Resp> {
         }
     }
 
+    pub(super) fn credentials(&mut self, credentials: impl CallCredentials) {
+        self.extra.get_or_insert_default().credentials.push(credentials);
+    }
+
+    pub(super) fn extension<V: Send + Sync + 'static>(&mut self, value: V) {
+        self.extra.get_or_insert_default().extensions.insert(value);
+    }
+
     fn compressors(&self) -> &'a Compressors {
         &self.channel.shared().config().compressors
     }
@@ -122,7 +156,12 @@ impl<'a, Req, Resp> Options<'a, Req, Resp> {
         if let Some(error) = self.error {
             return Err(error);
         }
-        let deadline = match self.timeout {
+        let config = self.channel.shared().config();
+        let timeout = match (self.timeout, self.deadline) {
+            (None, None) if !config.defaults.is_empty() => config.defaults.of(self.method).timeout,
+            (timeout, _) => timeout,
+        };
+        let deadline = match timeout {
             None => self.deadline,
             // A timeout that no clock can express is none.
             Some(timeout) => moment(tokio::time::Instant::now().into_std(), timeout)
@@ -212,6 +251,20 @@ macro_rules! option_methods {
         /// UNIMPLEMENTED.
         pub fn compress(mut self, encoding: Encoding) -> Self {
             self.options.compress(encoding);
+            self
+        }
+
+        /// Sends the metadata that `credentials` give, behind that of the channel's own
+        /// ([`ChannelBuilder::credentials`](crate::ChannelBuilder::credentials)).
+        pub fn credentials(mut self, credentials: impl crate::CallCredentials) -> Self {
+            self.options.credentials(credentials);
+            self
+        }
+
+        /// Gives the channel's interceptors a value, in place of one of the same type: see
+        /// [`Outgoing::extensions`](crate::Outgoing::extensions). It is not sent.
+        pub fn extension<V: Send + Sync + 'static>(mut self, value: V) -> Self {
+            self.options.extension(value);
             self
         }
 

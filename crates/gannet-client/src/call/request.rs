@@ -17,7 +17,7 @@ const LARGE_BODY_BYTES_MIN: usize = 16 << 10;
 
 /// A call that was asked for. Boxed by who has it: it goes through several hands. Its 120 bytes are
 /// the most that glibc's allocator takes from and puts back on its quick lists.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Request {
     pub(crate) method: &'static MethodDescriptor,
     pub(crate) deadline: Option<Instant>,
@@ -57,7 +57,7 @@ impl Request {
 }
 
 /// What is sent behind the request's head.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Body {
     /// The application will send messages.
     Stream,

@@ -179,24 +179,26 @@ struct Opening<'a, Req, Resp> {
 }
 
 impl<'a, Req, Resp> Opening<'a, Req, Resp> {
-    fn stream(options: Options<'a, Req, Resp>) -> Self {
+    fn stream(mut options: Options<'a, Req, Resp>) -> Self {
         let (channel, codec) = (options.channel, options.codec);
-        let send_bytes_max = options.send_bytes_max;
-        let exchange = Exchange::new(channel, options.stream_request());
+        let (extra, send_bytes_max) = (options.extra.take(), options.send_bytes_max);
+        let request = options.stream_request();
+        let exchange = Exchange::new(channel, request, extra, send_bytes_max);
         Opening { exchange, codec, send_bytes_max }
     }
 
-    fn message(options: Options<'a, Req, Resp>, message: &Req) -> Self {
+    fn message(mut options: Options<'a, Req, Resp>, message: &Req) -> Self {
         let (channel, codec) = (options.channel, options.codec);
-        let send_bytes_max = options.send_bytes_max;
-        let exchange = Exchange::new(channel, options.message_request(message));
+        let (extra, send_bytes_max) = (options.extra.take(), options.send_bytes_max);
+        let request = options.message_request(message);
+        let exchange = Exchange::new(channel, request, extra, send_bytes_max);
         Opening { exchange, codec, send_bytes_max }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Arc<CallShared>, Source)>> {
         Poll::Ready(match ready!(self.exchange.poll(cx))? {
             Made::Stream(shared, source) => Ok((shared, source)),
-            Made::Unary(_) => Err(Status::internal("the method's descriptor is of another kind")),
+            Made::Unary(..) => Err(Status::internal("the method's descriptor is of another kind")),
         })
     }
 

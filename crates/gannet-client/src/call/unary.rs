@@ -46,13 +46,14 @@ impl<'a, Req, Resp> Unary<'a, Req, Resp> {
     }
 
     fn start(self, with_metadata: bool) -> (Exchange<'a>, MessageCodec<Resp>) {
-        let Unary { options, message } = self;
+        let Unary { mut options, message } = self;
         let (channel, codec) = (options.channel, options.codec.response);
+        let (extra, send_bytes_max) = (options.extra.take(), options.send_bytes_max);
         let mut request = options.message_request(&message);
         if let Ok(request) = &mut request {
             request.wants_metadata = with_metadata;
         }
-        (Exchange::new(channel, request), codec)
+        (Exchange::new(channel, request, extra, send_bytes_max), codec)
     }
 }
 
@@ -135,10 +136,10 @@ fn with_response<T>(
     made: &Made,
     read: impl FnOnce(&Received, Option<&Around>) -> Result<T>,
 ) -> Result<T> {
-    if let Made::Unary(notice) = made
+    if let Made::Unary(notice, changed) = made
         && let Some(Outcome::Response { payload, metadata }) = notice.get()
     {
-        return read(payload, metadata.as_deref());
+        return read(payload, changed.as_deref().or(metadata.as_deref()));
     }
     // What the connection tells a unary call is a response or a failure, which came as an error.
     Err(Status::internal("a unary call ended without response and without failure"))

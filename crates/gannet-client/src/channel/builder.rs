@@ -1,5 +1,6 @@
 //! How a channel is made. Nothing is connected or spawned here.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use gannet_core::compression::{CodecId, Compressors, Encoding};
@@ -8,9 +9,13 @@ use gannet_http2::Keepalive;
 use gannet_transport::PipeConnector;
 use gannet_transport::tls::ClientTls;
 
+use super::defaults::{CallDefaults, Defaults};
 use super::{Channel, Shared};
+use crate::credentials::CredentialsList;
+use crate::intercept::{Chain, Layer};
 use crate::policy::BackoffConfig;
 use crate::target::{Target, TargetError};
+use crate::{CallCredentials, Interceptor};
 
 /// What this library calls itself in `user-agent`.
 const USER_AGENT: &str = concat!("grpc-rust-gannet/", env!("CARGO_PKG_VERSION"));
@@ -32,6 +37,10 @@ pub(crate) struct Config {
     pub(crate) compressors: Compressors,
     /// What requests are compressed with that do not say otherwise.
     pub(crate) compress: Option<CodecId>,
+    /// What holds for some methods.
+    pub(crate) defaults: Defaults,
+    /// Credentials may go over connections that anybody can read.
+    pub(crate) credentials_without_tls: bool,
 }
 
 /// Builds a [`Channel`].
@@ -51,6 +60,10 @@ pub struct ChannelBuilder {
     wait_for_ready: bool,
     compressors: Compressors,
     compress: Encoding,
+    defaults: Defaults,
+    layers: Vec<Arc<dyn Layer>>,
+    credentials: CredentialsList,
+    credentials_without_tls: bool,
 }
 
 impl ChannelBuilder {
@@ -69,6 +82,10 @@ impl ChannelBuilder {
             wait_for_ready: false,
             compressors: Compressors::new(),
             compress: Encoding::IDENTITY,
+            defaults: Defaults::default(),
+            layers: Vec::new(),
+            credentials: CredentialsList::default(),
+            credentials_without_tls: false,
         }
     }
 
@@ -181,17 +198,52 @@ impl ChannelBuilder {
         self
     }
 
+    /// What calls of one method (`"/pkg.Service/Method"`), or of a service (`"pkg.Service"`), are
+    /// made with that do not say otherwise, in place of what the channel says for all. What is said
+    /// of a method goes before what is said of its service, and what is said later before what was
+    /// said of the same name.
+    pub fn method(mut self, name: impl Into<String>, defaults: CallDefaults) -> Self {
+        self.defaults.add(name.into(), defaults);
+        self
+    }
+
+    /// Wraps every call in `interceptor`: an async closure, or a type that implements
+    /// [`Interceptor`], where there are examples. Several wrap each other: those that were added
+    /// first are outermost.
+    pub fn intercept(mut self, interceptor: impl Interceptor) -> Self {
+        self.layers.push(Arc::new(interceptor));
+        self
+    }
+
+    /// Sends the metadata that `credentials` give with every call: see [`CallCredentials`]. Several
+    /// all do.
+    pub fn credentials(mut self, credentials: impl CallCredentials) -> Self {
+        self.credentials.push(credentials);
+        self
+    }
+
+    /// Sends credentials over connections without TLS, too (default: such calls fail with
+    /// UNAUTHENTICATED). For tests, and where everything below is protected by other means: whoever
+    /// reads the connection can use them.
+    pub fn allow_credentials_without_tls(mut self, on: bool) -> Self {
+        self.credentials_without_tls = on;
+        self
+    }
+
     /// Makes the channel. It connects when the first call is made.
     ///
     /// # Errors
-    /// Where the target, the authority or the user agent is malformed, or a compressor is missing;
-    /// the error says how.
+    /// Where the target, the authority, the user agent or a method's name is malformed, or a
+    /// compressor is missing; the error says how.
     pub fn build(self) -> Result<Channel, TargetError> {
         let target = match self.connector {
             Some(_) => Target::connector(&self.target),
             None => Target::parse(&self.target)?,
         };
         if let Some(problem) = target.scheme_problem(self.tls.is_some()) {
+            return Err(TargetError::new(&self.target, problem));
+        }
+        if let Some(problem) = self.coding_problem().or_else(|| self.defaults.problem()) {
             return Err(TargetError::new(&self.target, problem));
         }
         let authority = self.authority.unwrap_or_else(|| target.authority.clone());
@@ -209,11 +261,6 @@ impl ChannelBuilder {
             let problem = format!("the user agent {user_agent:?} is not printable ASCII");
             return Err(TargetError::new(&self.target, problem));
         }
-        let compress = self.compressors.find(self.compress.name().as_bytes());
-        if compress.is_none() && !self.compress.is_identity() {
-            let problem = format!("the channel has no compressor for {}", self.compress);
-            return Err(TargetError::new(&self.target, problem));
-        }
         let config = Config {
             target,
             connector: self.connector,
@@ -226,10 +273,23 @@ impl ChannelBuilder {
             receive_bytes_max: self.receive_bytes_max,
             send_bytes_max: self.send_bytes_max,
             wait_for_ready: self.wait_for_ready,
+            compress: self.compressors.find(self.compress.name().as_bytes()),
             compressors: self.compressors,
-            compress,
+            defaults: self.defaults,
+            credentials_without_tls: self.credentials_without_tls,
         };
-        Ok(Channel { shared: Shared::new(config) })
+        let shared = Shared::new(config);
+        let chain = Chain::new(Arc::clone(&shared), self.layers, self.credentials);
+        Ok(Channel { shared, chain })
+    }
+
+    /// An encoding that is to be used, and that is not there.
+    fn coding_problem(&self) -> Option<String> {
+        let find = |encoding: &Encoding| self.compressors.find(encoding.name().as_bytes());
+        let missing = std::iter::once(self.compress)
+            .chain(self.defaults.encodings())
+            .find(|encoding| !encoding.is_identity() && find(encoding).is_none())?;
+        Some(format!("the channel has no compressor for {missing}"))
     }
 
     /// Makes the channel and starts the background thread on which the connection of

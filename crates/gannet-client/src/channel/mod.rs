@@ -2,7 +2,7 @@
 //!
 //! | file | what it holds |
 //! | --- | --- |
-//! | `builder` | how a channel is made |
+//! | `builder`, `defaults` | how a channel is made; what holds for some methods |
 //! | `shared` | the state that clones share: the connection, or why there is none |
 //! | `connect` | the task that connects, and tries again |
 //! | `race` | when each of several addresses is tried |
@@ -10,6 +10,7 @@
 
 mod builder;
 mod connect;
+mod defaults;
 mod dial;
 mod race;
 mod shared;
@@ -21,9 +22,12 @@ use gannet_core::{Codec, MethodCodec, MethodDescriptor};
 use gannet_transport::PipeConnector;
 
 use crate::call::{BidiStreaming, ClientStreaming, Options, ServerStreaming, Unary};
+use crate::intercept::Chain;
 use crate::target::TargetError;
+use crate::{CallCredentials, Interceptor};
 pub use builder::ChannelBuilder;
 pub(crate) use builder::Config;
+pub use defaults::CallDefaults;
 pub(crate) use shared::Shared;
 
 /// A way to one target.
@@ -36,6 +40,8 @@ pub(crate) use shared::Shared;
 #[derive(Clone)]
 pub struct Channel {
     shared: Arc<Shared>,
+    /// Where calls are wrapped, or have credentials.
+    chain: Option<Arc<Chain>>,
 }
 
 /// What a channel is doing (gRPC's `connectivity-semantics-and-api.md`).
@@ -78,6 +84,32 @@ impl Channel {
     /// Starts to build a channel that connects through an in-process pipe.
     pub fn builder_with_connector(connector: PipeConnector) -> ChannelBuilder {
         ChannelBuilder::new("in-process".to_owned()).connector(connector)
+    }
+
+    /// The same channel, with `interceptor` around calls that are made by it: outside of those that
+    /// it has already. The connection is shared.
+    ///
+    /// ```
+    /// # use gannet_client::{Channel, Next, Outgoing};
+    /// # fn example(channel: Channel) {
+    /// let patient = channel.intercepted(|mut call: Outgoing, next: Next| async move {
+    ///     call.set_wait_for_ready(true);
+    ///     next.run(call).await
+    /// });
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn intercepted(&self, interceptor: impl Interceptor) -> Channel {
+        let chain = Chain::of(self).with_layer(Arc::new(interceptor));
+        Channel { shared: Arc::clone(&self.shared), chain: Some(Arc::new(chain)) }
+    }
+
+    /// The same channel, with `credentials` in calls that are made by it, besides those that it has
+    /// already. The connection is shared.
+    #[must_use]
+    pub fn with_credentials(&self, credentials: impl CallCredentials) -> Channel {
+        let chain = Chain::of(self).with_credentials(credentials);
+        Channel { shared: Arc::clone(&self.shared), chain: Some(Arc::new(chain)) }
     }
 
     /// The target as it was written.
@@ -144,6 +176,11 @@ impl Channel {
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
+    }
+
+    /// Where calls are wrapped, or have credentials.
+    pub(crate) fn chain(&self) -> Option<&Arc<Chain>> {
+        self.chain.as_ref()
     }
 
     fn options<C, Req, Resp>(&self, method: &'static MethodDescriptor) -> Options<'_, Req, Resp>

@@ -115,7 +115,7 @@ impl Shared {
     /// UNAVAILABLE while attempts fail, unless `wait_for_ready`; DEADLINE_EXCEEDED; INTERNAL
     /// outside a tokio runtime.
     pub(crate) async fn link(
-        self: &Arc<Self>,
+        self: Arc<Self>,
         wait_for_ready: bool,
         deadline: Option<Instant>,
     ) -> Result<Arc<Link>, Status> {

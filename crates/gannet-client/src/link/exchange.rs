@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use gannet_core::compression::{Compressor, Packed};
-use gannet_core::{Code, Message, MessageReader, Metadata, Origin, Status, names};
+use gannet_core::{
+    Code, Message, MessageReader, Metadata, MethodDescriptor, Origin, Status, names,
+};
 use gannet_http2::hpack::FieldBlock;
 use gannet_http2::{Reason, StreamKey};
 use gannet_transport::Spares;
@@ -198,7 +200,8 @@ impl Call {
         }
         match &mut self.receiving {
             Receiving::Unary(unary) if self.request.wants_metadata => {
-                unary.headers = Some(Box::new(gannet_transport::fields::read_metadata(fields)));
+                let headers = gannet_transport::fields::read_metadata(fields);
+                unary.headers = (!headers.is_empty()).then(|| Box::new(headers));
             }
             Receiving::Unary(_) => {}
             Receiving::Stream(stream) => {
@@ -318,7 +321,7 @@ impl Call {
                     && status.origin() == Origin::Peer
                     && self.is_late(now) =>
             {
-                Err(deadline_exceeded(&self.request).with_source(status))
+                Err(deadline_exceeded(self.request.method).with_source(status))
             }
             other => other,
         };
@@ -442,8 +445,8 @@ impl Reset {
 }
 
 #[cold]
-pub(super) fn deadline_exceeded(request: &Request) -> Status {
-    let path = request.method.path;
+pub(crate) fn deadline_exceeded(method: &MethodDescriptor) -> Status {
+    let path = method.path;
     Status::deadline_exceeded(format!("the deadline of the call to {path} has passed"))
 }
 

@@ -27,6 +27,7 @@ use gannet_transport::{Command, Queue};
 
 use crate::call::notice::Notice;
 use crate::call::request::Start;
+pub(crate) use exchange::deadline_exceeded;
 pub(crate) use head::Constants;
 pub(crate) use response::Classifier;
 pub(crate) use side::ClientSide;

@@ -155,7 +155,7 @@ impl ClientSide {
 
     fn expire(&mut self, key: CallKey) {
         if let Some(call) = self.calls.get_mut(key) {
-            let status = deadline_exceeded(&call.request);
+            let status = deadline_exceeded(call.request.method);
             call.fail(status);
             self.note_due(key);
         }

@@ -158,6 +158,8 @@ pub(crate) struct Peer {
     got: VecDeque<Got>,
     /// Give receive credit back as bytes come.
     pub(crate) credits: bool,
+    /// Bytes that came.
+    pub(crate) received_bytes: usize,
 }
 
 impl Peer {
@@ -170,6 +172,7 @@ impl Peer {
             send: SendBuf::new(),
             got: VecDeque::new(),
             credits: true,
+            received_bytes: 0,
         }
     }
 
@@ -208,6 +211,7 @@ impl Peer {
             let spare = self.recv.spare_mut();
             let count = self.io.read(spare).await.unwrap_or(0);
             self.recv.commit(count);
+            self.received_bytes += count;
             if count == 0 {
                 return Got::Closed;
             }

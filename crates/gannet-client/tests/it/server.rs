@@ -28,7 +28,7 @@ static MISSING: MethodDescriptor = MethodDescriptor::new("/test.Test/Missing", M
 #[derive(Clone, Default)]
 pub(crate) struct Test {
     /// Handlers whose future is gone.
-    gone: Arc<AtomicUsize>,
+    pub(crate) gone: Arc<AtomicUsize>,
 }
 
 struct Gone(Arc<AtomicUsize>);
@@ -124,7 +124,7 @@ impl Service for Test {
 }
 
 /// A server on an in-process pipe.
-fn serve(test: &Test) -> PipeConnector {
+pub(crate) fn serve(test: &Test) -> PipeConnector {
     let (connector, listener) = pipe();
     tokio::spawn(Server::new().add(test.clone()).serve(listener).into_future());
     connector

@@ -1,0 +1,108 @@
+//! Making a call that has credentials: they are asked once there is a connection, and again where
+//! the call has to be made on another one.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+
+use gannet_core::{Code, Metadata, Result, Status};
+
+use super::{Credentials, CredentialsList, CredentialsRequest};
+use crate::call::exchange::{Made, Started, Unmade};
+use crate::call::request::Request;
+use crate::channel::{Config, Shared};
+use crate::link::deadline_exceeded;
+
+/// Makes a call with all of these credentials.
+pub(crate) async fn make_authorized(
+    shared: Arc<Shared>,
+    mut request: Box<Request>,
+    credentials: CredentialsList,
+) -> Result<Made> {
+    for one in &credentials.0 {
+        check_connection(shared.config(), &**one)?;
+    }
+    let entries = request.metadata.len();
+    loop {
+        let link = match shared.current() {
+            Some(link) => link,
+            None => Arc::clone(&shared).link(request.wait_for_ready, request.deadline).await?,
+        };
+        let deadline = request.deadline.map(tokio::time::Instant::from_std);
+        let authorizing = authorize(&shared, &mut request, &credentials);
+        match deadline {
+            None => authorizing.await?,
+            Some(deadline) => match tokio::time::timeout_at(deadline, authorizing).await {
+                Ok(authorized) => authorized?,
+                Err(_) => return Err(deadline_exceeded(request.method)),
+            },
+        }
+        let mut started = Started::new(link, request);
+        request = match poll_fn(|cx| started.poll(cx)).await {
+            Ok(made) => return Ok(made),
+            Err(Unmade::Failed(status)) => return Err(status),
+            Err(Unmade::Unsent(request)) => request,
+        };
+        request.metadata.truncate(entries);
+    }
+}
+
+/// Adds what the credentials give, one after the other.
+async fn authorize(
+    shared: &Arc<Shared>,
+    request: &mut Request,
+    credentials: &CredentialsList,
+) -> Result<()> {
+    for one in &credentials.0 {
+        let config = Arc::clone(shared.config());
+        let call = CredentialsRequest { config, method: request.method };
+        let mut metadata = Arc::clone(one).metadata(call).await.map_err(failed)?;
+        metadata.set_all_sensitive();
+        add(&mut request.metadata, &metadata)?;
+    }
+    Ok(())
+}
+
+fn add(to: &mut Metadata, more: &Metadata) -> Result<()> {
+    to.extend_from(more).map_err(|error| Status::internal(format!("call credentials: {error}")))
+}
+
+/// Whether what is secret may be sent.
+fn check_connection(config: &Config, credentials: &dyn Credentials) -> Result<()> {
+    if config.tls.is_some() || config.credentials_without_tls || !credentials.is_secret() {
+        return Ok(());
+    }
+    Err(Status::unauthenticated(format!(
+        "{}: call credentials are not sent over a connection without TLS, where anybody could read \
+         them: give the channel `tls(…)`, or allow it by `allow_credentials_without_tls(true)`",
+        config.shown_target()
+    )))
+}
+
+/// What a call ends with whose credentials failed (gRFC A54).
+#[cold]
+fn failed(status: Status) -> Status {
+    let (code, message) = (status.code(), status.message());
+    if !is_about_the_call(code) {
+        let told = format!("call credentials: {message}");
+        return Status::new(code, told).with_source(status);
+    }
+    let told = format!(
+        "call credentials failed with {code}, which only a server may end a call with; this is a \
+         mistake in the credentials: {message}"
+    );
+    Status::internal(told).with_source(status)
+}
+
+/// Codes that say something of what a call asks for.
+fn is_about_the_call(code: Code) -> bool {
+    matches!(
+        code,
+        Code::InvalidArgument
+            | Code::NotFound
+            | Code::AlreadyExists
+            | Code::FailedPrecondition
+            | Code::Aborted
+            | Code::OutOfRange
+            | Code::DataLoss
+    )
+}
