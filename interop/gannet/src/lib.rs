@@ -32,6 +32,10 @@ pub const COMPRESSED: &str = "x-echo-compressed";
 /// The request key for which the server tells, in trailers of the same name, who the caller is by
 /// its certificate.
 pub const PEER: &str = "x-echo-peer";
+/// The request key that asks for calls to be let in only with the [`TOKEN`].
+pub const GUARD: &str = "x-echo-guard";
+/// What opens guarded calls.
+pub const TOKEN: &str = "open-sesame";
 
 /// The encoding that an `x-echo-compress` names; none for what these programs do not know.
 pub fn encoding(name: &str) -> Option<Encoding> {

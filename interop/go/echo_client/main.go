@@ -59,6 +59,7 @@ var cases = map[string]func(*client){
 	"concurrent":        concurrent,
 	"many_at_once":      manyAtOnce,
 	"gzip":              compressed,
+	"bearer":            bearer,
 }
 
 func main() {

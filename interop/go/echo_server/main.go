@@ -8,6 +8,7 @@ import (
 	"io"
 	"log"
 	"net"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -221,6 +222,29 @@ func (e *echo) Observe(context.Context, *pb.ObserveRequest) (*pb.Observation, er
 	return &pb.Observation{CallsCutShort: e.cutShort.Load()}, nil
 }
 
+// guard lets calls in that ask for it only with the token.
+func guard(ctx context.Context) error {
+	sent, _ := metadata.FromIncomingContext(ctx)
+	if len(sent.Get("x-echo-guard")) == 0 || slices.Equal(sent.Get("authorization"), []string{"Bearer open-sesame"}) {
+		return nil
+	}
+	return status.Error(codes.Unauthenticated, "no entry")
+}
+
+func guardUnary(ctx context.Context, in any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	if err := guard(ctx); err != nil {
+		return nil, err
+	}
+	return handler(ctx, in)
+}
+
+func guardStream(service any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	if err := guard(stream.Context()); err != nil {
+		return err
+	}
+	return handler(service, stream)
+}
+
 func main() {
 	addr := flag.String("addr", "", "where to listen")
 	flag.Parse()
@@ -228,7 +252,7 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	server := grpc.NewServer()
+	server := grpc.NewServer(grpc.UnaryInterceptor(guardUnary), grpc.StreamInterceptor(guardStream))
 	pb.RegisterEchoServer(server, &echo{})
 	grpctest.RegisterGrpctestServer(server, hello.Service{})
 	fmt.Printf("listening on %s\n", listener.Addr())

@@ -129,10 +129,14 @@ pub(super) const CASES: &[(&str, u64)] = &[
     ("gzip", 20),
 ];
 
-/// Cases in encodings that not every peer has: which ones do.
-const ENCODINGS: &[(&str, &[Peer])] =
-    &[("deflate", &[Peer::Gannet, Peer::Python]), ("zstd", &[Peer::Gannet])];
-const ENCODING_SECONDS_MAX: u64 = 20;
+/// Cases that not every peer has: which ones do.
+const SOME: &[(&str, &[Peer])] = &[
+    ("deflate", &[Peer::Gannet, Peer::Python]),
+    ("zstd", &[Peer::Gannet]),
+    // Python's has no credentials without TLS.
+    ("bearer", &[Peer::Gannet, Peer::Go]),
+];
+const SOME_SECONDS_MAX: u64 = 20;
 /// Cases of one client against one server.
 const PAIRED: &[(&str, Peer, Peer)] = &[("too_many_pings", Peer::Python, Peer::Gannet)];
 const PAIRED_SECONDS_MAX: u64 = 30;
@@ -198,11 +202,11 @@ fn echo(client: Peer, server: Peer) -> Vec<Check> {
         check(client.name(), server, case, what, seconds)
     };
     let both_have = |peers: &[Peer]| peers.contains(&client) && peers.contains(&server);
-    let encodings = ENCODINGS.iter().filter(|(_, peers)| both_have(peers));
-    let encodings = encodings.map(|(case, _)| (*case, ENCODING_SECONDS_MAX));
+    let some = SOME.iter().filter(|(_, peers)| both_have(peers));
+    let some = some.map(|(case, _)| (*case, SOME_SECONDS_MAX));
     let paired = PAIRED.iter().filter(|(_, a, b)| (*a, *b) == (client, server));
     let paired = paired.map(|(case, ..)| (*case, PAIRED_SECONDS_MAX));
-    let more: Vec<_> = encodings.chain(paired).collect();
+    let more: Vec<_> = some.chain(paired).collect();
     CASES.iter().chain(&more).map(to_check).collect()
 }
 
@@ -302,9 +306,9 @@ mod tests {
                 let pair = format!("{}->{}/", client.name(), server.name());
                 let official = count(&all, &format!("{pair}official"));
                 let both_have = |peers: &[Peer]| peers.contains(client) && peers.contains(server);
-                let encodings = ENCODINGS.iter().filter(|(_, peers)| both_have(peers)).count();
+                let some = SOME.iter().filter(|(_, peers)| both_have(peers)).count();
                 let paired = PAIRED.iter().filter(|(_, a, b)| (a, b) == (client, server));
-                let usual = CASES.len() + encodings + paired.count() + 2;
+                let usual = CASES.len() + some + paired.count() + 2;
                 let secured = secured().flat_map(|group| group.checks);
                 let secured = secured.filter(|check| check.name.starts_with(&pair)).count();
                 assert_eq!(count(&all, &pair) - official - secured, usual, "{pair}");

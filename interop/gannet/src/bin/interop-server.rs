@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use gannet::compression::{Compressed, Compressors};
+use gannet::server::{Handled, Incoming, Next};
 use gannet::tls::{Crls, Identity, Roots, ServerTls, TlsError};
 use gannet::{Bytes, Call, Inbound, Listener, Outbound, Result, Server, Status};
 use gannet_interop::check::with_causes;
@@ -16,7 +17,7 @@ use gannet_interop::plain::Hello;
 use gannet_interop::proto::gannet::interop::v1 as pb;
 use gannet_interop::proto::grpctest::GrpctestServer;
 use gannet_interop::{
-    COMPRESS, COMPRESSED, INITIAL, INITIAL_BIN, PEER, TRAILING, TRAILING_BIN, copy_values,
+    COMPRESS, COMPRESSED, GUARD, INITIAL, INITIAL_BIN, PEER, TOKEN, TRAILING, TRAILING_BIN, copy_values,
 };
 use pb::{EchoReply, EchoRequest};
 
@@ -56,6 +57,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut server = Server::new()
         .on_connection_error(|peer, why| eprintln!("connection lost: {peer}: {}", with_causes(why)))
         .compressors(Compressors::built_in())
+        .intercept(guard)
         .add(pb::EchoServer::new(Echo::default()))
         .add(GrpctestServer::new(Hello));
     if let Some(age) = args.max_connection_age_ms {
@@ -82,6 +84,15 @@ impl Args {
         }
         tls.build().map(Some)
     }
+}
+
+/// Lets guarded calls in only with the token, before their requests are decoded.
+async fn guard(call: Incoming, next: Next) -> Result<Handled> {
+    let shown = call.metadata().get("authorization").and_then(|it| it.strip_prefix("Bearer "));
+    if call.metadata().contains(GUARD) && shown != Some(TOKEN) {
+        return Err(Status::unauthenticated("no entry"));
+    }
+    next.run(call).await
 }
 
 #[derive(Default)]

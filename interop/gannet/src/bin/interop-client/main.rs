@@ -1,10 +1,12 @@
 //! The client of `gannet_interop.proto`: one case by name; silence and exit code 0 mean it passed.
 //!
 //! `plain` has the cases of one well-behaved call, `compression` those in an encoding, `metadata`
-//! those with metadata, `security` those about TLS, `edges` those about status, deadlines,
-//! cancellation and many calls at once. What each does is written down in `interop/README.md`.
+//! those with metadata, `credentials` those who say who calls, `security` those about TLS, `edges`
+//! those about status, deadlines, cancellation and many calls at once. What each does is written
+//! down in `interop/README.md`.
 
 mod compression;
+mod credentials;
 mod edges;
 mod metadata;
 mod plain;
@@ -66,6 +68,7 @@ async fn run(args: &Args) -> Outcome {
         "metadata" => metadata::metadata(&client).await,
         "metadata_on_error" => metadata::metadata_on_error(&client).await,
         "early_headers" => metadata::early_headers(&client).await,
+        "bearer" => credentials::bearer(builder).await,
         "gzip" => compression::run(builder, Encoding::GZIP).await,
         "deflate" => compression::run(builder, Encoding::DEFLATE).await,
         "zstd" => compression::run(builder, Encoding::ZSTD).await,
