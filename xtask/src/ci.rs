@@ -142,7 +142,7 @@ fn deny_rustdoc_warnings(command: &mut Command) -> &mut Command {
 
 fn examples() -> Result {
     exec::run(&mut exec::cargo(["run", "--release", "-p", "grpctest", "--", "--once"]))?;
-    for example in ["weather", "chat"] {
+    for example in ["weather", "chat", "auth"] {
         exec::run(&mut exec::cargo(["run", "--release", "-p", example]))?;
     }
     Ok(())
