@@ -30,6 +30,8 @@ struct Case {
     side: Side,
     /// What the generator, or the client, is told.
     args: &'static [&'static str],
+    /// What the server is told.
+    server: &'static [&'static str],
     /// What the canned server is told that a client calls.
     canned: &'static [&'static str],
     /// Calls of the two runs: multiples of what is in flight.
@@ -61,6 +63,7 @@ const UNARY: Case = Case {
     name: "",
     side: Side::Server,
     args: &[],
+    server: &[],
     // What the client under test says.
     canned: &["--text", "world"],
     calls: [10_000, 30_000],
@@ -99,6 +102,14 @@ const CASES: &[Case] = &[
         calls_slow: [500, 1_500],
         // A wake for each call: its lock counts in full.
         budgets: [Some(6_000.0), Some(2.4), None, None, None],
+        ..UNARY
+    },
+    Case {
+        name: "unary-1x100-intercepted",
+        args: &["--scenario", "unary", "--in-flight", "100"],
+        server: &["--interceptors", "1"],
+        // What an interceptor may cost: 1,000 instructions and 2 allocations.
+        budgets: at_most(4_500.0, 4.0),
         ..UNARY
     },
     Case {
@@ -145,6 +156,14 @@ const CASES: &[Case] = &[
         side: Side::Client,
         args: &["--in-flight", "100", "--timeout", "600"],
         budgets: [Some(8_000.0), None, Some(LOCKS_MAX), None, None],
+        ..UNARY
+    },
+    Case {
+        name: "client-100-intercepted",
+        side: Side::Client,
+        args: &["--in-flight", "100", "--interceptors", "1"],
+        // Likewise.
+        budgets: at_most(7_300.0, 8.1),
         ..UNARY
     },
     Case {
@@ -209,13 +228,13 @@ pub(crate) fn run(update: bool, only: Option<&str>) -> Result {
     let mut notes = Vec::new();
     let mut better = false;
     println!("per call or message (change against bench/baseline.toml)");
-    print!("{:<18}", "");
+    print!("{:<24}", "");
     METRICS.iter().for_each(|metric| print!("{metric:>24}"));
     println!();
     for case in cases {
         let figures = count(case).map_err(|error| format!("{}: {error}", case.name))?;
         let known = baseline.get(case.name).copied();
-        println!("{:<18}{}", case.name, columns(&figures, known.as_ref()));
+        println!("{:<24}{}", case.name, columns(&figures, known.as_ref()));
         let verdicts = judge(case, &figures, known.or(update.then_some(figures)));
         better |= verdicts.iter().any(|(_, verdict)| *verdict == Verdict::Better);
         for (metric, verdict) in verdicts {
@@ -317,7 +336,11 @@ fn profile(case: &Case, build: &Build, calls: u64) -> Result<Profile> {
     let cheap = |name: &str| Command::new(target.join("release").join(name));
     let calls = calls.to_string();
     let other_side = match case.side {
-        Side::Server => Serving::start(callgrind::command(&program("count-server"), &file))?,
+        Side::Server => {
+            let mut command = callgrind::command(&program("count-server"), &file);
+            command.args(case.server);
+            Serving::start(command)?
+        }
         Side::Client => {
             let mut command = cheap("canned-server");
             command.args(["--addr", "127.0.0.1:0"]).args(case.canned);

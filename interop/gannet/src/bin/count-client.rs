@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
+use gannet::client::{Next, Outgoing};
 use gannet::{Channel, Inbound, Result};
 use gannet_interop::plain;
 use gannet_interop::proto::bench::{EchoClient, Payload, Want};
@@ -29,6 +30,9 @@ struct Args {
     /// What is called.
     #[arg(long, default_value = "unary")]
     mode: Mode,
+    /// Puts so many interceptors around each call, which do nothing.
+    #[arg(long, default_value_t = 0)]
+    interceptors: usize,
     /// Messages of a stream.
     #[arg(long, default_value_t = 1_000)]
     messages: u32,
@@ -58,7 +62,10 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
 }
 
 async fn make_calls(args: Args) -> std::result::Result<u64, Box<dyn std::error::Error>> {
-    let channel = Channel::builder(args.addr.clone()).build()?;
+    let builder = Channel::builder(args.addr.clone());
+    let channel = (0..args.interceptors)
+        .fold(builder, |builder, _| builder.intercept(|call: Outgoing, next: Next| next.run(call)))
+        .build()?;
     let tasks: Vec<_> = (0..args.in_flight)
         .map(|task| {
             let (args, channel) = (args.clone(), channel.clone());

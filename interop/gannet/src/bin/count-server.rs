@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use clap::Parser;
-use gannet::server::{Dispatch, MethodOptions};
+use gannet::server::{Dispatch, Incoming, MethodOptions, Next};
 use gannet::{Listener, Server};
 use gannet_interop::plain::{self, Echoes, Hello};
 use gannet_interop::proto::bench::EchoServer;
@@ -19,6 +19,9 @@ struct Args {
     /// Workers of the multi-thread runtime; 0: the runtime of one thread.
     #[arg(long, default_value_t = 0)]
     workers: usize,
+    /// Puts so many interceptors around each call, which do nothing.
+    #[arg(long, default_value_t = 0)]
+    interceptors: usize,
 }
 
 const MESSAGE_BYTES_MAX: usize = 8 << 20;
@@ -30,13 +33,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         while std::io::stdin().read_line(&mut line).is_ok_and(|n| n > 0) {}
         let _ = stop.send(());
     });
-    plain::runtime(Args::parse().workers)?.block_on(async {
+    let args = Args::parse();
+    plain::runtime(args.workers)?.block_on(async {
         let listener = Listener::tcp("127.0.0.1:0")?;
         println!("listening on {}", listener.local_addr().ok_or("no address")?);
         let ended = async {
             let _ = stopped.await;
         };
-        let server = Server::new()
+        let server = (0..args.interceptors)
+            .fold(Server::new(), |server, _| {
+                server.intercept(|call: Incoming, next: Next| next.run(call))
+            })
             .max_receive_bytes(MESSAGE_BYTES_MAX)
             .method("grpctest.Grpctest", MethodOptions::new().dispatch(Dispatch::Inline))
             .method("bench.Echo", MethodOptions::new().dispatch(Dispatch::Inline))
