@@ -17,7 +17,8 @@ use gannet_interop::plain::Hello;
 use gannet_interop::proto::gannet::interop::v1 as pb;
 use gannet_interop::proto::grpctest::GrpctestServer;
 use gannet_interop::{
-    COMPRESS, COMPRESSED, GUARD, INITIAL, INITIAL_BIN, PEER, TOKEN, TRAILING, TRAILING_BIN, copy_values,
+    COMPRESS, COMPRESSED, GUARD, INITIAL, INITIAL_BIN, PEER, TOKEN, TRAILING, TRAILING_BIN,
+    copy_values,
 };
 use pb::{EchoReply, EchoRequest};
 
