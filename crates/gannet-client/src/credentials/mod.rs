@@ -1,9 +1,10 @@
-//! Call credentials: metadata that says who makes a call, such as a token (grpc.io, "Authentication";
-//! gRFC A54 for what becomes of their errors).
+//! Call credentials: metadata that says who makes a call, such as a token (grpc.io,
+//! "Authentication"; gRFC A54 for what becomes of their errors).
 //!
 //! They are asked behind all interceptors, for each attempt, once there is a connection: so a token
 //! is as fresh as can be, and nobody on the way sees it. What they give is marked as
-//! [sensitive](Metadata::set_all_sensitive): it shows in no log, and no header compression keeps it.
+//! [sensitive](Metadata::set_all_sensitive): it shows in no log, and no header compression keeps
+//! it.
 //! How tokens are got is for those who implement [`CallCredentials`].
 //!
 //! | file | what it holds |
@@ -26,7 +27,8 @@ pub(crate) use authorize::make_authorized;
 pub use bearer::BearerToken;
 
 /// Gives the metadata that says who makes a call: see
-/// [`ChannelBuilder::credentials`](crate::ChannelBuilder::credentials), and `credentials` of a call.
+/// [`ChannelBuilder::credentials`](crate::ChannelBuilder::credentials), and `credentials` of a
+/// call.
 ///
 /// ```
 /// # use gannet_core::{Metadata, Result};
