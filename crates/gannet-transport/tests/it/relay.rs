@@ -123,9 +123,9 @@ async fn who_waits_is_woken() {
         tokio::task::yield_now().await;
         assert!(!waiting.is_finished());
         if is_cut {
-            drop(tx)
+            drop(tx);
         } else {
-            drop(rx)
+            drop(rx);
         }
         waiting.await.unwrap();
     }
