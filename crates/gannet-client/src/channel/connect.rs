@@ -148,8 +148,11 @@ impl Drop for Unproven {
 
 #[cold]
 fn cut_short(link: &Link) -> Status {
-    let address = link.address();
-    Status::unavailable(format!("{address}: the connection ended as soon as it had begun"))
+    let mut told = format!("{}: the connection ended as soon as it had begun", link.address());
+    if let Some(goaway) = link.goaway() {
+        told = format!("{told}; {goaway}");
+    }
+    Status::unavailable(told)
 }
 
 /// Adds what it mostly means that a connection ends before the server's SETTINGS.

@@ -19,8 +19,8 @@ mod remote;
 mod response;
 mod side;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use gannet_http2::Keepalive;
 use gannet_transport::{Command, Queue};
@@ -39,6 +39,8 @@ pub(crate) struct Link {
     /// What it is connected to, for messages.
     address: String,
     keepalive: Option<Keepalive>,
+    /// What the server said with its first GOAWAY.
+    goaway: OnceLock<Arc<str>>,
     retired: AtomicBool,
 }
 
@@ -56,7 +58,7 @@ pub(crate) enum LinkCommand {
 impl Link {
     pub(crate) fn new(address: String, keepalive: Option<Keepalive>) -> Arc<Link> {
         let (queue, retired) = (Arc::new(Queue::new()), AtomicBool::new(false));
-        Arc::new(Link { queue, address, keepalive, retired })
+        Arc::new(Link { queue, address, keepalive, goaway: OnceLock::new(), retired })
     }
 
     pub(crate) fn queue(&self) -> &Arc<Queue<LinkCommand>> {
@@ -80,6 +82,11 @@ impl Link {
     /// Ends the connection at once.
     pub(crate) fn abort(&self) {
         self.queue.push(Command::Abort);
+    }
+
+    /// What the server said with its first GOAWAY, for messages.
+    pub(crate) fn goaway(&self) -> Option<&str> {
+        self.goaway.get().map(|told| &**told)
     }
 
     /// Takes no new calls: the server said so, or it has ended.

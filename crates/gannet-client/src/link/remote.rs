@@ -35,7 +35,9 @@ impl Remote {
             // Writing to a string cannot fail.
             let _ = write!(told, " \"{}{more}\"", shown.escape_ascii());
         }
-        self.goaway = Some(told.into());
+        let told: Arc<str> = told.into();
+        let _ = self.link.goaway.set(Arc::clone(&told));
+        self.goaway = Some(told);
     }
 
     /// `what` happened, where, and what the server had said.

@@ -404,13 +404,17 @@ fn serve_bytes(bytes: &'static [u8]) -> PipeConnector {
     connector
 }
 
+/// SETTINGS, and a GOAWAY with a reason.
+const BUSY: &[u8] = b"\0\0\0\x04\0\0\0\0\0\0\0\x0c\x07\0\0\0\0\0\0\0\0\0\0\0\0\x0bbusy";
+
 #[tokio::test(start_paused = true)]
 async fn answers_of_other_protocols_are_told_apart() {
     // A TLS alert, an HTTP/1 server, an HTTP/2 server that ends at once, and nothing at all.
-    let table: [(&[u8], &str, &str); 4] = [
+    let table: [(&[u8], &str, &str); 5] = [
         (b"\x15\x03\x01\0\x02\x02\x46", "the server speaks TLS", "TLS handshake: ProtocolVersion"),
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", "answered in HTTP/1", "in plain HTTP/1"),
         (b"\0\0\0\x04\0\0\0\0\0", "ended as soon as it had begun", "in plain HTTP/2"),
+        (BUSY, "the server sent GOAWAY ENHANCE_YOUR_CALM \"busy\"", "in plain HTTP/2"),
         (b"", "is it a server that speaks HTTP/2 without TLS?", "does it speak TLS?"),
     ];
     let tls = Authority::new().client().build().unwrap();
