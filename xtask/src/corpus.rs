@@ -3,7 +3,9 @@
 //!
 //! Googleapis' common protos come from their Python package, grpc's own (health, reflection,
 //! interop testing) as the descriptors that grpc-go carries. Nothing of them is kept in the
-//! repository.
+//! repository. What is read from files is compared with what protoc reads from them.
+
+mod protoc;
 
 use std::path::Path;
 
@@ -16,6 +18,7 @@ pub(crate) fn run() -> Result {
     let home = exec::root().join("target/corpus");
     std::fs::create_dir_all(&home).map_err(|error| format!("{}: {error}", home.display()))?;
     let googleapis = googleapis(&home)?;
+    protoc::compare(&home, &[&googleapis, &exec::root().join("bench/proto")])?;
     let grpc = grpc(&home)?;
     compile(&home.join("googleapis"), &[&format!("{}=google", googleapis.display())])?;
     compile(&home.join("grpc"), &["--descriptor_set", &grpc.display().to_string()])
@@ -25,19 +28,16 @@ pub(crate) fn run() -> Result {
 fn googleapis(home: &Path) -> Result<std::path::PathBuf> {
     let packages = home.join("python");
     if !packages.join("google/api/annotations.proto").is_file() {
-        let mut pip = std::process::Command::new("python3");
-        pip.args([
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--root-user-action=ignore",
-            "--no-deps",
-            "--target",
-        ]);
-        exec::run(pip.arg(&packages).arg(GOOGLEAPIS))?;
+        pip(&packages, GOOGLEAPIS)?;
     }
     Ok(packages)
+}
+
+/// Installs a Python package into a folder.
+fn pip(folder: &Path, package: &str) -> Result {
+    let mut pip = std::process::Command::new("python3");
+    pip.args(["-m", "pip", "install", "--quiet", "--root-user-action=ignore", "--no-deps"]);
+    exec::run(pip.arg("--target").arg(folder).arg(package))
 }
 
 /// Writes the descriptors of grpc-go's protos to a file.

@@ -46,6 +46,7 @@ const MAP: &[Place] = &[
             "gannet-xds",
         ],
     ),
+    Place { name: "gannet-proto", may_know: &[], sans_io: true },
     place("gannet-codegen", &[]),
     place("gannet-build", &["gannet-codegen"]),
     place("gannet-cli", &["gannet-codegen"]),
