@@ -188,6 +188,6 @@ mod tests {
         let proto = dir.path().join("bad.proto");
         fs::write(&proto, "syntax = \"proto3\";\nmessage {}\n").unwrap();
         let error = configure().out_dir(dir.path()).compile(&[&proto]).unwrap_err();
-        assert!(format!("{error:?}").contains("bad.proto:2:9: error: expected an identifier"));
+        assert!(format!("{error:?}").contains("bad.proto:2:9: error: expected the message's name"));
     }
 }

@@ -155,6 +155,25 @@ impl Position {
         }
     }
 
+    /// Adds the line's text. Descriptors count columns in bytes, and have tabs go to the next
+    /// multiple of eight; a position counts characters.
+    pub(crate) fn show(&mut self, text: &str) {
+        let characters_before = |column: usize| {
+            let mut reached = 1;
+            let before = text.chars().take_while(|c| {
+                let here = reached;
+                reached += if *c == '\t' { 8 - (reached - 1) % 8 } else { c.len_utf8() };
+                here < column
+            });
+            before.count()
+        };
+        let start = characters_before(self.column);
+        let end = characters_before(self.column + self.width);
+        self.width = end.saturating_sub(start).max(1);
+        self.column = start + 1;
+        self.text = Some(text.to_owned());
+    }
+
     /// `file` as a whole.
     pub(crate) fn of_file(file: impl Into<String>) -> Self {
         Self { file: file.into(), line: 0, column: 0, width: 1, text: None }
@@ -204,6 +223,16 @@ mod tests {
         assert_eq!((position.line, position.column, position.width), (1, 3, 1));
         let position = Position::in_source("a.proto".into(), "", 0, 0);
         assert_eq!((position.line, position.column), (1, 1));
+    }
+
+    #[test]
+    fn a_position_of_a_descriptor_is_put_right_when_its_line_is_known() {
+        let mut position = Position { line: 1, column: 12, width: 3, ..Position::of_file("a") };
+        position.show("\t/* ä */ foo = 1;");
+        assert_eq!((position.column, position.width), (5, 2));
+        let mut position = Position { line: 1, column: 9, width: 3, ..Position::of_file("a") };
+        position.show("\tfoo");
+        assert_eq!((position.column, position.width), (2, 3));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! From proto files, or from an already compiled descriptor set, to descriptors.
 //!
-//! Proto files are parsed and linked by `protox`; this module decides where files are looked for
-//! and turns `protox`'s errors into ours. It does not generate anything.
+//! Proto files are compiled by `gannet-proto`; this module decides which files, and puts together
+//! what came out. It does not generate anything.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -13,6 +13,7 @@ use crate::diagnose;
 use crate::error::{Diagnostic, Error, Position};
 use crate::generate::{self, Generated};
 use crate::options::Options;
+use crate::search::{Search, display};
 
 /// Proto files to compile, and where to look for what they import.
 ///
@@ -73,33 +74,25 @@ impl Source {
                 .help("name at least one file to compile")
                 .into());
         }
-        let includes = self.effective_includes();
-        for include in &includes {
-            if !include.is_dir() {
-                return Err(Diagnostic::new(format!("{} is not a folder", include.display()))
-                    .help("the folders to look for proto files in must exist")
-                    .into());
-            }
-        }
-        let mut compiler = protox::Compiler::new(&includes)
-            .map_err(|error| diagnose::from_protox(&error, &includes, None))?;
-        compiler.include_imports(true).include_source_info(true);
+        let mut search = Search::new(self.effective_includes())?;
+        let mut names = Vec::new();
         for file in &self.files {
-            compiler
-                .open_file(file)
-                .map_err(|error| diagnose::from_protox(&error, &includes, Some(file)))?;
+            names.push(search.name_of(file)?);
         }
-        let encoded = compiler.encode_file_descriptor_set();
-        let descriptors = decode(&encoded, "the compiled proto files")?;
-        let requested = compiler.files().filter(|file| !file.is_import());
-        let on_disk =
-            compiler.files().filter_map(|file| Some((file.name().to_owned(), file.path()?)));
-        let paths: BTreeMap<String, PathBuf> =
-            on_disk.map(|(name, path)| (name, path.to_owned())).collect();
+        let roots: Vec<&str> = names.iter().map(String::as_str).collect();
+        let compiled = gannet_proto::compile(&roots, &mut |name| search.read(name))
+            .map_err(|failure| diagnose::error(&failure, &search))?;
+        let descriptors = decode(&compiled.descriptor_set(), "the compiled proto files")?;
+        let warnings = compiled.warnings.iter();
+        let warnings = warnings.map(|found| diagnose::warning(found, &search)).collect();
+        let requested = compiled.files.into_iter().map(|file| file.name);
+        let files = requested.filter(|name| names.contains(name)).collect();
+        let paths = search.into_paths();
         Ok(Compiled {
             descriptors,
-            files: requested.map(|file| file.name().to_owned()).collect(),
+            files,
             read: paths.values().cloned().collect(),
+            warnings,
             paths,
         })
     }
@@ -145,7 +138,8 @@ impl Source {
             files.push(name);
         }
         let read = self.descriptor_sets.clone();
-        Ok(Compiled { descriptors, files, read, paths: BTreeMap::new() })
+        let (warnings, paths) = (Vec::new(), BTreeMap::new());
+        Ok(Compiled { descriptors, files, read, warnings, paths })
     }
 }
 
@@ -160,6 +154,8 @@ pub struct Compiled {
     pub files: Vec<String>,
     /// Every file that was read from disk: what to watch for changes.
     pub read: Vec<PathBuf>,
+    /// What is no mistake, but hardly meant, in the files that were asked for.
+    warnings: Vec<String>,
     /// Where each file was read from, by its name in imports.
     paths: BTreeMap<String, PathBuf>,
 }
@@ -167,7 +163,8 @@ pub struct Compiled {
 impl Compiled {
     /// Generates code from what was compiled. The same as [`generate`], for which
     /// [`Options::files`] is [`Compiled::files`] unless it is set, but errors show the lines of the
-    /// files that were read.
+    /// files that were read, and warnings tell what is hardly meant in them, such as an import that
+    /// is not used.
     ///
     /// # Errors
     ///
@@ -179,17 +176,21 @@ impl Compiled {
         if options.files.is_empty() {
             options.files.clone_from(&self.files);
         }
-        generate::generate(&self.descriptors, &options)
-            .map_err(|error| error.map_positions(|position| self.show(position)))
+        let mut generated = generate::generate(&self.descriptors, &options)
+            .map_err(|error| error.map_positions(|position| self.show(position)))?;
+        generated.warnings.splice(0..0, self.warnings.iter().cloned());
+        Ok(generated)
     }
 
     /// Gives a position that names an import the path and the line that go with it.
     fn show(&self, position: &mut Position) {
         let Some(path) = self.paths.get(&position.file) else { return };
-        position.file = diagnose::display(path);
-        if let Ok(source) = fs::read_to_string(path) {
-            let line = position.line.checked_sub(1).and_then(|line| source.lines().nth(line));
-            position.text = line.map(str::to_owned);
+        position.file = display(path);
+        if let Ok(source) = fs::read_to_string(path)
+            && let Some(line) = position.line.checked_sub(1)
+            && let Some(text) = source.lines().nth(line)
+        {
+            position.show(text);
         }
     }
 }

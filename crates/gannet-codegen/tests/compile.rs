@@ -14,6 +14,8 @@ const FILES: &[&str] = &[
     "corpus/collisions.proto",
     "corpus/comments.proto",
     "corpus/deprecated.proto",
+    "corpus/edition2023.proto",
+    "corpus/edition2024.proto",
     "corpus/imports/one.proto",
     "corpus/keywords.proto",
     "corpus/nest/deep.proto",

@@ -86,8 +86,29 @@ fn imports_in_a_circle() {
 }
 
 #[test]
-fn editions() {
-    insta::assert_snapshot!(error(&[("new.proto", "// New.\nedition = \"2023\";\n")]));
+fn an_edition_that_is_not_known() {
+    insta::assert_snapshot!(error(&[("new.proto", "// New.\nedition = \"2099\";\n")]));
+}
+
+#[test]
+fn a_place_that_is_found_when_generating_behind_tabs() {
+    insta::assert_snapshot!(error(&[(
+        "bad.proto",
+        "syntax = \"proto3\";\npackage p;\nmessage Outer {\n\t/* ä */\tmessage Self {}\n}\n"
+    )]));
+}
+
+#[test]
+fn a_file_that_another_folder_hides() {
+    let dir = tempfile::tempdir().unwrap();
+    let [one, two] = ["one", "two"].map(|name| dir.path().join(name));
+    for folder in [&one, &two] {
+        fs::create_dir(folder).unwrap();
+        fs::write(folder.join("a.proto"), "syntax = \"proto3\";").unwrap();
+    }
+    let source = Source::new().include(&one).include(&two).file(two.join("a.proto"));
+    let error = compile_and_generate(&source).unwrap_err();
+    insta::assert_snapshot!(without(dir.path(), &error));
 }
 
 #[test]

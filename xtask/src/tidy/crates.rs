@@ -47,7 +47,7 @@ const MAP: &[Place] = &[
         ],
     ),
     Place { name: "gannet-proto", may_know: &[], sans_io: true },
-    place("gannet-codegen", &[]),
+    place("gannet-codegen", &["gannet-proto"]),
     place("gannet-build", &["gannet-codegen"]),
     place("gannet-cli", &["gannet-codegen"]),
     place(
