@@ -282,6 +282,9 @@ impl Records {
     /// Room to read into, while there is nothing else.
     fn spare_mut(&mut self) -> &mut [u8] {
         debug_assert!(self.is_empty());
+        // What is there lies in this storage, which may be another one than before: also where the
+        // read finds nothing but the end.
+        (self.start, self.end) = (0, 0);
         if self.storage.is_empty() {
             self.storage = pool::take().unwrap_or_default();
         }

@@ -120,6 +120,31 @@ async fn the_end_comes_behind_what_was_sent_and_is_an_error_without_goodbye() {
     }
 }
 
+/// The end of the stream comes into storage that is smaller than what was read before into another.
+#[tokio::test]
+async fn the_end_after_a_pause_is_told_whatever_storage_there_is_then() {
+    for says_goodbye in [true, false] {
+        let (mut client, mut server) = pair(1 << 20).await;
+        client.write_all(&[7; 200_000]).await.unwrap();
+        let mut buf = vec![0; 400_000];
+        let read = server.read(&mut context(), &mut buf).unwrap();
+        assert_eq!(read, (Some(200_000), Input::Awaited));
+        assert_eq!(server.records.storage.len(), 0, "nothing is kept without need");
+        // Another connection of this thread has the large one now.
+        let kept: Vec<_> = std::iter::from_fn(pool::take).collect();
+        assert!(kept.iter().any(|storage| storage.len() > Records::BYTES_MIN));
+        if says_goodbye {
+            client.shutdown().await.unwrap();
+        }
+        drop(client);
+        let end = server.read(&mut context(), &mut buf);
+        match says_goodbye {
+            true => assert_eq!(end.unwrap(), (Some(0), Input::Open)),
+            false => assert_eq!(end.unwrap_err().kind(), io::ErrorKind::UnexpectedEof),
+        }
+    }
+}
+
 #[tokio::test]
 async fn broken_records_are_an_error_behind_what_was_sent_and_the_peer_is_told() {
     let (mut client, mut server) = pair(1 << 20).await;
