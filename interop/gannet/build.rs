@@ -1,5 +1,6 @@
 //! Generates both services of the interop harness, the official cases' with the load
-//! reports that they use, that of `src/bin/neighbours.rs`, and the benchmark's echo for a test.
+//! reports that they use, those of `src/bin/neighbours.rs` and `src/bin/soak`, and the benchmark's
+//! echo for a test.
 
 fn main() -> Result<(), gannet_build::Error> {
     gannet_build::configure().include("../proto").include("proto").compile(&[
@@ -10,5 +11,6 @@ fn main() -> Result<(), gannet_build::Error> {
         "neighbours.proto",
         "orca_report.proto",
         "orca_service.proto",
+        "soak.proto",
     ])
 }

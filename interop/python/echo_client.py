@@ -476,9 +476,75 @@ def unavailable(client):
     print(fails(lambda: unary(client), grpc.StatusCode.UNAVAILABLE).details())
 
 
+class Connections:
+    """Those that calls came on."""
+
+    def __init__(self):
+        self.seen = set()
+
+    def add(self, trailers):
+        self.seen.add(dict(trailers)["x-echo-address"])
+
+    def enough(self, which):
+        if len(self.seen) < 5:
+            raise AssertionError(f"only {len(self.seen)} connections, {which}: none was ended")
+
+
+def connection_age(client):
+    tell = [("x-echo-address", "tell")]
+
+    def call(on, seed):
+        sent = pattern(1000, seed)
+        request = pb.EchoRequest(payload=sent)
+        reply, done = client.echo.Unary.with_call(request, timeout=TIMEOUT_S, metadata=tell)
+        check(reply.payload, sent, "payload")
+        on.add(done.trailing_metadata())
+
+    def calls(on, seed):
+        while time.monotonic() < end:
+            call(on, seed)
+            time.sleep(0.002)
+
+    def streams(on, seed):
+        while time.monotonic() < end:
+            stream = Bidi(client, metadata=tell)
+            for number in range(10):
+                sent = pattern(1000 * number, seed)
+                stream.send(sent, delay_ms=20)
+                check(next(stream.call).payload, sent, "payload")
+            stream.finish()
+            check(list(stream.call), [], "replies after the end")
+            on.add(stream.call.trailing_metadata())
+
+    busy = Connections()
+    end = time.monotonic() + 3
+    with futures.ThreadPoolExecutor(max_workers=6) as pool:
+        jobs = [pool.submit(calls, busy, worker) for worker in range(4)]
+        jobs += [pool.submit(streams, busy, worker) for worker in range(2)]
+        for job in jobs:
+            job.result()
+    busy.enough("busy ones")
+
+    idle = Connections()
+    for number in range(30):
+        call(idle, number)
+        time.sleep(0.15 if number % 2 == 0 else 0.01)
+    idle.enough("idle ones")
+
+    stream = Bidi(client)
+    began = time.monotonic()
+    fails(lambda: next(stream.call), grpc.StatusCode.UNAVAILABLE)
+    took = time.monotonic() - began
+    if not 2 < took < 10:
+        raise AssertionError(f"the grace was {took} s")
+    stream.finish()
+    unary(client)
+
+
 CASES = {
     "peer": peer,
     "unavailable": unavailable,
+    "connection_age": connection_age,
     "too_many_pings": too_many_pings,
     "gzip": lambda client: compression(client, "gzip"),
     "deflate": lambda client: compression(client, "deflate"),

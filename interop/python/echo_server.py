@@ -18,6 +18,7 @@ from hello_server import Grpctest
 # More than any case has calls open at once: each open call holds a thread.
 WORKERS_MAX = 128
 CANCELLED_AFTER_END_S = 0.1
+LIFETIMES = ["max_connection_age_ms", "max_connection_age_grace_ms", "max_connection_idle_ms"]
 COMPRESSIONS = {"gzip": grpc.Compression.Gzip, "deflate": grpc.Compression.Deflate}
 
 
@@ -46,6 +47,8 @@ class Call:
             context.send_initial_metadata(initial)
         if "x-echo-peer" in dict(sent):
             trailing += [("x-echo-peer", name) for name in self.peer()]
+        if "x-echo-address" in dict(sent):
+            trailing.append(("x-echo-address", context.peer()))
         context.set_trailing_metadata(trailing)
 
     def peer(self):
@@ -200,7 +203,9 @@ def listen(server, args):
 
 
 def serve(args):
-    server = grpc.server(futures.ThreadPoolExecutor(max_workers=WORKERS_MAX))
+    lifetimes = [(f"grpc.{name}", getattr(args, name)) for name in LIFETIMES]
+    options = [(name, value) for name, value in lifetimes if value is not None]
+    server = grpc.server(futures.ThreadPoolExecutor(max_workers=WORKERS_MAX), options=options)
     pb_grpc.add_EchoServicer_to_server(Echo(), server)
     grpctest_pb2_grpc.add_GrpctestServicer_to_server(Grpctest(), server)
     listen(server, args)
@@ -215,4 +220,6 @@ if __name__ == "__main__":
     parser.add_argument("--tls-cert-file")
     parser.add_argument("--tls-key-file")
     parser.add_argument("--tls-client-ca-file")
+    for name in LIFETIMES:
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int)
     serve(parser.parse_args())

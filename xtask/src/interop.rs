@@ -14,6 +14,7 @@ mod peers;
 mod plan;
 mod process;
 mod setup;
+pub(crate) mod soak;
 mod suites;
 mod tls;
 

@@ -52,6 +52,8 @@ enum Task {
     Fuzz(fuzz::Args),
     /// Runs the real peers of other languages, and protocol suites, against Gannet.
     Interop(interop::Args),
+    /// Runs clients and servers of ours and of others for long, with calls of every kind.
+    Soak(interop::soak::Args),
 }
 
 fn main() -> ExitCode {
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
         Task::Ci(args) => ci::run(&args),
         Task::Fuzz(args) => fuzz::run(&args),
         Task::Interop(args) => interop::run(&args),
+        Task::Soak(args) => interop::soak::run(&args),
         Task::Bench(args) => bench::run(&args),
     };
     match result {

@@ -1,14 +1,18 @@
-//! What the two interop programs share: the generated code, and the data of the cases. What each
-//! case does is written down in `interop/README.md`.
+//! What the interop programs share: the generated code, the services, and the data of the cases.
+//! What each case does is written down in `interop/README.md`.
 
 use ::gannet::buffa_types::google::protobuf::Duration;
 use ::gannet::compression::Encoding;
 use ::gannet::rpc::{ErrorInfo, RetryInfo};
 use ::gannet::{Metadata, Result};
 
+pub mod cases;
 pub mod check;
+pub mod churn;
+pub mod echo;
 pub mod official;
 pub mod plain;
+pub mod process;
 
 /// The generated code.
 pub mod proto {
@@ -23,6 +27,9 @@ pub const INITIAL_BIN: &str = "x-echo-initial-bin";
 pub const TRAILING: &str = "x-echo-trailing";
 /// As [`TRAILING`], binary.
 pub const TRAILING_BIN: &str = "x-echo-trailing-bin";
+
+/// The request key with which the client's address comes back as a trailer of the same name.
+pub const ADDRESS: &str = "x-echo-address";
 
 /// The request key whose value names the encoding of replies.
 pub const COMPRESS: &str = "x-echo-compress";

@@ -8,16 +8,19 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+#[path = "support/running.rs"]
+mod running;
+
 use std::alloc::System;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::mpsc;
 use std::time::Duration;
 
 use gannet::server::{Dispatch, MethodOptions};
-use gannet::{Call, Inbound, Listener, Outbound, Result, Server};
+use gannet::{Call, Inbound, Outbound, Result, Server};
 use gannet_interop::proto::gannet::interop::v1 as pb;
 use pb::{EchoReply, EchoRequest};
+use running::Running;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
 #[global_allocator]
@@ -61,7 +64,11 @@ impl pb::Echo for Echo {
 
 #[test]
 fn what_a_server_holds_for_idle_connections_and_open_streams_is_small() {
-    let server = Running::start();
+    let server = Running::start(|| {
+        // Handlers stay in the connection's task, however slow the machine is.
+        let inline = MethodOptions::new().dispatch(Dispatch::Inline);
+        Server::new().method("gannet.interop.v1.Echo", inline).add(pb::EchoServer::new(Echo))
+    });
     let mut peers = Vec::with_capacity(CONNECTIONS);
     // What is there once, and what pools keep.
     let mut warm = Peer::connect(server.addr);
@@ -259,57 +266,5 @@ impl Frames {
 
     fn as_slice(&self) -> &[u8] {
         &self.bytes[..self.len]
-    }
-}
-
-/// The server, on a thread of its own, where time passes as it is told.
-struct Running {
-    addr: SocketAddr,
-    tell: tokio::sync::mpsc::UnboundedSender<Duration>,
-    done: mpsc::Receiver<()>,
-}
-
-impl Running {
-    fn start() -> Running {
-        let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
-        let (report, done) = mpsc::channel();
-        let (give_addr, addr) = mpsc::channel();
-        std::thread::spawn(move || {
-            let mut runtime = tokio::runtime::Builder::new_current_thread();
-            let runtime = runtime.enable_all().start_paused(true).build().unwrap();
-            runtime.block_on(async {
-                // While something blocks, the clock does not go on by itself.
-                let (_keep, blocked) = mpsc::channel::<()>();
-                tokio::task::spawn_blocking(move || blocked.recv());
-                let listener = Listener::tcp("127.0.0.1:0").unwrap();
-                give_addr.send(listener.local_addr().unwrap()).unwrap();
-                // Handlers stay in the connection's task, however slow the machine is.
-                let server = Server::new()
-                    .method(
-                        "gannet.interop.v1.Echo",
-                        MethodOptions::new().dispatch(Dispatch::Inline),
-                    )
-                    .add(pb::EchoServer::new(Echo));
-                tokio::spawn(async move { server.serve(listener).await.unwrap() });
-                while let Some(time) = told.recv().await {
-                    tokio::time::advance(time).await;
-                    for _ in 0..1_000 {
-                        tokio::task::yield_now().await;
-                    }
-                    report.send(()).unwrap();
-                }
-            });
-        });
-        Running { addr: addr.recv().unwrap(), tell, done }
-    }
-
-    fn pass(&self, time: Duration) {
-        self.tell.send(time).unwrap();
-        self.done.recv().unwrap();
-    }
-
-    /// Lets the server finish what it has begun.
-    fn settle(&self) {
-        self.pass(Duration::ZERO);
     }
 }

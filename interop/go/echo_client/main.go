@@ -60,6 +60,7 @@ var cases = map[string]func(*client){
 	"many_at_once":      manyAtOnce,
 	"gzip":              compressed,
 	"bearer":            bearer,
+	"connection_age":    connectionAge,
 }
 
 func main() {

@@ -17,7 +17,9 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	_ "google.golang.org/grpc/encoding/gzip" // registers itself
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 
@@ -42,7 +44,11 @@ type call struct {
 // start echoes the metadata of a call.
 func start(ctx context.Context, setTrailer func(metadata.MD), sendHeader func(metadata.MD) error) (*call, error) {
 	sent, _ := metadata.FromIncomingContext(ctx)
-	setTrailer(pick(sent, "x-echo-trailing"))
+	trailer := pick(sent, "x-echo-trailing")
+	if caller, known := peer.FromContext(ctx); known && len(sent.Get("x-echo-address")) > 0 {
+		trailer.Set("x-echo-address", caller.Addr.String())
+	}
+	setTrailer(trailer)
 	if wanted := sent.Get("x-echo-compress"); len(wanted) > 0 {
 		if err := grpc.SetSendCompressor(ctx, wanted[0]); err != nil {
 			return nil, err
@@ -247,12 +253,20 @@ func guardStream(service any, stream grpc.ServerStream, _ *grpc.StreamServerInfo
 
 func main() {
 	addr := flag.String("addr", "", "where to listen")
+	age := flag.Int("max-connection-age-ms", 0, "how long a connection is used; 0: as long as it lasts")
+	grace := flag.Int("max-connection-age-grace-ms", 0, "how long its calls may go on then; 0: as long as they take")
+	idle := flag.Int("max-connection-idle-ms", 0, "how long a connection may be without calls; 0: as long as it lasts")
 	flag.Parse()
 	listener, err := net.Listen("tcp", *addr)
 	if err != nil {
 		log.Fatal(err)
 	}
-	server := grpc.NewServer(grpc.UnaryInterceptor(guardUnary), grpc.StreamInterceptor(guardStream))
+	lifetimes := grpc.KeepaliveParams(keepalive.ServerParameters{
+		MaxConnectionAge:      time.Duration(*age) * time.Millisecond,
+		MaxConnectionAgeGrace: time.Duration(*grace) * time.Millisecond,
+		MaxConnectionIdle:     time.Duration(*idle) * time.Millisecond,
+	})
+	server := grpc.NewServer(lifetimes, grpc.UnaryInterceptor(guardUnary), grpc.StreamInterceptor(guardStream))
 	pb.RegisterEchoServer(server, &echo{})
 	grpctest.RegisterGrpctestServer(server, hello.Service{})
 	fmt.Printf("listening on %s\n", listener.Addr())

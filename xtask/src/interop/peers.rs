@@ -27,6 +27,9 @@ pub(super) fn server(tools: &Tools, group: &Group, port: u16) -> Command {
         (Peer::Java | Peer::Node | Peer::Cpp, _) => unreachable!("{ONLY_OFFICIAL}"),
     };
     command.args(["--addr", &format!("{}:{port}", Ipv4Addr::LOCALHOST)]);
+    if group.program == Program::Aging {
+        command.args(AGING_FLAGS);
+    }
     if group.tls.is_on() {
         let (chain, key) = tls::files::SERVER;
         command.arg("--tls-cert-file").arg(tools.tls().join(chain));
@@ -45,12 +48,20 @@ pub(super) fn server(tools: &Tools, group: &Group, port: u16) -> Command {
     command
 }
 
+/// So short that many connections end while one case runs; calls but one are over before the grace
+/// is.
+const AGING_FLAGS: &[&str] = &[
+    "--max-connection-age-ms=200",
+    "--max-connection-age-grace-ms=3000",
+    "--max-connection-idle-ms=60",
+];
+
 const ONLY_OFFICIAL: &str = "the plan has only the official programs of this peer";
 
 /// When a server is ready.
 pub(super) fn readiness(program: Program) -> Ready {
     match program {
-        Program::Hello | Program::Echo => Ready::Says,
+        Program::Hello | Program::Echo | Program::Aging => Ready::Says,
         Program::Official => Ready::Accepts,
     }
 }
@@ -89,6 +100,18 @@ fn python(tools: &Tools, script: &str) -> Command {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn servers_whose_connections_end_soon_are_told_so() {
+        let tools = Tools::nowhere();
+        for peer in [Peer::Gannet, Peer::Go, Peer::Python] {
+            for program in [Program::Echo, Program::Aging] {
+                let group = Group { server: peer, program, tls: Tls::Off, checks: Vec::new() };
+                let shown = exec::show(&server(&tools, &group, 1));
+                assert_eq!(shown.contains("age-grace-ms"), program == Program::Aging, "{shown}");
+            }
+        }
+    }
 
     #[test]
     fn clients_get_their_address_and_case() {

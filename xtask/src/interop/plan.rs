@@ -40,6 +40,8 @@ pub(super) enum Program {
     Hello,
     /// The service of gannet_interop.proto, and the hello world beside it.
     Echo,
+    /// The same; the server ends connections soon for their age and idleness.
+    Aging,
     /// gRPC's official interop program, by the peer's own authors where they have one; its flags
     /// are its own.
     Official,
@@ -140,6 +142,8 @@ const SOME_SECONDS_MAX: u64 = 20;
 /// Cases of one client against one server.
 const PAIRED: &[(&str, Peer, Peer)] = &[("too_many_pings", Peer::Python, Peer::Gannet)];
 const PAIRED_SECONDS_MAX: u64 = 30;
+/// The case of a server that ends connections.
+const AGING: (&str, u64) = ("connection_age", 60);
 
 /// Whose echo programs there are.
 const PEERS: &[Peer] = &[Peer::Gannet, Peer::Python, Peer::Go];
@@ -163,6 +167,7 @@ pub(super) fn plan(peers_only: bool, extent: Extent, only: Option<&str>) -> Vec<
             |program, checks| groups.push(Group { server, program, tls: Tls::Off, checks });
         add(Program::Hello, clients.iter().flat_map(|&client| hello(client, server)).collect());
         add(Program::Echo, clients.iter().flat_map(|&client| echo(client, server)).collect());
+        add(Program::Aging, clients.iter().map(|&client| aging(client, server)).collect());
     }
     let peers = official::peers(extent);
     let both = peers.iter().flat_map(|server| [(server, Tls::Off), (server, Tls::On)]);
@@ -208,6 +213,12 @@ fn echo(client: Peer, server: Peer) -> Vec<Check> {
     let paired = paired.map(|(case, ..)| (*case, PAIRED_SECONDS_MAX));
     let more: Vec<_> = some.chain(paired).collect();
     CASES.iter().chain(&more).map(to_check).collect()
+}
+
+fn aging(client: Peer, server: Peer) -> Check {
+    let (case, seconds) = AGING;
+    let what = What::Client { peer: client, program: Program::Echo, case, host: LOOPBACK };
+    check(client.name(), server, case, what, seconds)
 }
 
 fn official(client: Peer, server: Peer, tls: Tls) -> Vec<Check> {
@@ -308,7 +319,8 @@ mod tests {
                 let both_have = |peers: &[Peer]| peers.contains(client) && peers.contains(server);
                 let some = SOME.iter().filter(|(_, peers)| both_have(peers)).count();
                 let paired = PAIRED.iter().filter(|(_, a, b)| (a, b) == (client, server));
-                let usual = CASES.len() + some + paired.count() + 2;
+                // Besides those: two of the hello world, and the one about age.
+                let usual = CASES.len() + some + paired.count() + 3;
                 let secured = secured().flat_map(|group| group.checks);
                 let secured = secured.filter(|check| check.name.starts_with(&pair)).count();
                 assert_eq!(count(&all, &pair) - official - secured, usual, "{pair}");

@@ -194,8 +194,8 @@ impl Needs {
         match (peer, program) {
             (Peer::Gannet, _) => self.gannet = true,
             (_, Program::Official) if !self.official.contains(&peer) => self.official.push(peer),
-            (Peer::Python, Program::Hello | Program::Echo) => self.python = true,
-            (Peer::Go, Program::Hello | Program::Echo) => self.go = true,
+            (Peer::Python, Program::Hello | Program::Echo | Program::Aging) => self.python = true,
+            (Peer::Go, Program::Hello | Program::Echo | Program::Aging) => self.go = true,
             _ => {}
         }
     }

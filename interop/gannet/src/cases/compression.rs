@@ -3,11 +3,11 @@
 use gannet::Metadata;
 use gannet::client::ChannelBuilder;
 use gannet::compression::{Compressors, Encoding};
-use gannet_interop::check::{Outcome, check};
-use gannet_interop::proto::gannet::interop::v1::{EchoClient, EchoRequest};
-use gannet_interop::{COMPRESS, COMPRESSED, pattern};
 
-use crate::{TIMEOUT, payload};
+use super::{TIMEOUT, payload};
+use crate::check::{Outcome, check};
+use crate::proto::gannet::interop::v1::{EchoClient, EchoRequest};
+use crate::{COMPRESS, COMPRESSED, pattern};
 
 const LENGTH: usize = 100_000;
 const STREAM_LENGTHS: [usize; 4] = [27_182, 2_000, 1_828, 45_904];

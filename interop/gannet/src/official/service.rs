@@ -1,68 +1,35 @@
-//! The server of gRPC's official interop cases, with the official flags.
+//! The service of gRPC's official interop cases.
 
-#![allow(clippy::print_stdout, reason = "the harness reads its one line")]
-
-mod orca;
-
-use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{ArgAction, Parser};
-use gannet::compression::{Compressors, Encoding};
-use gannet::tls::{Identity, ServerTls};
-use gannet::{Call, Code, Inbound, Listener, Outbound, Result, Server, Status};
-use gannet_interop::copy_values;
-use gannet_interop::official::{ECHO_INITIAL, ECHO_TRAILING, zeros};
-use gannet_interop::proto::grpc::testing::{
+use gannet::compression::Encoding;
+use gannet::{Call, Code, Inbound, Outbound, Result, Status};
+
+use super::orca::{self, Load};
+use super::{ECHO_INITIAL, ECHO_TRAILING, zeros};
+use crate::copy_values;
+use crate::proto::grpc::testing::{
     BoolValue, EchoStatus, Empty, Payload, SimpleRequest, SimpleResponse,
     StreamingInputCallRequest, StreamingInputCallResponse, StreamingOutputCallRequest,
-    StreamingOutputCallResponse, TestService, TestServiceServer,
+    StreamingOutputCallResponse, TestService,
 };
-use gannet_interop::proto::xds::service::orca::v3::OpenRcaServiceServer;
-
-#[derive(Parser)]
-struct Args {
-    /// Where to listen; 0 lets the system choose
-    #[arg(long, default_value_t = 10_000)]
-    port: u16,
-    /// TLS, with the certificate and key below
-    #[arg(long = "use_tls", action = ArgAction::Set, default_value_t = false)]
-    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    use_tls: bool,
-    /// PEM file of the certificate chain
-    #[arg(long = "tls_cert_file", required_if_eq("use_tls", "true"))]
-    tls_cert_file: Option<PathBuf>,
-    /// PEM file of its key
-    #[arg(long = "tls_key_file", required_if_eq("use_tls", "true"))]
-    tls_key_file: Option<PathBuf>,
-}
-
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let args = Args::parse();
-    let mut listener = Listener::tcp(format!("[::]:{}", args.port))?;
-    let address = listener.local_addr().ok_or("no address")?;
-    if let (true, Some(chain), Some(key)) = (args.use_tls, args.tls_cert_file, args.tls_key_file) {
-        listener = listener.tls(ServerTls::new(Identity::from_pem_files(chain, key)?)?);
-    }
-    println!("listening on {address}");
-    let load = orca::Load::default();
-    let service = Service { id: format!("gannet {}", std::process::id()), load: load.clone() };
-    let server = Server::new()
-        .compressors(Compressors::built_in())
-        .max_receive_bytes(RECEIVE_BYTES_MAX)
-        .add(TestServiceServer::new(service))
-        .add(OpenRcaServiceServer::new(load));
-    Ok(server.serve(listener).await?)
-}
 
 /// Enough for `very_large_request`; the default is 4 MiB.
-const RECEIVE_BYTES_MAX: usize = 16 * 1024 * 1024;
+pub const RECEIVE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-struct Service {
+/// The service.
+#[derive(Debug)]
+pub struct Service {
     /// Tells this process from others.
     id: String,
-    load: orca::Load,
+    load: Load,
+}
+
+impl Service {
+    /// One that tells its load to clients that ask.
+    pub fn new(load: Load) -> Service {
+        Service { id: format!("gannet {}", std::process::id()), load }
+    }
 }
 
 impl TestService for Service {

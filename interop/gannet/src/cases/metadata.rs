@@ -1,10 +1,10 @@
 //! Metadata both ways: text and binary, repeated keys, with good and bad ends.
 
+use crate::{INITIAL, INITIAL_BIN, TRAILING, TRAILING_BIN, copy_values};
 use gannet::{Code, Metadata};
-use gannet_interop::{INITIAL, INITIAL_BIN, TRAILING, TRAILING_BIN, copy_values};
 
-use crate::{Bidi, Client, TIMEOUT, payload, with_status};
-use gannet_interop::check::{Outcome, check, expect_status};
+use super::{Bidi, Client, TIMEOUT, payload, with_status};
+use crate::check::{Outcome, check, expect_status};
 
 fn sent() -> gannet::Result<Metadata> {
     let mut sent = Metadata::new();

@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use crate::pattern;
+use crate::proto::gannet::interop::v1::{EchoRequest, EchoStatus, ObserveRequest};
 use gannet::{Code, Metadata};
-use gannet_interop::pattern;
-use gannet_interop::proto::gannet::interop::v1::{EchoRequest, EchoStatus, ObserveRequest};
 use tokio::task::JoinSet;
 
-use crate::{Bidi, Client, Outcome, TIMEOUT, check, expect_status, payload, with_status};
+use super::{Bidi, Client, TIMEOUT, payload, with_status};
+use crate::check::{Outcome, check, expect_status};
 
 const SPECIAL: &str =
     "\t\ntest with whitespace\r\nand Unicode BMP \u{263a} and non-BMP \u{1f608}\t\n";
@@ -38,7 +39,7 @@ pub(crate) async fn status_details(client: &Client) -> Outcome {
         let outcome = client.unary(request).await;
         let status = expect_status(outcome, Code::from(code), Some(&message))?;
         check("details", status.packed_details().count(), 2)?;
-        let (info, retry) = gannet_interop::details(code);
+        let (info, retry) = crate::details(code);
         check("ErrorInfo", status.detail(), Some(info))?;
         check("RetryInfo", status.detail(), Some(retry))?;
     }

@@ -5,32 +5,33 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::{LOAD_REPORT, load_report};
+use crate::proto::grpc::testing::TestOrcaReport;
+use crate::proto::xds::data::orca::v3::OrcaLoadReport;
+use crate::proto::xds::service::orca::v3::{OpenRcaService, OrcaLoadReportRequest};
 use gannet::{Call, Outbound, Result, Status, buffa::Message};
-use gannet_interop::official::{LOAD_REPORT, load_report};
-use gannet_interop::proto::grpc::testing::TestOrcaReport;
-use gannet_interop::proto::xds::data::orca::v3::OrcaLoadReport;
-use gannet_interop::proto::xds::service::orca::v3::{OpenRcaService, OrcaLoadReportRequest};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 /// The shortest time between two reports: the others' interop servers have it too.
 const INTERVAL_MIN: Duration = Duration::from_secs(1);
 
 /// The load that is reported out of band. One call at a time decides what it is.
-#[derive(Clone, Default)]
-pub(crate) struct Load {
+#[derive(Clone, Debug, Default)]
+pub struct Load {
     report: Arc<std::sync::Mutex<OrcaLoadReport>>,
     control: Arc<Mutex<()>>,
 }
 
 /// The right to change the report, until it is dropped.
-pub(crate) struct Control {
+#[derive(Debug)]
+pub(super) struct Control {
     load: Load,
     _held: OwnedMutexGuard<()>,
 }
 
 impl Load {
     /// Waits until no other call has it.
-    pub(crate) async fn control(&self) -> Control {
+    pub(super) async fn control(&self) -> Control {
         Control { load: self.clone(), _held: Arc::clone(&self.control).lock_owned().await }
     }
 
@@ -40,13 +41,13 @@ impl Load {
 }
 
 impl Control {
-    pub(crate) fn set(&self, asked: &TestOrcaReport) {
+    pub(super) fn set(&self, asked: &TestOrcaReport) {
         *self.load.report.lock().expect("nothing panics while it is held") = load_report(asked);
     }
 }
 
 /// The report of one call goes with its trailers.
-pub(crate) fn report(call: &mut Call, asked: &TestOrcaReport) -> Result<()> {
+pub(super) fn report(call: &mut Call, asked: &TestOrcaReport) -> Result<()> {
     Ok(call.trailers_mut().append_bin(LOAD_REPORT, load_report(asked).encode_to_vec())?)
 }
 

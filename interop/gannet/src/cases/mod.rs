@@ -1,10 +1,12 @@
-//! The client of `gannet_interop.proto`: one case by name; silence and exit code 0 mean it passed.
+//! The cases of `gannet_interop.proto`'s client, by name: what each does is written down in
+//! `interop/README.md`.
 //!
 //! `plain` has the cases of one well-behaved call, `compression` those in an encoding, `metadata`
-//! those with metadata, `credentials` those who say who calls, `security` those about TLS, `edges`
-//! those about status, deadlines, cancellation and many calls at once. What each does is written
-//! down in `interop/README.md`.
+//! those with metadata, `credentials` those who say who calls, `security` those about TLS, `aging`
+//! the one about connections that end, `edges` those about status, deadlines, cancellation and many
+//! calls at once.
 
+mod aging;
 mod compression;
 mod credentials;
 mod edges;
@@ -12,51 +14,33 @@ mod metadata;
 mod plain;
 mod security;
 
-use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
+use gannet::client::ChannelBuilder;
 use gannet::compression::Encoding;
 use gannet::{Channel, Inbound, Outbound};
-use gannet_interop::pattern;
-use gannet_interop::proto::gannet::interop::v1 as pb;
+
+use crate::check::{Outcome, check};
+use crate::pattern;
+use crate::proto::gannet::interop::v1 as pb;
 use pb::{EchoReply, EchoRequest};
 
-use gannet_interop::check::{Outcome, check, exit_code, expect_status};
+type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// Deadline of calls whose case says nothing else.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-#[derive(Parser)]
-struct Args {
-    /// The server
-    #[arg(long)]
-    addr: String,
-    /// Which case to run
-    #[arg(long)]
-    case: String,
-    #[command(flatten)]
-    tls: security::Tls,
-}
-
-#[tokio::main]
-async fn main() -> ExitCode {
-    let args = Args::parse();
-    exit_code(&args.case, &run(&args).await)
-}
-
-async fn run(args: &Args) -> Outcome {
-    let mut builder = Channel::builder(&args.addr);
-    if let Some(tls) = args.tls.build()? {
-        builder = builder.tls(tls);
-    }
-    let channel = builder.clone().build()?;
+/// Runs one case on `channel`, or on channels that it makes with the `builder` of that.
+///
+/// # Errors
+/// Says what was not as the case wants it, or that there is no such case.
+pub async fn run(case: &str, builder: &ChannelBuilder, channel: &Channel) -> Outcome {
     let client = Client {
         echo: pb::EchoClient::new(channel.clone()),
         missing: pb::MissingClient::new(channel.clone()),
     };
-    match args.case.as_str() {
-        "hello" => plain::hello(channel).await,
+    match case {
+        "hello" => plain::hello(channel.clone()).await,
         "empty_unary" => plain::empty_unary(&client).await,
         "unary" => plain::unary(&client).await,
         "large_unary" => plain::large_unary(&client).await,
@@ -68,10 +52,10 @@ async fn run(args: &Args) -> Outcome {
         "metadata" => metadata::metadata(&client).await,
         "metadata_on_error" => metadata::metadata_on_error(&client).await,
         "early_headers" => metadata::early_headers(&client).await,
-        "bearer" => credentials::bearer(builder).await,
-        "gzip" => compression::run(builder, Encoding::GZIP).await,
-        "deflate" => compression::run(builder, Encoding::DEFLATE).await,
-        "zstd" => compression::run(builder, Encoding::ZSTD).await,
+        "bearer" => credentials::bearer(builder.clone()).await,
+        "gzip" => compression::run(builder.clone(), Encoding::GZIP).await,
+        "deflate" => compression::run(builder.clone(), Encoding::DEFLATE).await,
+        "zstd" => compression::run(builder.clone(), Encoding::ZSTD).await,
         "peer" => security::peer(&client).await,
         "unavailable" => security::unavailable(&client).await,
         "status_codes" => edges::status_codes(&client).await,
@@ -84,6 +68,7 @@ async fn run(args: &Args) -> Outcome {
         "oversized" => edges::oversized(&client).await,
         "concurrent" => edges::concurrent(&client).await,
         "many_at_once" => edges::many_at_once(&client).await,
+        "connection_age" => aging::connection_age(&client).await,
         other => Err(format!("there is no case `{other}`").into()),
     }
 }
@@ -134,7 +119,7 @@ impl Bidi {
     }
 
     /// Half-closes, and wants the end; gives the rest of the call back.
-    async fn finish(self) -> Result<Inbound<EchoReply>, Box<dyn std::error::Error + Send + Sync>> {
+    async fn finish(self) -> Result<Inbound<EchoReply>, Error> {
         let Bidi { requests, mut replies } = self;
         requests.finish();
         check("replies after the end", replies.next().await?, None)?;

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use crate::pattern;
+use crate::proto::gannet::interop::v1::{EchoReply, EchoRequest};
+use crate::proto::grpctest::{GrpctestClient, Message};
 use gannet::Channel;
-use gannet_interop::pattern;
-use gannet_interop::proto::gannet::interop::v1::{EchoReply, EchoRequest};
-use gannet_interop::proto::grpctest::{GrpctestClient, Message};
 
-use crate::{Bidi, Client, TIMEOUT, payload};
-use gannet_interop::check::{Outcome, check};
+use super::{Bidi, Client, TIMEOUT, payload};
+use crate::check::{Outcome, check};
 
 const MIB: usize = 1 << 20;
 

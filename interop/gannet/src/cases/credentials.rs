@@ -1,12 +1,12 @@
 //! Credentials of calls and of channels, with an interceptor that asks for them to be looked at.
 
+use crate::check::{Outcome, check, expect_status};
+use crate::proto::gannet::interop::v1 as pb;
+use crate::{GUARD, TOKEN};
 use gannet::client::{BearerToken, ChannelBuilder, Next, Outgoing};
 use gannet::{Channel, Code};
-use gannet_interop::check::{Outcome, check, expect_status};
-use gannet_interop::proto::gannet::interop::v1 as pb;
-use gannet_interop::{GUARD, TOKEN};
 
-use crate::{Bidi, Client, TIMEOUT, payload};
+use super::{Bidi, Client, TIMEOUT, payload};
 
 fn client(channel: Channel) -> Client {
     Client { echo: pb::EchoClient::new(channel.clone()), missing: pb::MissingClient::new(channel) }

@@ -1,5 +1,8 @@
 //! What the programs of gRPC's official interop cases share.
 
+pub mod orca;
+pub mod service;
+
 use crate::proto::grpc::testing::{Payload, TestOrcaReport};
 use crate::proto::xds::data::orca::v3::OrcaLoadReport;
 
