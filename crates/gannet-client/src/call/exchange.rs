@@ -180,6 +180,7 @@ impl Started {
     }
 
     /// The request, where it came back.
+    #[inline]
     fn take_unsent(&self) -> Option<Box<Request>> {
         self.notice.get().and_then(Outcome::take_unsent)
     }
@@ -189,6 +190,7 @@ impl Started {
     }
 
     /// The notice is set, and not with an unsent request.
+    #[inline]
     fn outcome(&mut self) -> Result<Made, Status> {
         let stream = self.stream.take();
         match (self.notice.get(), stream) {

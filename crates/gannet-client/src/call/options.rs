@@ -8,6 +8,7 @@ use gannet_core::compression::{CodecId, Compressors, Encoding, encode_compressed
 use gannet_core::{Extensions, Metadata, MethodCodec, MethodDescriptor, Status};
 
 use super::request::{Body, Request};
+use crate::channel::Config;
 use crate::credentials::CredentialsList;
 use crate::policy::{moment, timed};
 use crate::{CallCredentials, Channel};
@@ -37,41 +38,30 @@ pub(crate) struct Extra {
 }
 
 impl<'a, Req, Resp> Options<'a, Req, Resp> {
+    #[inline]
     pub(crate) fn new(
         channel: &'a Channel,
         method: &'static MethodDescriptor,
         codec: MethodCodec<Req, Resp>,
     ) -> Self {
         let config = channel.shared().config();
-        let mut options = Options {
+        let said = match config.defaults.is_empty() {
+            true => Said::of(config),
+            false => Said::of(config).or(config, method),
+        };
+        Options {
             channel,
             codec,
-            send_bytes_max: config.send_bytes_max,
+            send_bytes_max: said.send_bytes_max,
             method,
             timeout: None,
             deadline: None,
             metadata: Metadata::new(),
-            wait_for_ready: config.wait_for_ready,
-            receive_bytes_max: config.receive_bytes_max,
-            compress: config.compress,
+            wait_for_ready: said.wait_for_ready,
+            receive_bytes_max: said.receive_bytes_max,
+            compress: said.compress,
             extra: None,
             error: None,
-        };
-        if !config.defaults.is_empty() {
-            options.take_defaults();
-        }
-        options
-    }
-
-    /// What the channel says of the method.
-    #[cold]
-    fn take_defaults(&mut self) {
-        let defaults = self.channel.shared().config().defaults.of(self.method);
-        self.send_bytes_max = defaults.send_bytes_max.unwrap_or(self.send_bytes_max);
-        self.receive_bytes_max = defaults.receive_bytes_max.unwrap_or(self.receive_bytes_max);
-        self.wait_for_ready = defaults.wait_for_ready.unwrap_or(self.wait_for_ready);
-        if let Some(encoding) = defaults.compress {
-            self.compress(encoding);
         }
     }
 
@@ -186,6 +176,43 @@ impl<'a, Req, Resp> Options<'a, Req, Resp> {
     #[cold]
     fn fail(&mut self, error: Status) {
         self.error.get_or_insert(error);
+    }
+}
+
+/// What a channel says of a method's calls.
+struct Said {
+    send_bytes_max: usize,
+    receive_bytes_max: usize,
+    wait_for_ready: bool,
+    compress: Option<CodecId>,
+}
+
+impl Said {
+    /// Of all calls.
+    #[inline]
+    fn of(config: &Config) -> Said {
+        Said {
+            send_bytes_max: config.send_bytes_max,
+            receive_bytes_max: config.receive_bytes_max,
+            wait_for_ready: config.wait_for_ready,
+            compress: config.compress,
+        }
+    }
+
+    /// With what is said of this method in its place.
+    #[cold]
+    fn or(self, config: &Config, method: &MethodDescriptor) -> Said {
+        let defaults = config.defaults.of(method);
+        Said {
+            send_bytes_max: defaults.send_bytes_max.unwrap_or(self.send_bytes_max),
+            receive_bytes_max: defaults.receive_bytes_max.unwrap_or(self.receive_bytes_max),
+            wait_for_ready: defaults.wait_for_ready.unwrap_or(self.wait_for_ready),
+            compress: match defaults.compress {
+                // That it is there was seen to when the channel was built.
+                Some(encoding) => config.compressors.find(encoding.name().as_bytes()),
+                None => self.compress,
+            },
+        }
     }
 }
 

@@ -129,8 +129,9 @@ thread_local! {
 
 /// A call with all that is around it, up to what the application gets.
 pub(crate) struct Intercepted {
-    /// `None` once it has ended.
-    run: Option<Run>,
+    /// `None` once it has ended. Not the `Run` itself: it is long, and calls without interceptors
+    /// would be moved with room for it.
+    run: Option<LayerFuture>,
     method: &'static MethodDescriptor,
     deadline: Option<Instant>,
     /// Made where an interceptor waits for something else than the call.
@@ -150,6 +151,10 @@ impl Intercepted {
         };
         let (method, deadline) = (request.method, request.deadline);
         let run = Next { chain, at: 0 }.begin_run(Outgoing { request, extra, send_bytes_max });
+        let run = match run.way {
+            Way::Layer(layer) => layer,
+            _ => Box::pin(run),
+        };
         Intercepted { run: Some(run), method, deadline, timer: None }
     }
 
@@ -157,7 +162,7 @@ impl Intercepted {
         let Some(run) = &mut self.run else { return Poll::Pending };
         // An interceptor may make another such call in here.
         let outer = IS_TIMED.replace(false);
-        let polled = Pin::new(run).poll(cx);
+        let polled = run.as_mut().poll(cx);
         let is_timed = IS_TIMED.replace(outer);
         let answer = match polled {
             Poll::Ready(answer) => answer,
