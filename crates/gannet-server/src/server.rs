@@ -38,6 +38,7 @@ pub struct Server {
     pub(crate) threads: usize,
     pub(crate) binds: Vec<Bind>,
     on_connection_error: Option<OnConnectionError>,
+    rounds_ignore_time: bool,
 }
 
 impl Server {
@@ -51,6 +52,7 @@ impl Server {
             threads: 0,
             binds: Vec::new(),
             on_connection_error: None,
+            rounds_ignore_time: false,
         }
     }
 
@@ -155,6 +157,15 @@ impl Server {
         self
     }
 
+    /// For programs whose instructions are counted, which makes them slow: a round of handlers ends
+    /// by how many were polled, not by how long that took. One that is slow then keeps others
+    /// waiting, so a server has no use for it.
+    #[doc(hidden)]
+    pub fn rounds_ignore_time(mut self) -> Server {
+        self.rounds_ignore_time = true;
+        self
+    }
+
     /// Listens on one more address besides the one given to [`serve`](Self::serve).
     pub fn listen(mut self, bind: impl Into<Bind>) -> Server {
         self.binds.push(bind.into());
@@ -172,6 +183,7 @@ impl Server {
             compressors: self.plan.compressors.clone(),
             compute: Compute::default(),
             on_connection_error: self.on_connection_error.take(),
+            rounds_ignore_time: self.rounds_ignore_time,
         })
     }
 }

@@ -35,6 +35,10 @@ pub(super) enum Bottleneck {
     Tested,
     /// The other side was: the rate is a lower bound.
     Other,
+    /// Both sides were, each on its core.
+    Both,
+    /// Both sides together were, on cores that they share: the rate is a lower bound.
+    SharedCores,
     /// Neither: time passed between them.
     Latency,
 }
@@ -52,16 +56,19 @@ impl Entry {
         self.figures.get(figure).copied()
     }
 
-    pub(super) fn bottleneck(&self) -> Option<Bottleneck> {
+    /// `cores`: how many the machine has, which matters where both sides share them.
+    pub(super) fn bottleneck(&self, cores: usize) -> Option<Bottleneck> {
         let (server, caller) = (self.get("server_share")?, self.get("generator_share")?);
         let is_client = self.row.role == super::programs::Role::Client;
         let (tested, other) = if is_client { (caller, server) } else { (server, caller) };
-        Some(if tested >= BUSY * f64::from(self.row.threads) {
-            Bottleneck::Tested
-        } else if other >= BUSY {
-            Bottleneck::Other
-        } else {
-            Bottleneck::Latency
+        if self.row.threads > 1 && server + caller >= BUSY * cores as f64 {
+            return Some(Bottleneck::SharedCores);
+        }
+        Some(match (tested >= BUSY * f64::from(self.row.threads), other >= BUSY) {
+            (true, true) => Bottleneck::Both,
+            (true, false) => Bottleneck::Tested,
+            (false, true) => Bottleneck::Other,
+            (false, false) => Bottleneck::Latency,
         })
     }
 }
@@ -150,14 +157,32 @@ pub(super) mod tests {
     fn the_busy_side_is_named() {
         let of = |row, server, generator| {
             let figures = [("server_share", server), ("generator_share", generator)];
-            entry(row, "gannet", &figures).bottleneck()
+            entry(row, "gannet", &figures).bottleneck(2)
         };
-        assert_eq!(of("unary-1x100", 0.98, 0.95), Some(Bottleneck::Tested));
+        assert_eq!(of("unary-1x100", 0.98, 0.95), Some(Bottleneck::Both));
+        assert_eq!(of("unary-1x100", 0.98, 0.85), Some(Bottleneck::Tested));
+        assert_eq!(of("client-unary-1", 0.98, 0.95), Some(Bottleneck::Both));
         assert_eq!(of("unary-1x100", 0.5, 0.95), Some(Bottleneck::Other));
         assert_eq!(of("unary-1x1", 0.4, 0.5), Some(Bottleneck::Latency));
         assert_eq!(of("unary-8x100-2cores", 0.98, 0.2), Some(Bottleneck::Latency));
         assert_eq!(of("client-unary-1", 0.98, 0.5), Some(Bottleneck::Other));
-        assert_eq!(entry("idle-1000", "gannet", &[("held_bytes", 1.0)]).bottleneck(), None);
+        assert_eq!(entry("idle-1000", "gannet", &[("held_bytes", 1.0)]).bottleneck(2), None);
+    }
+
+    #[test]
+    fn cores_that_both_sides_share_are_named() {
+        let of = |row, server, generator, cores| {
+            let figures = [("server_share", server), ("generator_share", generator)];
+            entry(row, "gannet", &figures).bottleneck(cores)
+        };
+        let row = "unary-8x100-2cores";
+        assert_eq!(of(row, 1.2, 0.7, 2), Some(Bottleneck::SharedCores));
+        assert_eq!(of(row, 1.2, 0.5, 2), Some(Bottleneck::Latency));
+        assert_eq!(of(row, 1.2, 0.95, 4), Some(Bottleneck::Other));
+        assert_eq!(of(row, 1.9, 0.5, 4), Some(Bottleneck::Tested));
+        assert_eq!(of("client-unary-100-2threads", 0.4, 1.5, 2), Some(Bottleneck::SharedCores));
+        // Each side has a core of its own.
+        assert_eq!(of("unary-1x100", 0.95, 0.88, 2), Some(Bottleneck::Tested));
     }
 
     #[test]

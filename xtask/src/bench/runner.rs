@@ -34,8 +34,7 @@ pub(super) fn run(args: &Args) -> Result {
     }
     let folder = exec::root().join("target/bench");
     create(&folder)?;
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let pinned = cores > 1 && exec::find("taskset").is_some();
+    let pinned = cores() > 1 && exec::find("taskset").is_some();
     if !pinned {
         println!("two cores and taskset are needed to pin both sides: nothing is pinned");
     }
@@ -184,6 +183,11 @@ fn bars_of(entries: &[Entry], row: &str, figure: &str) -> Vec<Bar> {
     of_row.filter_map(bar).collect()
 }
 
+/// How many cores there are.
+pub(super) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 /// Date, machine, command and versions.
 pub(super) fn origin(args: &Args) -> Origin {
     let told = |program: &str, args: &[&str]| {
@@ -192,16 +196,20 @@ pub(super) fn origin(args: &Args) -> Origin {
     };
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let cores = cores();
     let cpu = format!("{}, {cores} cores", model.trim_start_matches([' ', '\t', ':']));
     let lock = std::fs::read_to_string(exec::root().join("bench/Cargo.lock")).unwrap_or_default();
     let mut versions = versions_in(&lock);
+    versions.extend(versions_of_peers(|file| {
+        std::fs::read_to_string(exec::root().join("bench").join(file)).unwrap_or_default()
+    }));
     versions.push(("rustc".to_owned(), told("rustc", &["--version"])));
     for (name, program, args) in
         [("gRPC C++", "pkg-config", ["--modversion", "grpc++"]), ("Linux", "uname", ["-r", "-m"])]
     {
         versions.push((name.to_owned(), told(program, &args)));
     }
+    versions.push(("Node".to_owned(), told("node", &["--version"])));
     versions.retain(|(_, version)| !version.is_empty());
     let date = told("date", &["-u", "+%Y-%m-%d"]);
     Origin { date, cpu, command: args.shown(), versions, missing: Vec::new() }
@@ -220,6 +228,27 @@ fn versions_in(lock: &str) -> Vec<(String, String)> {
     let mut all: Vec<_> = packages.iter().filter_map(pair).collect();
     all.retain(|(name, _)| COMPARED.contains(&name.as_str()));
     all
+}
+
+/// The versions of peers in other languages, of the files that pin them; `read` reads one of
+/// bench/.
+fn versions_of_peers(read: impl Fn(&str) -> String) -> Vec<(String, String)> {
+    let of = |file: &str, package: &str, mark: &str| {
+        let text = read(file);
+        // In go.mod, requirements.txt and package.json each package has a line of its own.
+        let lines = text.lines().map(|line| line.trim().trim_end_matches(','));
+        let mut rest = lines.filter_map(|line| line.strip_prefix(package)?.strip_prefix(mark));
+        rest.next().map(|version| version.trim_matches(['"', 'v', '^', ' ']).to_owned())
+    };
+    [
+        ("grpc-go", of("go/go.mod", "google.golang.org/grpc", " ")),
+        ("grpcio", of("python/requirements.txt", "grpcio", "==")),
+        ("grpc-js", of("node/package.json", "\"@grpc/grpc-js\"", ":")),
+        ("FastAPI", of("python/requirements.txt", "fastapi", "==")),
+    ]
+    .into_iter()
+    .filter_map(|(name, version)| Some((name.to_owned(), version?)))
+    .collect()
 }
 
 pub(super) fn create(folder: &Path) -> Result {
@@ -248,6 +277,18 @@ mod tests {
                     [[package]]\nname = \"bytes\"\nversion = \"1.0.0\"\n";
         assert_eq!(versions_in(lock), [("tonic".to_owned(), "0.14.9".to_owned())]);
         assert!(versions_in("").is_empty());
+    }
+
+    #[test]
+    fn versions_of_peers_are_those_that_are_pinned() {
+        let all = versions_of_peers(|file| {
+            std::fs::read_to_string(exec::root().join("bench").join(file)).unwrap()
+        });
+        let names: Vec<&str> = all.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["grpc-go", "grpcio", "grpc-js", "FastAPI"]);
+        let is_version = |text: &str| text.starts_with(|c: char| c.is_ascii_digit());
+        assert!(all.iter().all(|(_, version)| is_version(version)), "{all:?}");
+        assert!(versions_of_peers(|_| String::new()).is_empty());
     }
 
     #[test]

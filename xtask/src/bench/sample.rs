@@ -235,12 +235,27 @@ fn total_syscalls(text: &str) -> Option<f64> {
     line.split_ascii_whitespace().nth(3)?.parse().ok()
 }
 
+/// What is counted of Gannet: its server with methods told where to run. Otherwise polls that
+/// callgrind makes slow would move them to other threads, in one run and not in the next.
+const COUNTED_SERVER: &str = "count-server";
+
 /// Instructions and allocations per call by callgrind: the difference of two runs in lockstep.
 pub(super) fn counts(program: &Program, row: &Row) -> Result<[f64; 2]> {
     let file = exec::root().join("target/bench/callgrind.out");
+    let is_ours = program.name == "gannet";
+    if is_ours {
+        let args = ["build", "--release", "--quiet", "-p", "gannet-interop", "--bin"];
+        exec::run(exec::cargo(args).arg(COUNTED_SERVER))?;
+    }
     let profile = |calls: u64| {
         let _ = std::fs::remove_file(&file);
-        let plain = server_command(program, row, false);
+        let plain = if is_ours {
+            let mut command = Command::new(release(COUNTED_SERVER));
+            command.args(["--workers", &row.threads.to_string()]);
+            command
+        } else {
+            server_command(program, row, false)
+        };
         let mut command = callgrind::command(plain.get_program().as_ref(), &file);
         command.args(plain.get_args());
         let serving = Serving::start(command)?;

@@ -59,9 +59,11 @@ fn line(entry: &Entry, all: &[&Entry]) -> Vec<String> {
     line.extend(ratios(entry, all, "cpu_us"));
     line.extend(["p50_us", "p99_us", "p999_us"].map(|name| figure(entry.get(name), 0)));
     line.push(
-        match entry.bottleneck() {
+        match entry.bottleneck(super::runner::cores()) {
             Some(Bottleneck::Tested) => "itself",
             Some(Bottleneck::Other) => "other side",
+            Some(Bottleneck::Both) => "both",
+            Some(Bottleneck::SharedCores) => "shared cores",
             Some(Bottleneck::Latency) => "latency",
             None => "",
         }
@@ -144,8 +146,8 @@ pub(super) fn page(origin: &Origin, entries: &[Entry]) -> String {
     }
     out.push_str(
         "\nMedians. CPU is that of the side under test, own and kernel's; \"of tonic\" is\n\
-         the figure in relation to tonic's. \"held back by\" says which side was busy: where it\n\
-         was the other one, the rate is a lower bound.\n",
+         the figure in relation to tonic's. \"held back by\" says which side was busy: where\n\
+         it was not the one under test alone, the rate is a lower bound.\n",
     );
     let mut rows: Vec<&str> = entries.iter().map(|entry| entry.row.name).collect();
     rows.dedup();

@@ -1,5 +1,6 @@
-//! Echoes messages of a MiB over bare TCP: what this machine's sockets can do, through buffers of
-//! the size that servers use, and so the ceiling of the large rows.
+//! Echoes messages of a MiB over bare TCP: what this machine's sockets can do, and so the ceiling
+//! of the large rows. Reads and writes are as large as Gannet's largest, and go on beside each
+//! other on either side: a thread reads messages, another one writes those that are whole.
 //!
 //! `raw-tcp --addr A` serves, says `listening on A`, and ends when its input does. `raw-tcp
 //! --connect A --in-flight N --seconds S` calls over one connection, and prints figures as the
@@ -9,7 +10,7 @@ use std::collections::VecDeque;
 use std::error::Error;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,9 @@ type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
 
 const MESSAGE_BYTES: usize = 1 << 20;
 /// What one read or write takes at most.
-const BUFFER_BYTES: usize = 64 << 10;
+const BUFFER_BYTES: usize = 256 << 10;
+/// Whole messages of a connection that wait to be written; beyond that, nothing more is read.
+const MESSAGES_QUEUED_MAX: usize = 8;
 
 fn main() -> Result {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -48,17 +51,35 @@ fn serve(addr: &str) -> Result {
     Ok(())
 }
 
-/// Each message goes back when all of it is there, as that of a unary call does.
+/// Each message goes back when all of it is there, as that of a unary call does, while the next
+/// ones come in. Storage goes round: the writer gives back what it has written.
 fn echo(mut socket: &TcpStream) -> std::io::Result<()> {
     socket.set_nodelay(true)?;
-    let mut message = vec![0; MESSAGE_BYTES];
+    let writer = socket.try_clone()?;
+    let (whole, to_write) = mpsc::sync_channel(MESSAGES_QUEUED_MAX);
+    let (written, storage) = mpsc::channel();
+    thread::spawn(move || write_all(&writer, &to_write, &written));
     loop {
+        let mut message: Vec<u8> = storage.try_recv().unwrap_or_else(|_| vec![0; MESSAGE_BYTES]);
         for part in message.chunks_mut(BUFFER_BYTES) {
             socket.read_exact(part)?;
         }
-        for part in message.chunks(BUFFER_BYTES) {
-            socket.write_all(part)?;
+        if whole.send(message).is_err() {
+            return Ok(());
         }
+    }
+}
+
+/// Writes messages until there are no more, or the peer takes none.
+fn write_all(mut socket: &TcpStream, messages: &Receiver<Vec<u8>>, written: &Sender<Vec<u8>>) {
+    for message in messages {
+        for part in message.chunks(BUFFER_BYTES) {
+            if socket.write_all(part).is_err() {
+                return;
+            }
+        }
+        // The reader may have ended.
+        let _ = written.send(message);
     }
 }
 
@@ -70,15 +91,17 @@ fn call(addr: &str, in_flight: usize, time: Duration) -> Result {
     thread::spawn(move || {
         let message = vec![b'x'; MESSAGE_BYTES];
         while begun.recv().is_ok() {
-            if writer.write_all(&message).is_err() {
-                return;
+            for part in message.chunks(BUFFER_BYTES) {
+                if writer.write_all(part).is_err() {
+                    return;
+                }
             }
         }
     });
     let (start, cpu_before) = (Instant::now(), cpu_seconds()?);
     let mut under_way = VecDeque::new();
     let mut latencies = Vec::new();
-    let mut buffer = vec![0; 4 * BUFFER_BYTES];
+    let mut buffer = vec![0; BUFFER_BYTES];
     for _ in 0..in_flight.max(1) {
         under_way.push_back(Instant::now());
         begin.send(())?;

@@ -53,6 +53,8 @@ pub(crate) struct Rules {
     pub(crate) compressors: Compressors,
     pub(crate) compute: Compute,
     pub(crate) on_connection_error: Option<OnConnectionError>,
+    /// For counting: what a round of handlers does depends on no clock.
+    pub(crate) rounds_ignore_time: bool,
 }
 
 impl Rules {

@@ -70,13 +70,14 @@ impl ServerSide {
         self.flush_fed();
         let Some(first) = self.ready.front() else { return Progress::Done };
         if !self.times_round(*first as usize) {
-            // A handler that is alone keeps nobody waiting.
+            // Nothing else of this connection waits for a handler that is alone. Other connections
+            // of the same worker do, which is why some such rounds are timed.
             if let Some(at) = self.ready.pop_front() {
                 self.poll_handler(turn, at as usize);
             }
             return self.progress();
         }
-        let mut round = Round::begin(now());
+        let mut round = Round::begin(now(), self.rules.rounds_ignore_time);
         while let Some(at) = self.ready.pop_front() {
             let Some(method) = self.poll_handler(turn, at as usize) else { continue };
             if !round.polled(&self.watch) && !self.ready.is_empty() {

@@ -3,9 +3,10 @@
 //! Reading the clock twice for each poll would cost as much as a small handler does. So it is read
 //! after every few polls: a *lap*. A lap that took long had a slow poll in it, and from then on
 //! each poll is a lap of its own, until many in a row were short; those tell which method it is. A
-//! poll that is alone in its round keeps nobody waiting, and is timed now and then, less often once
-//! its method has been quick for long, and when its method was never timed before; not at all where
-//! it is said beforehand where the method runs.
+//! poll that is alone in its round keeps nothing of its connection waiting, only other connections
+//! of the same worker. It is timed now and then, less often once its method has been quick for
+//! long, and when its method was never timed before; not at all where it is said beforehand where
+//! the method runs.
 //!
 //! Reads no clock: time is an argument.
 
@@ -78,11 +79,13 @@ pub(super) struct Round {
     lap_began: Instant,
     lap_polls: u32,
     polls: u32,
+    /// No time passes in it.
+    ignores_time: bool,
 }
 
 impl Round {
-    pub(super) fn begin(now: Instant) -> Round {
-        Round { began: now, lap_began: now, lap_polls: 0, polls: 0 }
+    pub(super) fn begin(now: Instant, ignores_time: bool) -> Round {
+        Round { began: now, lap_began: now, lap_polls: 0, polls: 0, ignores_time }
     }
 
     /// A handler was polled; whether that ends the lap.
@@ -95,6 +98,7 @@ impl Round {
     pub(super) fn lap(&mut self, now: Instant) -> Lap {
         let polls = std::mem::take(&mut self.lap_polls);
         self.polls += polls;
+        let now = if self.ignores_time { self.began } else { now };
         let took = now.saturating_duration_since(self.lap_began);
         self.lap_began = now;
         Lap { polls, took }
@@ -113,8 +117,12 @@ mod tests {
 
     /// Runs one round of polls that take so many microseconds each; returns the laps.
     fn round(watch: &mut Watch, polls: &[u64]) -> Vec<(u32, u64)> {
+        round_of(watch, polls, false)
+    }
+
+    fn round_of(watch: &mut Watch, polls: &[u64], ignores_time: bool) -> Vec<(u32, u64)> {
         let mut now = Instant::now();
-        let mut round = Round::begin(now);
+        let mut round = Round::begin(now, ignores_time);
         let mut laps = Vec::new();
         for (n, micros) in polls.iter().enumerate() {
             now += Duration::from_micros(*micros);
@@ -152,6 +160,13 @@ mod tests {
         let mut watch = Watch::default();
         assert_eq!(round(&mut watch, &[100; 20]), [(8, 800)]);
         assert_eq!(round(&mut watch, &[100; 20]).len(), 6, "500 µs and what was begun");
+    }
+
+    #[test]
+    fn where_time_is_ignored_only_the_number_of_polls_ends_a_round() {
+        let mut watch = Watch::default();
+        assert_eq!(round_of(&mut watch, &[1_000; 20], true), [(8, 0), (8, 0), (4, 0)]);
+        assert_eq!(round_of(&mut watch, &[1_000; 300], true).len(), 32);
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! The hello world and the echo for `cargo xtask bench --gate`: handlers always inline, so that
-//! what is counted does not depend on how slow a counting tool makes them; one thread unless told
-//! otherwise. Ends when its input does.
+//! The hello world and the echo for `cargo xtask bench --gate` and `--counts`: handlers always
+//! inline, and as many in a round as there are, so that what is counted does not depend on how slow
+//! a counting tool makes them; one thread unless told otherwise. Ends when its input does.
 
 #![allow(clippy::print_stdout, reason = "the counting task reads its one line")]
 
@@ -44,6 +44,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             .fold(Server::new(), |server, _| {
                 server.intercept(|call: Incoming, next: Next| next.run(call))
             })
+            .rounds_ignore_time()
             .max_receive_bytes(MESSAGE_BYTES_MAX)
             .method("grpctest.Grpctest", MethodOptions::new().dispatch(Dispatch::Inline))
             .method("bench.Echo", MethodOptions::new().dispatch(Dispatch::Inline))
