@@ -14,8 +14,9 @@ pub(super) type Figures = [f64; METRICS.len()];
 /// What a figure may be above its baseline: this share of it,
 const TOLERANCE: f64 = 0.03;
 /// or, where that is more, this much, as [`METRICS`] are ordered: small figures are those of wakes,
-/// of which a hundred calls may take one more. What is on the path of each call adds 1.
-pub(super) const SLACK: Figures = [0.0, 0.01, 0.01, 0.002, 0.002];
+/// of which a hundred calls may take one more, with several locks (0.02 was seen between runs).
+/// What is on the path of each call adds 1.
+pub(super) const SLACK: Figures = [0.0, 0.01, 0.03, 0.002, 0.002];
 
 /// How a figure stands.
 #[derive(Clone, Copy, Debug, PartialEq)]

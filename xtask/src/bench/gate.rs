@@ -83,7 +83,7 @@ const UNARY: Case = Case {
 };
 
 /// Some instructions a message, for wakes that come or not.
-const SLACK_CLIENT_STREAM: Figures = [30.0, 0.01, 0.01, 0.002, 0.002];
+const SLACK_CLIENT_STREAM: Figures = [30.0, 0.01, 0.03, 0.002, 0.002];
 
 /// A client's streams of small messages. How many come at once is the kernel's choice, which shows
 /// in the wakes and little in what a message costs.
