@@ -13,7 +13,7 @@ use std::task::{Context, Poll, ready};
 use gannet_core::{MethodKind, Status};
 use gannet_transport::{CallQueue, CallShared, Source, feed};
 
-use super::Extra;
+use super::Prepared;
 use super::notice::{Around, Notice, Outcome};
 use super::request::{Receiver, Request, Start, StreamReceiver};
 use crate::Channel;
@@ -70,18 +70,16 @@ pub(crate) enum Made {
 }
 
 impl<'a> Exchange<'a> {
-    /// `request` is what became of the call's options, of which `extra` was left.
+    /// `prepared` is what became of the call's options.
+    #[inline]
     pub(crate) fn new(
         channel: &'a Channel,
-        request: Result<Box<Request>, Status>,
-        extra: Option<Box<Extra>>,
+        prepared: Result<Prepared, Status>,
         send_bytes_max: usize,
     ) -> Exchange<'a> {
-        let way = match request {
-            Ok(request) if channel.chain().is_none() && extra.is_none() => {
-                Way::Plain(Making::new(request))
-            }
-            Ok(request) => {
+        let way = match prepared {
+            Ok((request, None)) if channel.chain().is_none() => Way::Plain(Making::new(request)),
+            Ok((request, extra)) => {
                 Way::Intercepted(Intercepted::new(channel, request, extra, send_bytes_max))
             }
             Err(status) => Way::Plain(Making { state: State::Failed(status) }),
@@ -89,6 +87,7 @@ impl<'a> Exchange<'a> {
         Exchange { channel, way }
     }
 
+    #[inline]
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Made, Status>> {
         match &mut self.way {
             Way::Plain(making) => making.poll(self.channel.shared(), cx),

@@ -20,7 +20,7 @@ mod unary;
 use gannet_core::Metadata;
 use gannet_core::compression::Compressed;
 
-pub(crate) use options::{Extra, Options};
+pub(crate) use options::{Extra, Options, Prepared};
 pub use reply::{Reply, ReplyWithMetadata};
 pub use streaming::{
     BidiStreaming, BidiStreamingFuture, ClientStreaming, ClientStreamingFuture, ServerStreaming,

@@ -126,6 +126,7 @@ impl Notice {
         self.outcome.get()
     }
 
+    #[inline]
     pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<&Outcome> {
         if let Some(outcome) = self.outcome.get() {
             return Poll::Ready(outcome);

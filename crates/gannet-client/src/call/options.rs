@@ -30,6 +30,9 @@ pub(crate) struct Options<'a, Req, Resp> {
     error: Option<Status>,
 }
 
+/// What options come to: the request, and what few calls have besides.
+pub(crate) type Prepared = (Box<Request>, Option<Box<Extra>>);
+
 /// What few calls have.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Extra {
@@ -126,12 +129,12 @@ impl<'a, Req, Resp> Options<'a, Req, Resp> {
     }
 
     /// The request of a call whose messages the application sends.
-    pub(super) fn stream_request(self) -> Result<Box<Request>, Status> {
+    pub(super) fn stream_request(self) -> Result<Prepared, Status> {
         self.request(Body::Stream)
     }
 
     /// The request of a call with one message.
-    pub(super) fn message_request(self, message: &Req) -> Result<Box<Request>, Status> {
+    pub(super) fn message_request(self, message: &Req) -> Result<Prepared, Status> {
         let (mut framed, mut parts) = (Vec::new(), Parts::default());
         if let Some(compressor) = self.compress.and_then(|id| self.compressors().codec(id)) {
             let (frame, bytes_max) = (self.codec.request.framer(), self.send_bytes_max);
@@ -142,7 +145,8 @@ impl<'a, Req, Resp> Options<'a, Req, Resp> {
         self.request(Body::one(framed, parts))
     }
 
-    fn request(self, body: Body) -> Result<Box<Request>, Status> {
+    #[inline]
+    fn request(self, body: Body) -> Result<Prepared, Status> {
         if let Some(error) = self.error {
             return Err(error);
         }
@@ -159,7 +163,7 @@ impl<'a, Req, Resp> Options<'a, Req, Resp> {
                 .or(self.deadline),
         };
         let compressors = self.compressors().clone();
-        Ok(Box::new(Request {
+        let request = Box::new(Request {
             method: self.method,
             deadline: deadline.and_then(timed),
             metadata: self.metadata,
@@ -170,7 +174,8 @@ impl<'a, Req, Resp> Options<'a, Req, Resp> {
             compressors,
             compress: self.compress,
             refusals: 0,
-        }))
+        });
+        Ok((request, self.extra))
     }
 
     #[cold]

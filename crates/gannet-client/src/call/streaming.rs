@@ -179,19 +179,19 @@ struct Opening<'a, Req, Resp> {
 }
 
 impl<'a, Req, Resp> Opening<'a, Req, Resp> {
-    fn stream(mut options: Options<'a, Req, Resp>) -> Self {
+    fn stream(options: Options<'a, Req, Resp>) -> Self {
         let (channel, codec) = (options.channel, options.codec);
-        let (extra, send_bytes_max) = (options.extra.take(), options.send_bytes_max);
+        let send_bytes_max = options.send_bytes_max;
         let request = options.stream_request();
-        let exchange = Exchange::new(channel, request, extra, send_bytes_max);
+        let exchange = Exchange::new(channel, request, send_bytes_max);
         Opening { exchange, codec, send_bytes_max }
     }
 
-    fn message(mut options: Options<'a, Req, Resp>, message: &Req) -> Self {
+    fn message(options: Options<'a, Req, Resp>, message: &Req) -> Self {
         let (channel, codec) = (options.channel, options.codec);
-        let (extra, send_bytes_max) = (options.extra.take(), options.send_bytes_max);
+        let send_bytes_max = options.send_bytes_max;
         let request = options.message_request(message);
-        let exchange = Exchange::new(channel, request, extra, send_bytes_max);
+        let exchange = Exchange::new(channel, request, send_bytes_max);
         Opening { exchange, codec, send_bytes_max }
     }
 

@@ -45,15 +45,16 @@ impl<'a, Req, Resp> Unary<'a, Req, Resp> {
         blocking::wait(self.options.channel, self.into_future())
     }
 
+    #[inline]
     fn start(self, with_metadata: bool) -> (Exchange<'a>, MessageCodec<Resp>) {
-        let Unary { mut options, message } = self;
+        let Unary { options, message } = self;
         let (channel, codec) = (options.channel, options.codec.response);
-        let (extra, send_bytes_max) = (options.extra.take(), options.send_bytes_max);
+        let send_bytes_max = options.send_bytes_max;
         let mut request = options.message_request(&message);
-        if let Ok(request) = &mut request {
+        if let Ok((request, _)) = &mut request {
             request.wants_metadata = with_metadata;
         }
-        (Exchange::new(channel, request, extra, send_bytes_max), codec)
+        (Exchange::new(channel, request, send_bytes_max), codec)
     }
 }
 
@@ -61,6 +62,7 @@ impl<'a, Req, Resp> IntoFuture for Unary<'a, Req, Resp> {
     type Output = Result<Resp>;
     type IntoFuture = UnaryFuture<'a, Resp>;
 
+    #[inline]
     fn into_future(self) -> UnaryFuture<'a, Resp> {
         let (exchange, codec) = self.start(false);
         UnaryFuture { exchange, codec }

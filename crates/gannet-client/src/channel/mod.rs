@@ -28,7 +28,7 @@ use crate::{CallCredentials, Interceptor};
 pub use builder::ChannelBuilder;
 pub(crate) use builder::Config;
 pub use defaults::CallDefaults;
-pub(crate) use shared::Shared;
+pub(crate) use shared::{Shared, no_runtime};
 
 /// A way to one target.
 ///
@@ -129,6 +129,7 @@ impl Channel {
     }
 
     /// A call with one request and one response.
+    #[inline]
     pub fn unary<C, Req, Resp>(
         &self,
         method: &'static MethodDescriptor,

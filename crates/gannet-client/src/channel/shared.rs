@@ -135,6 +135,7 @@ impl Shared {
             }
             match deadline {
                 None => changed.await,
+                Some(_) if Handle::try_current().is_err() => return Err(no_runtime()),
                 Some(deadline) => {
                     let deadline = tokio::time::Instant::from_std(deadline);
                     let waited = tokio::time::timeout_at(deadline, changed).await;
@@ -351,7 +352,7 @@ fn never_connects() -> Status {
 }
 
 #[cold]
-fn no_runtime() -> Status {
+pub(crate) fn no_runtime() -> Status {
     Status::internal(
         "the call needs a tokio runtime to connect on: await it inside one, or use `wait`, which \
          needs none",

@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use gannet_core::{Code, Metadata, Result, Status};
 
+use tokio::runtime::Handle;
+
 use super::{Credentials, CredentialsList, CredentialsRequest};
 use crate::call::exchange::{Made, Started, Unmade};
 use crate::call::request::Request;
-use crate::channel::{Config, Shared};
+use crate::channel::{Config, Shared, no_runtime};
 use crate::link::deadline_exceeded;
 
 /// Makes a call with all of these credentials.
@@ -31,6 +33,7 @@ pub(crate) async fn make_authorized(
         let authorizing = authorize(&shared, &mut request, &credentials);
         match deadline {
             None => authorizing.await?,
+            Some(_) if Handle::try_current().is_err() => return Err(no_runtime()),
             Some(deadline) => match tokio::time::timeout_at(deadline, authorizing).await {
                 Ok(authorized) => authorized?,
                 Err(_) => return Err(deadline_exceeded(request.method)),

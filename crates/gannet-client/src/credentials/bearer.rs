@@ -18,12 +18,12 @@ impl BearerToken {
     /// Credentials that show `token`.
     ///
     /// # Errors
-    /// INVALID_ARGUMENT where it is empty, or has what no token can have: anything but visible
+    /// INTERNAL where it is empty, or has what no token can have: anything but visible
     /// ASCII characters. The error does not show it.
     pub fn new(token: impl AsRef<str>) -> Result<BearerToken> {
         let token = token.as_ref();
         if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(Status::invalid_argument(
+            return Err(Status::internal(
                 "a bearer token is one or more visible ASCII characters; is there a line's end in \
                  it?",
             ));
@@ -32,7 +32,7 @@ impl BearerToken {
         // Not the error's own text, which might show what is secret.
         metadata
             .append("authorization", format!("Bearer {token}"))
-            .map_err(|_| Status::invalid_argument("the bearer token is too long"))?;
+            .map_err(|_| Status::internal("the bearer token is too long"))?;
         Ok(BearerToken { metadata })
     }
 }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use gannet_core::codec::Raw;
@@ -21,6 +22,8 @@ use crate::call::notice::{Around, Outcome, Received};
 /// Dropping it cancels a call that streams.
 pub struct Answer {
     method: &'static MethodDescriptor,
+    /// The call's.
+    deadline: Option<Instant>,
     made: Made,
     send_bytes_max: usize,
     /// What it has become, whatever was made.
@@ -30,10 +33,11 @@ pub struct Answer {
 impl Answer {
     pub(super) fn new(
         method: &'static MethodDescriptor,
+        deadline: Option<Instant>,
         made: Made,
         send_bytes_max: usize,
     ) -> Answer {
-        Answer { method, made, send_bytes_max, failed: None }
+        Answer { method, deadline, made, send_bytes_max, failed: None }
     }
 
     pub(super) fn into_made(self, method: &'static MethodDescriptor) -> Result<Made> {
@@ -260,7 +264,7 @@ impl Answer {
         Fut: Future<Output = Result<()>> + Send + 'static,
     {
         let Made::Stream(_, source) = &mut self.made else { return false };
-        let wrapped = pump::wrap_responses(source, wrap);
+        let wrapped = pump::wrap_responses(source, self.deadline, self.method, wrap);
         self.fail_by(wrapped);
         true
     }

@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use gannet_core::{MethodDescriptor, Result, Status};
+use tokio::runtime::Handle;
 use tokio::time::{Sleep, sleep_until};
 
 use super::{Answer, Chain, LayerFuture, Outgoing};
@@ -16,6 +17,7 @@ use crate::Channel;
 use crate::call::Extra;
 use crate::call::exchange::{Made, Making};
 use crate::call::request::Request;
+use crate::channel::no_runtime;
 use crate::credentials::make_authorized;
 use crate::link::deadline_exceeded;
 
@@ -47,12 +49,9 @@ impl Next {
 
     fn begin_run(&self, call: Outgoing) -> Run {
         let Outgoing { request, extra, send_bytes_max } = call;
-        Run {
-            method: request.method,
-            way: self.begin(request, extra, send_bytes_max),
-            chain: Arc::clone(&self.chain),
-            send_bytes_max,
-        }
+        let (method, deadline) = (request.method, request.deadline);
+        let way = self.begin(request, extra, send_bytes_max);
+        Run { way, chain: Arc::clone(&self.chain), method, deadline, send_bytes_max }
     }
 
     fn begin(
@@ -93,6 +92,7 @@ struct Run {
     way: Way,
     chain: Arc<Chain>,
     method: &'static MethodDescriptor,
+    deadline: Option<Instant>,
     send_bytes_max: usize,
 }
 
@@ -114,17 +114,24 @@ impl Future for Run {
             Way::Authorized(making) => making.as_mut().poll(cx),
         };
         if made.is_pending() {
-            // It knows the deadline.
-            IS_TIMED.set(true);
+            let earliest = AWAITED.get().into_iter().chain(run.deadline).min();
+            AWAITED.set(earliest);
         }
         let made = ready!(made)?;
-        Poll::Ready(Ok(Answer::new(run.method, made, run.send_bytes_max)))
+        Poll::Ready(Ok(Answer::new(run.method, run.deadline, made, run.send_bytes_max)))
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        // Nobody waits for its deadline any more. Where it was another's, that is one timer more.
+        AWAITED.set(None);
     }
 }
 
 thread_local! {
-    /// What was polled last waits for something that ends with the call's deadline.
-    static IS_TIMED: Cell<bool> = const { Cell::new(false) };
+    /// The earliest deadline of what was polled last and waits for something that ends with it.
+    static AWAITED: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
 /// A call with all that is around it, up to what the application gets.
@@ -150,24 +157,28 @@ impl Intercepted {
             None => Arc::new(Chain::of(channel)),
         };
         let (method, deadline) = (request.method, request.deadline);
-        let run = Next { chain, at: 0 }.begin_run(Outgoing { request, extra, send_bytes_max });
-        let run = match run.way {
-            Way::Layer(layer) => layer,
-            _ => Box::pin(run),
-        };
+        let run =
+            match (Next { chain: Arc::clone(&chain), at: 0 }).begin(request, extra, send_bytes_max)
+            {
+                Way::Layer(layer) => layer,
+                way => Box::pin(Run { way, chain, method, deadline, send_bytes_max }),
+            };
         Intercepted { run: Some(run), method, deadline, timer: None }
     }
 
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Made, Status>> {
         let Some(run) = &mut self.run else { return Poll::Pending };
         // An interceptor may make another such call in here.
-        let outer = IS_TIMED.replace(false);
+        let outer = AWAITED.replace(None);
         let polled = run.as_mut().poll(cx);
-        let is_timed = IS_TIMED.replace(outer);
-        let answer = match polled {
-            Poll::Ready(answer) => answer,
-            Poll::Pending if is_timed || self.deadline.is_none() => return Poll::Pending,
-            Poll::Pending => ready!(self.poll_deadline(cx)),
+        let awaited = AWAITED.replace(outer);
+        let answer = match (polled, self.deadline) {
+            (Poll::Ready(answer), _) => answer,
+            (Poll::Pending, None) => return Poll::Pending,
+            (Poll::Pending, Some(deadline)) if awaited.is_some_and(|at| at <= deadline) => {
+                return Poll::Pending;
+            }
+            (Poll::Pending, Some(deadline)) => ready!(self.poll_deadline(deadline, cx)),
         };
         self.run = None;
         Poll::Ready(answer.and_then(|answer| answer.into_made(self.method)))
@@ -175,8 +186,10 @@ impl Intercepted {
 
     /// Nobody but this ends an interceptor that waits for something of its own.
     #[cold]
-    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<Result<Answer>> {
-        let Some(deadline) = self.deadline else { return Poll::Pending };
+    fn poll_deadline(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<Result<Answer>> {
+        if self.timer.is_none() && Handle::try_current().is_err() {
+            return Poll::Ready(Err(no_runtime()));
+        }
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline.into())));
         ready!(timer.as_mut().poll(cx));
         Poll::Ready(Err(deadline_exceeded(self.method)))

@@ -168,7 +168,12 @@ impl Outgoing {
             return Err(Status::internal(format!("{path} has a stream: answer it with one")));
         }
         let notice = response_of::<C, T>(message)?;
-        Ok(Answer::new(method, Made::Unary(notice, None), self.send_bytes_max))
+        Ok(Answer::new(
+            method,
+            self.request.deadline,
+            Made::Unary(notice, None),
+            self.send_bytes_max,
+        ))
     }
 
     /// Answers without a connection, for a method with a stream: `serve` gets the encoded requests
@@ -203,7 +208,12 @@ impl Outgoing {
         }
         let message = self.message()?.map(|message| Bytes::copy_from_slice(&message));
         let (requests, source) = pump::serve(serve, message, self.request.deadline, method)?;
-        Ok(Answer::new(method, Made::Stream(requests, source), self.send_bytes_max))
+        Ok(Answer::new(
+            method,
+            self.request.deadline,
+            Made::Stream(requests, source),
+            self.send_bytes_max,
+        ))
     }
 }
 

@@ -19,6 +19,8 @@ use tokio::time::{Sleep, sleep_until};
 
 use crate::link::deadline_exceeded;
 
+type Timer = Pin<Box<Sleep>>;
+
 type PumpFuture = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
 
 /// Puts `wrap` between the application and the stream of requests `to`; what requests go into then.
@@ -50,7 +52,12 @@ where
 ///
 /// # Errors
 /// INTERNAL outside a tokio runtime.
-pub(super) fn wrap_responses<F, Fut>(source: &mut Source, wrap: F) -> Result<()>
+pub(super) fn wrap_responses<F, Fut>(
+    source: &mut Source,
+    deadline: Option<Instant>,
+    method: &'static MethodDescriptor,
+    wrap: F,
+) -> Result<()>
 where
     F: FnOnce(Inbound<Bytes>, Outbound<Bytes>) -> Fut,
     Fut: Future<Output = Result<()>> + Send + 'static,
@@ -74,7 +81,8 @@ where
     }));
     let outbound = Outbound::new(Arc::clone(relay.shared()), raw());
     let future = Box::pin(wrap(Inbound::new(source, raw()), outbound));
-    runtime.spawn(ResponsePump { future: Some(future), relay, trailers });
+    let timer = timer(deadline);
+    runtime.spawn(ResponsePump { future: Some(future), relay, trailers, timer, method });
     Ok(())
 }
 
@@ -107,9 +115,18 @@ where
         }
         served.await
     });
-    let timer = deadline.map(|deadline| Box::pin(sleep_until(deadline.into())));
+    let timer = timer(deadline);
     runtime.spawn(Serving { future, requests, responses, timer, method });
     Ok(ends)
+}
+
+/// Inside a runtime.
+fn timer(deadline: Option<Instant>) -> Option<Timer> {
+    deadline.map(|deadline| Box::pin(sleep_until(deadline.into())))
+}
+
+fn poll_late(timer: &mut Option<Timer>, cx: &mut Context<'_>) -> bool {
+    timer.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready())
 }
 
 fn raw() -> MessageCodec<Bytes> {
@@ -183,7 +200,7 @@ impl Future for RequestPump {
 
 impl Drop for RequestPump {
     fn drop(&mut self) {
-        self.end(Err(runtime_gone()));
+        self.end(Err(cut_off()));
     }
 }
 
@@ -194,6 +211,9 @@ struct ResponsePump {
     relay: Relay,
     /// Those of a good end, once that was read.
     trailers: Arc<OnceLock<Metadata>>,
+    /// For where the wrapper waits for something else than the call.
+    timer: Option<Timer>,
+    method: &'static MethodDescriptor,
 }
 
 impl Future for ResponsePump {
@@ -205,6 +225,9 @@ impl Future for ResponsePump {
             && let Some(future) = &mut pump.future
         {
             match future.as_mut().poll(cx) {
+                Poll::Pending if poll_late(&mut pump.timer, cx) => {
+                    pump.relay.end(Err(deadline_exceeded(pump.method)));
+                }
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(outcome) => {
                     let trailers = |()| pump.trailers.get().cloned().unwrap_or_default();
@@ -220,7 +243,7 @@ impl Future for ResponsePump {
 impl Drop for ResponsePump {
     fn drop(&mut self) {
         if self.future.take().is_some() {
-            self.relay.end(Err(runtime_gone()));
+            self.relay.end(Err(cut_off()));
         }
     }
 }
@@ -230,7 +253,7 @@ struct Serving {
     future: PumpFuture,
     requests: Relay,
     responses: Relay,
-    timer: Option<Pin<Box<Sleep>>>,
+    timer: Option<Timer>,
     method: &'static MethodDescriptor,
 }
 
@@ -247,9 +270,7 @@ impl Future for Serving {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let serving = self.get_mut();
-        let is_late =
-            serving.timer.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready());
-        let outcome = if is_late {
+        let outcome = if poll_late(&mut serving.timer, cx) {
             Err(deadline_exceeded(serving.method))
         } else if serving.requests.poll_cut(cx).is_ready()
             || serving.responses.poll_unread(cx).is_ready()
@@ -269,11 +290,14 @@ impl Future for Serving {
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        self.end(Err(runtime_gone()));
+        self.end(Err(cut_off()));
     }
 }
 
 #[cold]
-fn runtime_gone() -> Status {
+fn cut_off() -> Status {
+    if std::thread::panicking() {
+        return Status::unknown("an interceptor that stands in the call's streams panicked");
+    }
     Status::unavailable("the runtime went away on which an interceptor carries the messages")
 }

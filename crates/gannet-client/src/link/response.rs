@@ -51,6 +51,7 @@ pub(super) struct ResponseHead {
 }
 
 impl ResponseHead {
+    #[inline]
     pub(super) fn read(fields: &FieldBlock) -> ResponseHead {
         let mut head =
             ResponseHead { http_status: 0, is_grpc: false, status: None, has_encoding: false };

@@ -334,3 +334,124 @@ async fn an_interceptor_can_let_a_call_wait_for_a_connection() {
     assert_eq!(call.await.unwrap_err().code(), Code::DeadlineExceeded);
     assert_eq!(started.elapsed().as_secs(), 30);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_holds_after_an_attempt_that_was_given_up() {
+    let test = Test::default();
+    let channel = Channel::builder_with_connector(serve(&test)).build().unwrap();
+    let channel = channel.intercepted(|call: Outgoing, next: Next| async move {
+        let attempt = tokio::time::timeout(Duration::from_secs(1), next.run(call.clone())).await;
+        if let Ok(answer) = attempt {
+            return answer;
+        }
+        tokio::time::sleep(Duration::from_secs(100)).await;
+        next.run(call).await
+    });
+    let started = Instant::now();
+    let status = unary(&channel, b"wait").timeout(Duration::from_secs(5)).await.unwrap_err();
+    assert_eq!((status.code(), started.elapsed().as_secs()), (Code::DeadlineExceeded, 5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_holds_while_an_interceptor_makes_the_call_of_another() {
+    let test = Test::default();
+    let channel = Channel::builder_with_connector(serve(&test)).build().unwrap();
+    let kept: Arc<Mutex<Option<(Outgoing, Next)>>> = Arc::default();
+    let keep = Arc::clone(&kept);
+    let keeping = channel.intercepted(move |call: Outgoing, next: Next| {
+        let first = keep.lock().unwrap().take();
+        let keep = Arc::clone(&keep);
+        async move {
+            match first {
+                Some((call, next)) => next.run(call).await,
+                None => {
+                    *keep.lock().unwrap() = Some((call, next));
+                    Err(Status::aborted("kept"))
+                }
+            }
+        }
+    });
+    unary(&keeping, b"wait").await.unwrap_err();
+    let started = Instant::now();
+    let call = unary(&keeping, b"x").timeout(Duration::from_secs(5)).into_future();
+    let ended = tokio::time::timeout(Duration::from_secs(60), call).await;
+    assert!(ended.is_ok(), "hangs");
+    assert_eq!(started.elapsed().as_secs(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_holds_after_an_attempt_that_waited_for_a_connection() {
+    let (channel, peers) = Peers::new();
+    let channel = channel.intercepted(|call: Outgoing, next: Next| async move {
+        let attempt = tokio::time::timeout(Duration::from_secs(1), next.run(call.clone())).await;
+        if let Ok(answer) = attempt {
+            return answer;
+        }
+        tokio::time::sleep(Duration::from_secs(100)).await;
+        Err(Status::aborted("slept"))
+    });
+    let started = Instant::now();
+    let status = unary(&channel, b"wait")
+        .wait_for_ready(true)
+        .timeout(Duration::from_secs(5))
+        .await
+        .unwrap_err();
+    drop(peers);
+    assert_eq!((status.code(), started.elapsed().as_secs()), (Code::DeadlineExceeded, 5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_holds_after_an_attempt_whose_credentials_hung() {
+    struct Slow;
+    impl gannet_client::CallCredentials for Slow {
+        async fn metadata(
+            &self,
+            _: gannet_client::CredentialsRequest,
+        ) -> Result<gannet_core::Metadata> {
+            std::future::pending().await
+        }
+        fn is_secret(&self) -> bool {
+            false
+        }
+    }
+    let test = Test::default();
+    let channel = Channel::builder_with_connector(serve(&test)).build().unwrap();
+    unary(&channel, b"x").await.unwrap();
+    let channel =
+        channel.with_credentials(Slow).intercepted(|call: Outgoing, next: Next| async move {
+            let attempt =
+                tokio::time::timeout(Duration::from_secs(1), next.run(call.clone())).await;
+            if let Ok(answer) = attempt {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_secs(100)).await;
+            Err(Status::aborted("slept"))
+        });
+    let started = Instant::now();
+    let status = unary(&channel, b"wait").timeout(Duration::from_secs(5)).await.unwrap_err();
+    assert_eq!((status.code(), started.elapsed().as_secs()), (Code::DeadlineExceeded, 5));
+}
+
+#[test]
+fn outside_of_a_runtime_a_call_that_needs_one_says_so() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let test = Test::default();
+    let channel = runtime.block_on(async {
+        let builder = Channel::builder_with_connector(serve(&test));
+        let channel = builder.allow_credentials_without_tls(true).build().unwrap();
+        unary(&channel, b"x").await.unwrap();
+        channel
+    });
+    let slow = channel.intercepted(|_: Outgoing, _: Next| std::future::pending::<Result<Answer>>());
+    let shown = channel.with_credentials(gannet_client::BearerToken::new("x").unwrap());
+    for channel in [&slow, &shown] {
+        let call = unary(channel, b"x").timeout(Duration::from_secs(5)).into_future();
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        let std::task::Poll::Ready(ended) = std::pin::pin!(call).poll(&mut cx) else {
+            panic!("it waits for what never comes");
+        };
+        let status = ended.unwrap_err();
+        assert_eq!(status.code(), Code::Internal, "{status}");
+        assert!(status.message().contains("needs a tokio runtime"), "{status}");
+    }
+}

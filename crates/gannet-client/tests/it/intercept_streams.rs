@@ -452,3 +452,47 @@ async fn a_lost_connection_ends_wrapped_streams() {
     tokio::time::sleep(Duration::from_millis(1)).await;
     assert_eq!(tx.send(vec![1]).await.unwrap_err().code(), Code::Unavailable);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_holds_while_a_wrapper_of_responses_waits() {
+    let (channel, mut peers) = Peers::new();
+    let channel = channel.intercepted(|call: Outgoing, next: Next| async move {
+        let mut answer = next.run(call).await?;
+        answer.wrap_responses(|mut from, mut to| async move {
+            tokio::time::sleep(Duration::from_secs(100)).await;
+            while let Some(message) = from.next().await? {
+                to.send(message).await?;
+            }
+            Ok(())
+        });
+        Ok(answer)
+    });
+    let server = tokio::spawn(async move {
+        let mut peer = peers.accept().await;
+        let (key, _) = peer.request().await;
+        peer.reset_of(key).await;
+        peer
+    });
+    let (_tx, mut rx) = chat(&channel).timeout(Duration::from_secs(7)).await.unwrap();
+    let started = Instant::now();
+    let code = rx.next().await.unwrap_err().code();
+    assert_eq!((code, started.elapsed().as_secs()), (Code::DeadlineExceeded, 7));
+    server.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wrapper_that_panics_ends_the_call_with_unknown() {
+    let test = Test::default();
+    let channel = connect(&test).intercepted(|call: Outgoing, next: Next| async move {
+        let mut answer = next.run(call).await?;
+        answer.wrap_responses(|mut from, _to| async move {
+            let _ = from.next().await?;
+            panic!("mine");
+        });
+        Ok(answer)
+    });
+    let (mut tx, mut rx) = chat(&channel).await.unwrap();
+    tx.send(vec![1]).await.unwrap();
+    let status = rx.next().await.unwrap_err();
+    assert_eq!(status.code(), Code::Unknown, "{status}");
+}
