@@ -33,6 +33,9 @@ pub(crate) fn run(args: &Args) -> Result {
         .flat_map(|only| plan::plan(false, Extent::Quick, Some(only)))
         .collect::<Vec<_>>();
     let tools = setup::prepare(&groups)?;
+    let build =
+        ["build", "--release", "-p", "gannet-interop", "--features", "long", "--bin", "soak"];
+    exec::run(&mut exec::cargo(build))?;
     let mut command = soak(&tools, args);
     let shown = exec::show(&command);
     let error = command.exec();
