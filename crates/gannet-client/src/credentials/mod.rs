@@ -1,8 +1,8 @@
 //! Call credentials: metadata that says who makes a call, such as a token (grpc.io,
 //! "Authentication"; gRFC A54 for what becomes of their errors).
 //!
-//! They are asked behind all interceptors, for each attempt, once there is a connection: so a token
-//! is as fresh as can be, and nobody on the way sees it. What they give is marked as
+//! They are asked behind all interceptors, once there is a connection, for each that a call goes to:
+//! so a token is as fresh as can be, and nobody on the way sees it. What they give is marked as
 //! [sensitive](Metadata::set_all_sensitive): it shows in no log, and no header compression keeps
 //! it.
 //! How tokens are got is for those who implement [`CallCredentials`].
@@ -50,8 +50,9 @@ pub use bearer::BearerToken;
 /// }
 /// ```
 ///
-/// They are asked for every attempt of every call, from many tasks at once: keep what can be used
-/// again.
+/// They are asked for every call, once it has a connection, and again where it has to go to another
+/// one; not where the server refused it unseen and it is made again on the same one. From many
+/// tasks at once: keep what can be used again.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` gives no credentials for calls",
     note = "`BearerToken` does; implement `CallCredentials` for others"

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::intercept::Log;
 use crate::peer::{Got, HEAD, OK, Peers, chat, download, framed, unary, upload};
-use crate::server::{Test, all_kinds, serve};
+use crate::server::{Test, all_kinds, all_kinds_at_once, serve};
 
 fn connect(test: &Test) -> Channel {
     Channel::builder_with_connector(serve(test)).build().unwrap()
@@ -62,19 +62,7 @@ async fn all_kinds_go_through_wrapped_streams_compressed_from_many_tasks() {
         .build()
         .unwrap();
     let channel = wrapped(&channel);
-    let tasks: Vec<_> = (0..8)
-        .map(|_| {
-            let channel = channel.clone();
-            tokio::spawn(async move {
-                for _ in 0..3 {
-                    all_kinds(&channel).await;
-                }
-            })
-        })
-        .collect();
-    for task in tasks {
-        task.await.unwrap();
-    }
+    all_kinds_at_once(&channel).await;
 }
 
 #[tokio::test(start_paused = true)]

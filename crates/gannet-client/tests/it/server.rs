@@ -134,6 +134,23 @@ fn connect(test: &Test) -> Channel {
     Channel::builder_with_connector(serve(test)).build().unwrap()
 }
 
+/// From many tasks.
+pub(crate) async fn all_kinds_at_once(channel: &Channel) {
+    let tasks: Vec<_> = (0..8)
+        .map(|_| {
+            let channel = channel.clone();
+            tokio::spawn(async move {
+                for _ in 0..3 {
+                    all_kinds(&channel).await;
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+}
+
 pub(crate) async fn all_kinds(channel: &Channel) {
     assert_eq!(unary(channel, b"hello").await.unwrap(), b"hello");
 
@@ -170,19 +187,7 @@ async fn all_kinds_over_tcp_from_many_tasks() {
     let target = format!("dns:///localhost:{}", listener.local_addr().unwrap().port());
     tokio::spawn(Server::new().add(Test::default()).serve(listener).into_future());
     let channel = Channel::new(target).unwrap();
-    let tasks: Vec<_> = (0..8)
-        .map(|_| {
-            let channel = channel.clone();
-            tokio::spawn(async move {
-                for _ in 0..3 {
-                    all_kinds(&channel).await;
-                }
-            })
-        })
-        .collect();
-    for task in tasks {
-        task.await.unwrap();
-    }
+    all_kinds_at_once(&channel).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
