@@ -1,8 +1,8 @@
 //! Call credentials: metadata that says who makes a call, such as a token (grpc.io,
 //! "Authentication"; gRFC A54 for what becomes of their errors).
 //!
-//! They are asked behind all interceptors, once there is a connection, for each that a call goes to:
-//! so a token is as fresh as can be, and nobody on the way sees it. What they give is marked as
+//! They are asked behind all interceptors, once there is a connection, for each that a call goes
+//! to: so a token is as fresh as can be, and nobody on the way sees it. What they give is marked as
 //! [sensitive](Metadata::set_all_sensitive): it shows in no log, and no header compression keeps
 //! it.
 //! How tokens are got is for those who implement [`CallCredentials`].
