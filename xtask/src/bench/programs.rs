@@ -81,8 +81,11 @@ pub(super) fn speaks_tls(name: &str, role: Role) -> bool {
 /// The name of the load generator's canned server among the programs.
 pub(super) const FLOOR: &str = "canned-floor";
 
-/// Builds the programs of `roles` that `wanted` names (all, where it is empty); those that cannot
-/// be built are in the second list, with the reason.
+/// Builds the programs of `roles` that `wanted` names (all, where it is empty); those of others
+/// that cannot be built are in the second list, with the reason.
+///
+/// # Errors
+/// Where one of our own cannot be built.
 pub(super) fn build(roles: &[Role], wanted: &[String]) -> Result<(Vec<Program>, Vec<Missing>)> {
     let is_wanted =
         |name: &str, role| roles.contains(&role) && (wanted.is_empty() || names(wanted, name));
@@ -114,6 +117,8 @@ pub(super) fn build(roles: &[Role], wanted: &[String]) -> Result<(Vec<Program>, 
                 let speaks_tls = speaks_tls(&name, role);
                 built.push(Program { name, role, style, is_native: true, speaks_tls, words });
             }
+            // What the others are compared with: without it there is nothing to measure.
+            Err(error) if name == "gannet" => return Err(format!("{binary}: {error}")),
             Err(error) => missing.push((format!("{name} ({role:?})"), error)),
         }
     }
