@@ -16,11 +16,26 @@ pub(crate) struct Args {
 
 /// Arguments of `gannet gen` for each set of generated modules in the repository. What programs and
 /// examples generate is written by their build scripts.
-const CHECKED_IN: &[&[&str]] = &[&[
-    "--proto_path=crates/gannet/proto",
-    "--rust_out=crates/gannet/src/generated",
-    "google/rpc/error_details.proto",
-]];
+const CHECKED_IN: &[&[&str]] = &[
+    &[
+        "--proto_path=crates/gannet/proto",
+        "--rust_out=crates/gannet/src/generated",
+        "google/rpc/error_details.proto",
+    ],
+    &[
+        "--proto_path=crates/gannet-services/proto",
+        "--rust_out=crates/gannet-services/src/health/generated",
+        "--no-client",
+        "grpc/health/v1/health.proto",
+    ],
+    &[
+        "--proto_path=crates/gannet-services/proto",
+        "--rust_out=crates/gannet-services/src/reflection/generated",
+        "--no-client",
+        "grpc/reflection/v1/reflection.proto",
+        "grpc/reflection/v1alpha/reflection.proto",
+    ],
+];
 
 /// Writes the generated modules, or compares them.
 pub(crate) fn run(args: &Args) -> Result {

@@ -35,6 +35,16 @@ pub trait Service: Send + Sync + 'static {
     /// Begins a call of the method with index `method` in the descriptor: calls the method of
     /// [`Start`] that fits its kind. Must not block.
     fn call(&self, method: usize, start: Start<'_>) -> Started;
+
+    /// Told once when a server begins to serve: all services of the server, this one among them.
+    /// Does nothing unless a service says otherwise. Must not block.
+    fn serving(&self, services: &[&'static ServiceDescriptor]) {
+        let _ = services;
+    }
+
+    /// Told once when a server begins to shut down gracefully, just before connections hear of it.
+    /// Does nothing unless a service says otherwise. Must not block.
+    fn draining(&self) {}
 }
 
 /// A running handler in storage that is reused.

@@ -70,6 +70,9 @@ impl Serving {
         for bind in std::mem::take(&mut self.server.binds) {
             listeners.push(Bind::listen(bind, shared)?);
         }
+        let services = self.server.plan.services.clone();
+        let descriptors: Vec<_> = services.iter().map(|service| service.descriptor()).collect();
+        services.iter().for_each(|service| service.serving(&descriptors));
         let host = Arc::new(Host::new(&mut self.server));
         let (phase, watched) = watch::channel(Phase::Serving);
         let mut loops = JoinSet::new();
@@ -90,6 +93,7 @@ impl Serving {
                 && waiting.as_mut().poll(cx).is_ready()
             {
                 signal = None;
+                services.iter().for_each(|service| service.draining());
                 let until = Instant::now().checked_add(grace).unwrap_or_else(far_future);
                 let _ = phase.send(Phase::Draining { until });
             }

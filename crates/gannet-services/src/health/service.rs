@@ -1,0 +1,106 @@
+//! The service `grpc.health.v1.Health`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use gannet_core::{Code, Result, ServiceDescriptor, Status};
+use gannet_server::{Call, Service, Start, Started};
+use gannet_transport::Outbound;
+
+use super::ServingStatus;
+use super::generated::grpc::health::v1::{self, HEALTH, HealthCheckRequest, HealthCheckResponse};
+use super::generated::grpc::health::v1::{HealthListRequest, HealthListResponse};
+use super::states::States;
+
+/// Services in the response of `List` (gRFC A90).
+const LIST_SERVICES_MAX: usize = 100;
+/// Length of a name that is watched before anything was said of it, in bytes.
+const NAME_BYTES_MAX: usize = 1024;
+
+/// Serves `grpc.health.v1.Health`. Made by [`Health::server`](super::Health::server).
+#[derive(Debug)]
+pub struct HealthServer {
+    service: v1::HealthServer<Checks>,
+    checks: Arc<Checks>,
+}
+
+#[derive(Debug)]
+struct Checks {
+    states: Arc<States>,
+    /// The server that this was added to drains.
+    is_draining: AtomicBool,
+}
+
+impl HealthServer {
+    pub(super) fn new(states: Arc<States>) -> HealthServer {
+        let checks = Arc::new(Checks { states, is_draining: AtomicBool::new(false) });
+        HealthServer { service: v1::HealthServer::from_arc(Arc::clone(&checks)), checks }
+    }
+}
+
+impl Service for HealthServer {
+    fn descriptor(&self) -> &'static ServiceDescriptor {
+        &HEALTH
+    }
+
+    fn call(&self, method: usize, start: Start<'_>) -> Started {
+        self.service.call(method, start)
+    }
+
+    fn draining(&self) {
+        let Checks { states, is_draining } = &*self.checks;
+        // In this order, who sees that the server drains also sees that nothing is serving.
+        states.shutdown();
+        is_draining.store(true, Ordering::Release);
+        states.wake_all();
+    }
+}
+
+impl v1::Health for Checks {
+    async fn check(
+        &self,
+        _: &mut Call,
+        request: HealthCheckRequest,
+    ) -> Result<HealthCheckResponse> {
+        let status = self.states.status(&request.service);
+        status.map(response).ok_or_else(|| Status::new(Code::NotFound, "unknown service"))
+    }
+
+    async fn list(&self, _: &mut Call, _: HealthListRequest) -> Result<HealthListResponse> {
+        let Some(all) = self.states.all(LIST_SERVICES_MAX) else {
+            let message = format!("there are more than {LIST_SERVICES_MAX} services to list");
+            return Err(Status::new(Code::ResourceExhausted, message));
+        };
+        let statuses = all.into_iter().map(|(name, status)| (name, response(status))).collect();
+        Ok(HealthListResponse { statuses, ..Default::default() })
+    }
+
+    async fn watch(
+        &self,
+        _: &mut Call,
+        request: HealthCheckRequest,
+        mut replies: Outbound<HealthCheckResponse>,
+    ) -> Result<()> {
+        let Some(mut watcher) = self.states.watch(request.service, NAME_BYTES_MAX) else {
+            let message = format!("the name is longer than {NAME_BYTES_MAX} bytes");
+            return Err(Status::new(Code::InvalidArgument, message));
+        };
+        let mut told = None;
+        loop {
+            let is_draining = self.is_draining.load(Ordering::Acquire);
+            let status = watcher.status();
+            if told != Some(status) {
+                replies.send(response(status)).await?;
+                told = Some(status);
+            }
+            if is_draining {
+                return Err(Status::new(Code::Unavailable, "the server shuts down"));
+            }
+            watcher.changed().await;
+        }
+    }
+}
+
+fn response(status: ServingStatus) -> HealthCheckResponse {
+    HealthCheckResponse { status: status.into(), ..Default::default() }
+}

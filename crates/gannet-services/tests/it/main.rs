@@ -1,0 +1,6 @@
+//! The services as clients see them: over Gannet's own channel, in process.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
+
+mod health;
+mod reflection;
