@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::http::Request;
 use super::official;
+use super::services::{self, Asked};
 use super::suites::Suite;
 use super::tls::{self, Scene};
 
@@ -101,6 +102,8 @@ pub(super) enum What {
     Suite { suite: Suite, strict: bool },
     /// A plain HTTP tool.
     Http(Request),
+    /// A tool that asks for health, or for what the server serves.
+    Service(&'static Asked),
     /// A meeting by TLS, or one that fails.
     Tls(Scene),
 }
@@ -148,6 +151,7 @@ const AGING: (&str, u64) = ("connection_age", 60);
 /// Whose echo programs there are.
 const PEERS: &[Peer] = &[Peer::Gannet, Peer::Python, Peer::Go];
 const SUITE_SECONDS_MAX: u64 = 240;
+const SERVICE_SECONDS_MAX: u64 = 10;
 const TLS_SECONDS_MAX: u64 = 10;
 const HELLO_SECONDS_MAX: u64 = 10;
 const LOOPBACK: &str = "127.0.0.1";
@@ -240,8 +244,14 @@ fn can_show(tls: Tls, what: &What) -> bool {
 fn tested(server: Peer) -> Vec<Group> {
     let program = Program::Echo;
     let mut groups = vec![Group { server, program, tls: Tls::Off, checks: tools(server) }];
-    // The others' echo programs have no TLS.
+    // The others' echo programs have no TLS, nor these services.
     if server == Peer::Gannet {
+        let to_check = |asked: &'static Asked| {
+            let case = format!("services/{}", asked.name);
+            check(asked.tool.name(), server, &case, What::Service(asked), SERVICE_SECONDS_MAX)
+        };
+        let checks = services::ALL.iter().map(to_check).collect();
+        groups.push(Group { server, program, tls: Tls::Off, checks });
         let checks = suites(server, "tls").collect();
         groups.push(Group { server, program, tls: Tls::On, checks });
     }
@@ -316,6 +326,7 @@ mod tests {
             for server in PEERS {
                 let pair = format!("{}->{}/", client.name(), server.name());
                 let official = count(&all, &format!("{pair}official"));
+                let services = count(&all, &format!("{pair}services"));
                 let both_have = |peers: &[Peer]| peers.contains(client) && peers.contains(server);
                 let some = SOME.iter().filter(|(_, peers)| both_have(peers)).count();
                 let paired = PAIRED.iter().filter(|(_, a, b)| (a, b) == (client, server));
@@ -323,11 +334,13 @@ mod tests {
                 let usual = CASES.len() + some + paired.count() + 3;
                 let secured = secured().flat_map(|group| group.checks);
                 let secured = secured.filter(|check| check.name.starts_with(&pair)).count();
-                assert_eq!(count(&all, &pair) - official - secured, usual, "{pair}");
+                let others = official + services + secured;
+                assert_eq!(count(&all, &pair) - others, usual, "{pair}");
             }
         }
         assert!(all.contains(&"h2spec->gannet/all".to_string()));
         assert!(all.contains(&"h2spec->gannet/tls".to_string()));
+        assert_eq!(count(&all, "python->gannet/services/"), 2);
     }
 
     #[test]

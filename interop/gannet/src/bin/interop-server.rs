@@ -1,4 +1,4 @@
-//! The server of `gannet_interop.proto` and of the hello world.
+//! The server of `gannet_interop.proto` and of the hello world, with health and reflection.
 
 #![allow(clippy::print_stdout, reason = "the harness reads its one line")]
 
@@ -8,13 +8,14 @@ use std::time::Duration;
 use clap::Parser;
 use gannet::compression::Compressors;
 use gannet::server::{Handled, Incoming, Next};
+use gannet::services::{health::Health, reflection::Reflection};
 use gannet::tls::{Crls, Identity, Roots, ServerTls, TlsError};
 use gannet::{Listener, Result, Server, Status};
 use gannet_interop::check::with_causes;
 use gannet_interop::echo::Echo;
 use gannet_interop::plain::Hello;
 use gannet_interop::proto::gannet::interop::v1::EchoServer;
-use gannet_interop::proto::grpctest::GrpctestServer;
+use gannet_interop::proto::grpctest::{GRPCTEST, GrpctestServer};
 use gannet_interop::{GUARD, TOKEN};
 
 #[derive(Parser)]
@@ -56,12 +57,17 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         listener = listener.tls(tls);
     }
     println!("listening on {}", args.addr);
+    let (health, reflection) = (Health::new(), Reflection::new());
+    health.set_serving(GRPCTEST.name);
     let mut server = Server::new()
         .on_connection_error(|peer, why| eprintln!("connection lost: {peer}: {}", with_causes(why)))
         .compressors(Compressors::built_in())
         .intercept(guard)
         .add(EchoServer::new(Echo::default()))
-        .add(GrpctestServer::new(Hello));
+        .add(GrpctestServer::new(Hello))
+        .add(health.server())
+        .add(reflection.v1())
+        .add(reflection.v1alpha());
     if let Some(age) = args.max_connection_age_ms {
         server = server.max_connection_age(Duration::from_millis(age));
     }

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use super::plan::{Group, Peer, Program, What};
+use super::services::Tool;
 use super::suites::Suite;
 use super::tls;
 use crate::exec::{self, Result};
@@ -19,6 +20,11 @@ use crate::install::{self, create, with_path};
 
 const PYTHON_PACKAGES: &[&str] =
     &["grpcio==1.85.1", "grpcio-tools==1.85.1", "grpcio-status==1.85.1", "hpack==4.2.0"];
+/// What asks for health and reflection.
+const SERVICE_PACKAGES: &[&str] =
+    &["grpcio-health-checking==1.85.1", "grpcio-reflection==1.85.1", "buf-bin==1.75.0"];
+const GRPCURL: &str = "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4";
+const HEALTH_PROBE: &str = "github.com/grpc-ecosystem/grpc-health-probe@v0.4.61";
 const H2SPEC: &str = "github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible";
 const HTTPWG: &str = "httpwg-cli@0.2.5";
 const PROTOS: &[&str] = &["gannet_interop.proto", "grpctest.proto"];
@@ -126,6 +132,12 @@ pub(super) fn prepare(groups: &[Group]) -> Result<Tools> {
         create(&tools.tls())?;
         tls::files::make(&tools.tls())?;
     }
+    if needs.grpcurl {
+        install::go_install(&tools.bin(), GRPCURL)?;
+    }
+    if needs.health_probe {
+        install::go_install(&tools.bin(), HEALTH_PROBE)?;
+    }
     if needs.h2spec {
         install::go_install(&tools.bin(), H2SPEC)?;
     }
@@ -153,6 +165,8 @@ struct Needs {
     official: Vec<Peer>,
     certificates: bool,
     own_certificates: bool,
+    grpcurl: bool,
+    health_probe: bool,
     h2spec: bool,
     httpwg: bool,
     http: bool,
@@ -177,6 +191,11 @@ impl Needs {
                         needs.go |= group.tls.is_on();
                     }
                     What::Http(_) => needs.http = true,
+                    What::Service(asked) => match asked.tool {
+                        Tool::Grpcurl => needs.grpcurl = true,
+                        Tool::HealthProbe => needs.health_probe = true,
+                        Tool::Buf | Tool::Python => needs.python = true,
+                    },
                     What::Tls(scene) => {
                         needs.own_certificates = true;
                         match scene.client.program() {
@@ -222,7 +241,7 @@ fn gannet() -> Result {
 
 /// The virtual environment, and the stubs of the protos.
 fn python(tools: &Tools) -> Result {
-    let packages = [PYTHON_PACKAGES, official::PYTHON_PACKAGES].concat();
+    let packages = [PYTHON_PACKAGES, SERVICE_PACKAGES, official::PYTHON_PACKAGES].concat();
     exec::python_packages(&tools.home.join("venv"), &packages)?;
     let stubs = tools.python_stubs();
     let mut protoc = protoc(tools);
@@ -274,9 +293,11 @@ mod tests {
     fn a_plan_needs_only_what_it_uses() {
         let needs = Needs::of(&plan::plan(true, Extent::Usual, Some("python->python/hello")));
         assert_eq!(needs, Needs { python: true, ..Needs::default() });
-        let needs = Needs::of(&plan::plan(false, Extent::Quick, Some("curl->")));
+        let needs = Needs::of(&plan::plan(false, Extent::Quick, Some("nghttp->")));
         let own_certificates = true;
         assert_eq!(needs, Needs { gannet: true, http: true, own_certificates, ..Needs::default() });
+        let needs = Needs::of(&plan::plan(false, Extent::Quick, Some("grpcurl->gannet/services")));
+        assert_eq!(needs, Needs { gannet: true, grpcurl: true, ..Needs::default() });
         let needs = Needs::of(&plan::plan(false, Extent::Quick, Some("gannet->python/mutual")));
         let python = true;
         assert_eq!(needs, Needs { gannet: true, python, own_certificates, ..Needs::default() });
