@@ -49,10 +49,26 @@ impl Service for HealthServer {
 
     fn draining(&self) {
         let Checks { states, is_draining } = &*self.checks;
-        // In this order, who sees that the server drains also sees that nothing is serving.
         states.shutdown();
         is_draining.store(true, Ordering::Release);
         states.wake_all();
+    }
+}
+
+impl Checks {
+    /// Whether the server drains, and how a service of this state is then. The state is to be looked
+    /// at before: who sees no drain here is woken by it.
+    fn seen(&self, status: ServingStatus) -> (ServingStatus, bool) {
+        let is_draining = self.is_draining.load(Ordering::Acquire);
+        match status {
+            // Whatever was said since: the handle may be another server's, too.
+            ServingStatus::SERVING if is_draining => (ServingStatus::NOT_SERVING, true),
+            status => (status, is_draining),
+        }
+    }
+
+    fn response(&self, status: ServingStatus) -> HealthCheckResponse {
+        response(self.seen(status).0)
     }
 }
 
@@ -63,7 +79,8 @@ impl v1::Health for Checks {
         request: HealthCheckRequest,
     ) -> Result<HealthCheckResponse> {
         let status = self.states.status(&request.service);
-        status.map(response).ok_or_else(|| Status::new(Code::NotFound, "unknown service"))
+        let status = status.ok_or_else(|| Status::new(Code::NotFound, "unknown service"))?;
+        Ok(self.response(status))
     }
 
     async fn list(&self, _: &mut Call, _: HealthListRequest) -> Result<HealthListResponse> {
@@ -71,7 +88,8 @@ impl v1::Health for Checks {
             let message = format!("there are more than {LIST_SERVICES_MAX} services to list");
             return Err(Status::new(Code::ResourceExhausted, message));
         };
-        let statuses = all.into_iter().map(|(name, status)| (name, response(status))).collect();
+        let all = all.into_iter();
+        let statuses = all.map(|(name, status)| (name, self.response(status))).collect();
         Ok(HealthListResponse { statuses, ..Default::default() })
     }
 
@@ -87,8 +105,7 @@ impl v1::Health for Checks {
         };
         let mut told = None;
         loop {
-            let is_draining = self.is_draining.load(Ordering::Acquire);
-            let status = watcher.status();
+            let (status, is_draining) = self.seen(watcher.status());
             if told != Some(status) {
                 replies.send(response(status)).await?;
                 told = Some(status);

@@ -1,6 +1,7 @@
 //! Where symbols and extensions are declared, over encoded descriptors (`descriptor.proto`).
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -15,7 +16,7 @@ const DEPTH_MAX: usize = 100;
 pub(super) struct Index {
     files: Vec<File>,
     by_name: HashMap<String, usize>,
-    symbols: HashMap<String, usize>,
+    symbols: HashMap<Arc<str>, usize>,
     /// By the message that they extend, and their number.
     extensions: HashMap<String, HashMap<i32, usize>>,
     messages: BTreeSet<String>,
@@ -26,6 +27,7 @@ struct File {
     /// Encoded.
     descriptor: Bytes,
     imports: Vec<String>,
+    symbols: BTreeSet<Arc<str>>,
 }
 
 /// Why a set cannot be added.
@@ -53,11 +55,11 @@ impl Index {
                 declared.push((set.slice_ref(file), Declared::read(file)?));
             }
         }
+        let mut known: HashMap<&str, &BTreeSet<Arc<str>>> = HashMap::new();
         for (_, file) in &declared {
-            let differs = |&known: &usize| {
-                file.symbols.iter().any(|symbol| self.symbols.get(symbol) != Some(&known))
-            };
-            if self.by_name.get(&file.name).is_some_and(differs) {
+            let before = self.by_name.get(&file.name).and_then(|&id| self.files.get(id));
+            let symbols = before.map_or(&file.symbols, |before| &before.symbols);
+            if !file.symbols.is_subset(known.entry(&file.name).or_insert(symbols)) {
                 return Err(Refusal::Differs(file.name.clone()));
             }
         }
@@ -70,15 +72,15 @@ impl Index {
             return;
         }
         let id = self.files.len();
-        self.files.push(File { descriptor, imports: file.imports });
         self.by_name.insert(file.name, id);
-        for symbol in file.symbols {
-            self.symbols.entry(symbol).or_insert(id);
+        for symbol in &file.symbols {
+            self.symbols.entry(Arc::clone(symbol)).or_insert(id);
         }
         for (message, number) in file.extensions {
             self.extensions.entry(message).or_default().entry(number).or_insert(id);
         }
         self.messages.extend(file.messages);
+        self.files.push(File { descriptor, imports: file.imports, symbols: file.symbols });
     }
 
     /// The file of this name.
@@ -132,7 +134,7 @@ impl Index {
 struct Declared {
     name: String,
     imports: Vec<String>,
-    symbols: Vec<String>,
+    symbols: BTreeSet<Arc<str>>,
     messages: Vec<String>,
     extensions: Vec<(String, i32)>,
 }
@@ -229,7 +231,7 @@ impl Declared {
             }
         }
         let full = if scope.is_empty() { name.to_owned() } else { format!("{scope}.{name}") };
-        self.symbols.push(full.clone());
+        self.symbols.insert(full.as_str().into());
         Ok(full)
     }
 }

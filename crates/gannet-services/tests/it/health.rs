@@ -9,7 +9,8 @@ use gannet::codec::Buffa;
 use gannet::services::health::v1::{
     HEALTH, HealthCheckRequest, HealthCheckResponse, HealthListRequest, HealthListResponse,
 };
-use gannet::services::health::{Health, ServingStatus};
+use gannet::server::Service;
+use gannet::services::health::{Health, HealthServer, ServingStatus};
 use gannet::{Channel, Code, Inbound, Result, Server, pipe};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -27,9 +28,14 @@ fn serve() -> Served {
 }
 
 fn serve_with(health: Health) -> Served {
+    let server = health.server();
+    serve_service(health, server)
+}
+
+fn serve_service(health: Health, server: HealthServer) -> Served {
     let (connector, listener) = pipe();
     let (stop, stopped) = oneshot::channel();
-    let serving = Server::new().add(health.server()).serve(listener);
+    let serving = Server::new().add(server).serve(listener);
     let serving = serving.shutdown_on(stopped, Duration::from_secs(3600));
     let channel = Channel::builder_with_connector(connector).build().unwrap();
     Served { health, channel, stop: Some(stop), serving: tokio::spawn(serving.into_future()) }
@@ -259,4 +265,47 @@ async fn two_servers_may_share_a_handle_and_the_other_goes_on() {
     let mut waiting = pin!(watched.next());
     let is_open = poll_fn(|cx| Poll::Ready(waiting.as_mut().poll(cx).is_pending())).await;
     assert!(is_open);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_drains_is_not_serving_whatever_is_said_then() {
+    let health = Health::new();
+    health.set_serving("a");
+    let server = health.server();
+    server.draining();
+    health.resume();
+    health.set_serving("b");
+    assert_eq!(health.status("b"), Some(ServingStatus::SERVING));
+    let served = serve_service(health, server);
+    for service in ["", "a", "b"] {
+        assert_eq!(served.check(service).await, Ok(ServingStatus::NOT_SERVING));
+        let mut watched = served.watch(service).await;
+        assert_eq!(next(&mut watched).await, ServingStatus::NOT_SERVING);
+        assert_eq!(watched.next().await.unwrap_err().code(), Code::Unavailable);
+    }
+    let all = served.list().await.unwrap();
+    assert!(all.iter().all(|(_, status)| *status == ServingStatus::NOT_SERVING), "{all:?}");
+    assert_eq!(all.len(), 3);
+}
+
+/// Whatever a watch does when a server begins to drain, it ends: here on another thread, which is
+/// just about to tell of a change.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watch_sees_a_drain_that_begins_while_it_looks() {
+    for _ in 0..200 {
+        let mut served = serve();
+        let health = served.health.clone();
+        let mut watched = served.watch("").await;
+        assert_eq!(next(&mut watched).await, ServingStatus::SERVING);
+        let flapping = std::thread::spawn(move || {
+            for _ in 0..50 {
+                health.set_not_serving("");
+                health.set_serving("");
+            }
+        });
+        served.stop();
+        let end = async { while watched.next().await.is_ok() {} };
+        tokio::time::timeout(Duration::from_secs(60), end).await.unwrap();
+        flapping.join().unwrap();
+    }
 }

@@ -277,7 +277,16 @@ fn files_of_one_name_must_be_one_file() {
     twice.build().unwrap();
     let other = named("b.proto", &[field(2, "other"), field(4, named("Base", &[]))]);
     let [_, b, _] = files();
-    let sets = Reflection::builder().register(set(&[b])).register(set(&[other]));
+    let sets = Reflection::builder().register(set(&[b.clone()])).register(set(&[other.clone()]));
     let error = sets.build().unwrap_err().to_string();
     assert!(error.contains("set 2 has a file \"b.proto\""), "{error}");
+    let error = Reflection::builder().register(set(&[b, other])).build().unwrap_err().to_string();
+    assert!(error.contains("set 1 has a file \"b.proto\""), "{error}");
+}
+
+#[test]
+fn what_two_files_declare_is_the_first_ones_however_often_they_are_registered() {
+    let [first, second] = ["1.proto", "2.proto"].map(|name| named(name, &[field(4, named("M", &[]))]));
+    let both = set(&[first, second]);
+    Reflection::builder().register(both.clone()).register(both).build().unwrap();
 }
