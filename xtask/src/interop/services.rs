@@ -1,11 +1,11 @@
 //! Health and reflection of Gannet's server, by tools that others wrote and that have no proto file
-//! of it: grpcurl, grpc_health_probe, buf, and gRPC Python's clients of both services.
+//! of it: grpcurl, grpcui, grpc_health_probe, buf, and gRPC Python's clients of both services.
 
 use std::process::Command;
 use std::time::Duration;
 
 use super::Note;
-use super::process;
+use super::process::{self, Ready, Server};
 use super::setup::Tools;
 use crate::exec::{self, Result};
 
@@ -14,7 +14,7 @@ use crate::exec::{self, Result};
 pub(super) struct Asked {
     pub(super) tool: Tool,
     pub(super) name: &'static str,
-    /// `ADDR` stands for the server's.
+    /// `ADDR` stands for the server's, `UI` for grpcui's.
     arguments: &'static [&'static str],
     /// Whether the tool is to succeed.
     succeeds: bool,
@@ -26,6 +26,8 @@ pub(super) struct Asked {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tool {
     Grpcurl,
+    /// curl, to a grpcui that was started for it.
+    Grpcui,
     HealthProbe,
     Buf,
     Python,
@@ -34,6 +36,14 @@ pub(super) enum Tool {
 const HELLO: &str = "grpctest.Grpctest/GetServerResponse";
 const MESSAGE: &str = r#"{"message":"found"}"#;
 const REPLY: &str = r#"received \"found\" message"#;
+/// What grpcui's page asks of itself: one request, and the same token in a cookie and a header.
+const FORM: &[&str] = &[
+    "--header=content-type: application/json",
+    "--cookie=_grpcui_csrf_token=t",
+    "--header=x-grpcui-csrf-token: t",
+    r#"--data={"data":[{"message":"found"}]}"#,
+    "UI/invoke/grpctest.Grpctest.GetServerResponse",
+];
 
 pub(super) const ALL: &[Asked] = &[
     asked(
@@ -73,6 +83,20 @@ pub(super) const ALL: &[Asked] = &[
         &["-plaintext", "ADDR", "describe", "grpctest.Nothing"],
         &["Symbol not found: grpctest.Nothing"],
     ),
+    asked(
+        Tool::Grpcui,
+        "page",
+        &["UI/"],
+        &["<title>gRPC Web UI", "grpctest.Grpctest", "GetServerResponse", "grpc.health.v1.Health"],
+    ),
+    asked(
+        Tool::Grpcui,
+        "metadata",
+        &["UI/metadata?method=grpctest.Grpctest.GetServerResponse"],
+        &[r#""requestType": "grpctest.Message""#, r#""protoName": "message""#],
+    ),
+    asked(Tool::Grpcui, "invoke", FORM, &[REPLY, r#""error": null"#]),
+    refused(Tool::Grpcui, "unknown_method", &["UI/metadata?method=no.Such.Method"], &["422"]),
     asked(Tool::HealthProbe, "server", &["-addr=ADDR"], &["status: SERVING"]),
     asked(
         Tool::HealthProbe,
@@ -118,6 +142,7 @@ impl Tool {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Grpcurl => "grpcurl",
+            Self::Grpcui => "grpcui",
             Self::HealthProbe => "grpc_health_probe",
             Self::Buf => "buf",
             Self::Python => "python",
@@ -127,6 +152,11 @@ impl Tool {
     fn command(self, tools: &Tools) -> Command {
         match self {
             Self::Grpcurl => Command::new(tools.bin().join("grpcurl")),
+            Self::Grpcui => {
+                let mut command = Command::new("curl");
+                command.args(["--silent", "--show-error", "--fail"]);
+                command
+            }
             Self::HealthProbe => Command::new(tools.bin().join("grpc-health-probe")),
             Self::Buf => Command::new(tools.python().with_file_name("buf")),
             Self::Python => {
@@ -142,9 +172,15 @@ impl Tool {
 pub(super) fn run(asked: &Asked, tools: &Tools, port: u16, limit: Duration) -> Result<Note> {
     let mut command = asked.tool.command(tools);
     let address = format!("127.0.0.1:{port}");
+    let ui = match asked.tool {
+        Tool::Grpcui => Some(grpcui(tools, &address, limit)?),
+        _ => None,
+    };
+    let ui_address =
+        ui.as_ref().map_or(String::new(), |ui| format!("http://127.0.0.1:{}", ui.port()));
     let argument = |text: &&str| {
         let text = text.replace("URL", "http://ADDR").replace("ADDR", &address);
-        text.replace("HELLO", HELLO)
+        text.replace("UI/", &format!("{ui_address}/")).replace("HELLO", HELLO)
     };
     command.args(asked.arguments.iter().map(argument));
     let ended = process::run(command, limit)?;
@@ -154,4 +190,14 @@ pub(super) fn run(asked: &Asked, tools: &Tools, port: u16, limit: Duration) -> R
         (true, Some(text)) => Err(format!("no `{text}` in:\n{}", ended.output)),
         (false, _) => Err(format!("{}\n{}", ended.status, ended.output)),
     }
+}
+
+/// grpcui at work on the server at `address`.
+fn grpcui(tools: &Tools, address: &str, limit: Duration) -> Result<Server> {
+    let command = |port: u16| {
+        let mut command = Command::new(tools.bin().join("grpcui"));
+        command.args(["-plaintext", "-port", &port.to_string(), address]);
+        command
+    };
+    Server::start(command, Ready::Accepts, limit)
 }

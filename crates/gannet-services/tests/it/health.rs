@@ -6,10 +6,10 @@ use std::task::Poll;
 use std::time::Duration;
 
 use gannet::codec::Buffa;
+use gannet::server::Service;
 use gannet::services::health::v1::{
     HEALTH, HealthCheckRequest, HealthCheckResponse, HealthListRequest, HealthListResponse,
 };
-use gannet::server::Service;
 use gannet::services::health::{Health, HealthServer, ServingStatus};
 use gannet::{Channel, Code, Inbound, Result, Server, pipe};
 use tokio::sync::oneshot;

@@ -286,7 +286,8 @@ fn files_of_one_name_must_be_one_file() {
 
 #[test]
 fn what_two_files_declare_is_the_first_ones_however_often_they_are_registered() {
-    let [first, second] = ["1.proto", "2.proto"].map(|name| named(name, &[field(4, named("M", &[]))]));
+    let [first, second] =
+        ["1.proto", "2.proto"].map(|name| named(name, &[field(4, named("M", &[]))]));
     let both = set(&[first, second]);
     Reflection::builder().register(both.clone()).register(both).build().unwrap();
 }

@@ -24,6 +24,7 @@ const PYTHON_PACKAGES: &[&str] =
 const SERVICE_PACKAGES: &[&str] =
     &["grpcio-health-checking==1.85.1", "grpcio-reflection==1.85.1", "buf-bin==1.75.0"];
 const GRPCURL: &str = "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4";
+const GRPCUI: &str = "github.com/fullstorydev/grpcui/cmd/grpcui@v1.4.3";
 const HEALTH_PROBE: &str = "github.com/grpc-ecosystem/grpc-health-probe@v0.4.61";
 const H2SPEC: &str = "github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible";
 const HTTPWG: &str = "httpwg-cli@0.2.5";
@@ -135,6 +136,10 @@ pub(super) fn prepare(groups: &[Group]) -> Result<Tools> {
     if needs.grpcurl {
         install::go_install(&tools.bin(), GRPCURL)?;
     }
+    if needs.grpcui {
+        install::go_install(&tools.bin(), GRPCUI)?;
+        exec::debian(&[("curl", "curl")])?;
+    }
     if needs.health_probe {
         install::go_install(&tools.bin(), HEALTH_PROBE)?;
     }
@@ -166,6 +171,7 @@ struct Needs {
     certificates: bool,
     own_certificates: bool,
     grpcurl: bool,
+    grpcui: bool,
     health_probe: bool,
     h2spec: bool,
     httpwg: bool,
@@ -193,6 +199,7 @@ impl Needs {
                     What::Http(_) => needs.http = true,
                     What::Service(asked) => match asked.tool {
                         Tool::Grpcurl => needs.grpcurl = true,
+                        Tool::Grpcui => needs.grpcui = true,
                         Tool::HealthProbe => needs.health_probe = true,
                         Tool::Buf | Tool::Python => needs.python = true,
                     },
