@@ -38,10 +38,14 @@ const MESSAGE: &str = r#"{"message":"found"}"#;
 const REPLY: &str = r#"received \"found\" message"#;
 /// What grpcui's page asks of itself: one request, and the same token in a cookie and a header.
 const FORM: &[&str] = &[
-    "--header=content-type: application/json",
-    "--cookie=_grpcui_csrf_token=t",
-    "--header=x-grpcui-csrf-token: t",
-    r#"--data={"data":[{"message":"found"}]}"#,
+    "--header",
+    "content-type: application/json",
+    "--cookie",
+    "_grpcui_csrf_token=t",
+    "--header",
+    "x-grpcui-csrf-token: t",
+    "--data",
+    r#"{"data":[{"message":"found"}]}"#,
     "UI/invoke/grpctest.Grpctest.GetServerResponse",
 ];
 
@@ -87,7 +91,7 @@ pub(super) const ALL: &[Asked] = &[
         Tool::Grpcui,
         "page",
         &["UI/"],
-        &["<title>gRPC Web UI", "grpctest.Grpctest", "GetServerResponse", "grpc.health.v1.Health"],
+        &["initGRPCForm(services", "service Grpctest {", "rpc GetServerResponse ( Message )"],
     ),
     asked(
         Tool::Grpcui,

@@ -121,3 +121,40 @@ impl v1::Health for Checks {
 fn response(status: ServingStatus) -> HealthCheckResponse {
     HealthCheckResponse { status: status.into(), ..Default::default() }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+    use crate::health::Health;
+
+    /// A drain that begins before a watch has looked for it is seen; one that begins after that
+    /// wakes the watch.
+    #[test]
+    fn no_watch_misses_a_drain() {
+        for is_before in [true, false] {
+            let server = Health::new().server();
+            let states = &server.checks.states;
+            let mut watcher = states.watch(String::new(), NAME_BYTES_MAX).unwrap();
+            let status = watcher.status();
+            if is_before {
+                server.draining();
+            }
+            let seen = server.checks.seen(status);
+            if !is_before {
+                server.draining();
+            }
+            let mut changed = std::pin::pin!(watcher.changed());
+            let woken = changed.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            match is_before {
+                true => assert_eq!(seen, (ServingStatus::NOT_SERVING, true)),
+                false => {
+                    assert_eq!(seen, (ServingStatus::SERVING, false));
+                    assert_eq!(woken, Poll::Ready(()));
+                }
+            }
+        }
+    }
+}

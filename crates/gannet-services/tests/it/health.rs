@@ -287,25 +287,3 @@ async fn a_server_that_drains_is_not_serving_whatever_is_said_then() {
     assert!(all.iter().all(|(_, status)| *status == ServingStatus::NOT_SERVING), "{all:?}");
     assert_eq!(all.len(), 3);
 }
-
-/// Whatever a watch does when a server begins to drain, it ends: here on another thread, which is
-/// just about to tell of a change.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_watch_sees_a_drain_that_begins_while_it_looks() {
-    for _ in 0..200 {
-        let mut served = serve();
-        let health = served.health.clone();
-        let mut watched = served.watch("").await;
-        assert_eq!(next(&mut watched).await, ServingStatus::SERVING);
-        let flapping = std::thread::spawn(move || {
-            for _ in 0..50 {
-                health.set_not_serving("");
-                health.set_serving("");
-            }
-        });
-        served.stop();
-        let end = async { while watched.next().await.is_ok() {} };
-        tokio::time::timeout(Duration::from_secs(60), end).await.unwrap();
-        flapping.join().unwrap();
-    }
-}

@@ -24,7 +24,8 @@ const PYTHON_PACKAGES: &[&str] =
 const SERVICE_PACKAGES: &[&str] =
     &["grpcio-health-checking==1.85.1", "grpcio-reflection==1.85.1", "buf-bin==1.75.0"];
 const GRPCURL: &str = "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4";
-const GRPCUI: &str = "github.com/fullstorydev/grpcui/cmd/grpcui@v1.4.3";
+/// Its version is in `interop/grpcui/go.mod`.
+const GRPCUI: &str = "github.com/fullstorydev/grpcui/cmd/grpcui";
 const HEALTH_PROBE: &str = "github.com/grpc-ecosystem/grpc-health-probe@v0.4.61";
 const H2SPEC: &str = "github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible";
 const HTTPWG: &str = "httpwg-cli@0.2.5";
@@ -137,8 +138,7 @@ pub(super) fn prepare(groups: &[Group]) -> Result<Tools> {
         install::go_install(&tools.bin(), GRPCURL)?;
     }
     if needs.grpcui {
-        install::go_install(&tools.bin(), GRPCUI)?;
-        exec::debian(&[("curl", "curl")])?;
+        grpcui(&tools)?;
     }
     if needs.health_probe {
         install::go_install(&tools.bin(), HEALTH_PROBE)?;
@@ -272,6 +272,16 @@ fn go(tools: &Tools) -> Result {
     let mut build = install::go()?;
     build.current_dir(&module).args(["build", "-mod=readonly", "-o"]).arg(tools.go_programs());
     exec::run(build.arg("./..."))
+}
+
+/// grpcui from a module that names it: to be installed by its version alone, the list of its
+/// versions would have to be had, which not every module proxy gives.
+fn grpcui(tools: &Tools) -> Result {
+    exec::debian(&[("curl", "curl")])?;
+    let mut build = install::go()?;
+    build.current_dir(exec::root().join("interop/grpcui"));
+    build.args(["build", "-mod=readonly", "-o"]).arg(tools.bin().join("grpcui"));
+    exec::run(build.arg(GRPCUI))
 }
 
 fn protoc(tools: &Tools) -> Command {
