@@ -56,8 +56,8 @@ impl Service for HealthServer {
 }
 
 impl Checks {
-    /// Whether the server drains, and how a service of this state is then. The state is to be looked
-    /// at before: who sees no drain here is woken by it.
+    /// Whether the server drains, and how a service of this state is then. The state is to be
+    /// looked at before: who sees no drain here is woken by it.
     fn seen(&self, status: ServingStatus) -> (ServingStatus, bool) {
         let is_draining = self.is_draining.load(Ordering::Acquire);
         match status {
