@@ -277,8 +277,9 @@ fn files_of_one_name_must_be_one_file() {
     twice.build().unwrap();
     let other = named("b.proto", &[field(2, "other"), field(4, named("Base", &[]))]);
     let [_, b, _] = files();
-    let sets = Reflection::builder().register(set(&[b.clone()])).register(set(&[other.clone()]));
-    let error = sets.build().unwrap_err().to_string();
+    let [first, second] = [&b, &other].map(|file| set(std::slice::from_ref(file)));
+    let error =
+        Reflection::builder().register(first).register(second).build().unwrap_err().to_string();
     assert!(error.contains("set 2 has a file \"b.proto\""), "{error}");
     let error = Reflection::builder().register(set(&[b, other])).build().unwrap_err().to_string();
     assert!(error.contains("set 1 has a file \"b.proto\""), "{error}");
