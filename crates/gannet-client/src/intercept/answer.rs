@@ -215,7 +215,8 @@ impl Answer {
     ///
     /// It runs in a task of its own, and is dropped when the call has ended. When it returns, the
     /// requests end; with an error, the call does. Where the application cancels, it is not waited
-    /// for.
+    /// for. While the last message that it has read is one that the application sent
+    /// [`uncompressed`](gannet_transport::Sending::uncompressed), what it sends is so, too.
     pub fn wrap_requests<F, Fut>(&mut self, wrap: F) -> bool
     where
         F: FnOnce(Inbound<Bytes>, Outbound<Bytes>) -> Fut,

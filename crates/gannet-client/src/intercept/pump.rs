@@ -41,6 +41,7 @@ where
     let requests = Arc::clone(relay.shared());
     to.set_send_bytes_max(send_bytes_max);
     to.hold_open();
+    relay.passes_marks_to(&to);
     let outbound = Outbound::new(Arc::clone(&to), raw());
     let future = Box::pin(wrap(inbound(&relay), outbound));
     runtime.spawn(RequestPump { future, relay, to: Some(to) });

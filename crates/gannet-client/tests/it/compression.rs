@@ -3,14 +3,16 @@
 
 use std::future::IntoFuture;
 
-use gannet_client::{Channel, ChannelBuilder};
+use gannet_client::{Answer, Channel, ChannelBuilder, Next, Outgoing};
 use gannet_core::compression::{Compressor, Compressors, Deflate, Encoding, Gzip, Output};
 use gannet_core::{Code, Result, Status};
 use gannet_http2::StreamKey;
 use gannet_server::Server;
 use gannet_transport::pipe;
 
-use crate::peer::{Bytes, Fields, OK, Peer, Peers, chat, download, field, framed, unary, upload};
+use crate::peer::{
+    Bytes, Fields, HEAD, OK, Peer, Peers, chat, download, field, framed, unary, upload,
+};
 use crate::server::{Test, all_kinds};
 
 const ACCEPTED: &str = "identity,gzip,deflate,zstd";
@@ -277,4 +279,65 @@ async fn all_kinds_in_each_encoding_against_our_server() {
         assert_eq!(rx.next().await.unwrap(), None);
         assert_eq!(rx.compressed().messages, 17, "{encoding}: those of 3^3 bytes and more");
     }
+}
+
+/// Sends requests on as they come.
+async fn pass_on(call: Outgoing, next: Next) -> Result<Answer> {
+    let mut answer = next.run(call).await?;
+    answer.wrap_requests(|mut from, mut to| async move {
+        while let Some(message) = from.next().await? {
+            to.send(message).await?;
+        }
+        Ok(())
+    });
+    Ok(answer)
+}
+
+#[tokio::test(start_paused = true)]
+async fn single_messages_opt_out_through_interceptors() {
+    let (channel, mut peers) = Peers::with(|builder| {
+        builder.compressors(Compressors::built_in()).compress(Encoding::GZIP)
+    });
+    let server = tokio::spawn(async move {
+        let mut peer = peers.accept().await;
+        for plain in [false, false, false, true] {
+            let (key, fields) = peer.request().await;
+            assert_eq!(field(&fields, "grpc-encoding").is_none(), plain);
+            let body = peer.body(key).await;
+            let flags = if plain { [0; 5] } else { [0, 1, 0, 1, 0] };
+            assert_eq!(flags_of(&body), flags);
+            peer.headers(key, &[HEAD, &[("grpc-status", "9")]].concat(), true);
+            peer.flush().await;
+        }
+        peer
+    });
+    let once = channel.intercepted(pass_on);
+    let twice = once.intercepted(pass_on);
+    let ways = [
+        (&channel, Encoding::GZIP),
+        (&once, Encoding::GZIP),
+        (&twice, Encoding::GZIP),
+        (&twice, Encoding::IDENTITY),
+    ];
+    for (channel, encoding) in ways {
+        let (mut tx, reply) = upload(channel).compress(encoding).await.unwrap();
+        for length in [500, 20_000] {
+            tx.send(vec![7; length]).uncompressed().await.unwrap();
+            tx.send(vec![8; length]).await.unwrap();
+        }
+        tx.send(vec![9]).await.unwrap();
+        tx.finish();
+        assert_eq!(reply.await.unwrap_err().code(), Code::FailedPrecondition);
+    }
+    server.await.unwrap();
+}
+
+/// The flags of messages behind each other.
+fn flags_of(mut rest: &[u8]) -> Vec<u8> {
+    let mut flags = Vec::new();
+    while let [flag, a, b, c, d, more @ ..] = rest {
+        flags.push(*flag);
+        rest = &more[u32::from_be_bytes([*a, *b, *c, *d]) as usize..];
+    }
+    flags
 }

@@ -165,7 +165,8 @@ impl Incoming {
     /// effect, and `false`, for a method with one reply.
     ///
     /// It runs beside the handler, and after that has returned until it has seen all. With an error
-    /// it ends the call.
+    /// it ends the call. While the last message that it has read is one that the handler sent
+    /// [`uncompressed`](gannet_transport::Sending::uncompressed), what it sends is so, too.
     pub fn wrap_replies<F, Fut>(&mut self, wrap: F) -> bool
     where
         F: FnOnce(Inbound<Bytes>, Outbound<Bytes>) -> Fut,
@@ -178,6 +179,7 @@ impl Incoming {
         let codec = MessageCodec::<Bytes>::new::<Raw>();
         let from = Inbound::new(Source::new(Arc::clone(relay.shared())), codec);
         let to = self.replies::<Raw, Bytes>();
+        relay.passes_marks_to(self.replies_shared());
         self.call_mut().extra_mut().replies = Some(Arc::clone(relay.shared()));
         let pump = Pump { future: Box::pin(wrap(from, to)), relay };
         self.pumps().get_or_insert_default().replies.push(pump);

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use gannet_core::codec::Raw;
 use gannet_core::compression::{Compressor, Compressors, Deflate, Encoding, Gzip, Output, Zstd};
 use gannet_core::{MethodDescriptor, MethodKind, Result, ServiceDescriptor};
-use gannet_server::{Call, MethodOptions, Server, Service, Serving, Start, Started};
+use gannet_server::{
+    Call, Handled, Incoming, MethodOptions, Next, Server, Service, Serving, Start, Started,
+};
 use gannet_transport::{Inbound, Outbound, pipe};
 
 use crate::client::{Raw as Peer, Reply, connect, framed};
@@ -307,6 +309,49 @@ async fn single_messages_opt_out_and_short_ones_are_left_alone() {
     assert_eq!(flags(&reply), [0, 1, 0, 0]);
     let reply = call(&mut raw, "Echo", &accepted, &framed(b"short")).await;
     assert_eq!((reply.header("grpc-encoding"), reply.ok()), (None, b"short".to_vec()));
+}
+
+/// Sends what it reads on, through as many streams as this is called times.
+async fn pass_on(mut call: Incoming, next: Next) -> Result<Handled> {
+    let wrapped = call.wrap_replies(|mut from, mut to| async move {
+        while let Some(message) = from.next().await? {
+            to.send(message).await?;
+        }
+        Ok(())
+    });
+    assert_eq!(wrapped, call.method().kind.server_streams());
+    next.run(call).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn single_messages_opt_out_through_interceptors() {
+    let long = [b'!'; 20_000];
+    let mut messages = vec![&[b'!'; 500][..], &[7; 500], &[7; 500], b"x", &long, &[8; 20_000]];
+    messages.push(&[b'!'; 300]);
+    let body: Vec<u8> = messages.iter().flat_map(|message| framed(message)).collect();
+    for interceptors in 1..=3 {
+        let server = server().compress(Encoding::GZIP);
+        let server = (0..interceptors).fold(server, |server, _| server.intercept(pass_on));
+        let mut raw = connect(server).await;
+        for piece in [body.len(), 300] {
+            let accepted = [("grpc-accept-encoding", "gzip")];
+            let key = raw.open("Chat", &accepted);
+            for bytes in body.chunks(piece) {
+                raw.data(key, bytes, false);
+                raw.flush().await;
+            }
+            raw.end(key);
+            let reply = raw.finished(key).await;
+            assert_eq!(flags(&reply), [0, 1, 1, 0, 0, 1, 0], "{interceptors}, {piece}");
+            let came = reply.messages();
+            assert!([0, 3, 4, 6].iter().all(|&plain| came[plain] == messages[plain]));
+            assert!(inflated(&Gzip::new(), &came[5]) == messages[5]);
+        }
+        // Nothing is marked on the wire where nothing is compressed.
+        let reply = call(&mut raw, "Chat", &[], &body).await;
+        assert_eq!((reply.header("grpc-encoding"), flags(&reply)), (None, vec![0; 7]));
+        assert!(reply.messages() == messages);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,8 +5,9 @@
 //! chosen by then is in the headers, and holds until the end. What comes was declared by the peer's
 //! headers, before any message.
 
+use std::borrow::Cow;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use crossbeam_utils::atomic::AtomicCell;
@@ -23,8 +24,24 @@ pub(super) struct Coding {
     /// What was chosen when that was decided.
     sends: OnceLock<Option<Arc<dyn Compressor>>>,
     receives: OnceLock<Receives>,
+    /// Of a stream within the process, in which a message that would be marked as compressed is one
+    /// that is not to be: whether the last that was read was such.
+    marks: OnceLock<Mark>,
+    /// What stands between another stream and this one sends here what it reads there: those marks.
+    follows: OnceLock<Mark>,
     sent: Totals,
     received: Totals,
+}
+
+/// Whether the last message that was read is not to be compressed.
+type Mark = Arc<AtomicBool>;
+
+/// How a message is sent.
+pub(super) enum Way {
+    Compressed,
+    Plain,
+    /// Plain, with a mark for who reads it that it is to stay so.
+    Marked,
 }
 
 /// What compressed messages are, that come.
@@ -61,13 +78,32 @@ impl Coding {
         let _ = self.receives.set(Receives { compressor, message_bytes_max });
     }
 
-    /// Whether compressed messages may come.
+    /// Whether messages may come that are marked as compressed.
     pub(super) fn receives(&self) -> bool {
-        self.receives.get().is_some()
+        self.receives.get().is_some() || self.marks.get().is_some()
+    }
+
+    /// How the next message is sent, which `is_plain` where its sender says so.
+    fn way(&self, is_plain: bool) -> Way {
+        let follows = || self.follows.get().is_some_and(|mark| mark.load(Ordering::Relaxed));
+        match (is_plain || follows(), self.marks.get()) {
+            (true, Some(_)) => Way::Marked,
+            (true, None) => Way::Plain,
+            // It was decided that nothing is compressed.
+            (false, _) if matches!(self.sends.get(), Some(None)) => Way::Plain,
+            (false, _) => Way::Compressed,
+        }
+    }
+
+    /// A message was read.
+    fn mark(&self, is_plain: bool) {
+        if let Some(mark) = self.marks.get() {
+            mark.store(is_plain, Ordering::Relaxed);
+        }
     }
 
     /// Decompresses what came.
-    pub(super) fn decompress(&self, payload: &[u8]) -> Result<Vec<u8>> {
+    fn decompress(&self, payload: &[u8]) -> Result<Vec<u8>> {
         let Some(Receives { compressor, message_bytes_max }) = self.receives.get() else {
             return Err(super::feed::compressed_unasked());
         };
@@ -154,19 +190,51 @@ impl CallShared {
         self.make_coding().receive(compressor, message_bytes_max);
     }
 
-    /// Whether compressed messages may come.
-    pub(super) fn receives_compressed(&self) -> bool {
-        self.has_coding() && self.coding().receives()
+    /// See [`Relay::passes_marks_to`](super::Relay::passes_marks_to).
+    pub(super) fn mark_plain_for(&self, to: &CallShared) {
+        let mark = Mark::default();
+        // Both are said once, when the streams are made.
+        let _ = self.make_coding().marks.set(Arc::clone(&mark));
+        let _ = to.make_coding().follows.set(mark);
     }
 
-    pub(super) fn decompress(&self, payload: &[u8]) -> Result<Vec<u8>> {
-        self.coding().decompress(payload)
+    /// Whether each message that is read is to be looked at by itself: somebody looks, or marks
+    /// are passed on.
+    pub(super) fn reads_one_by_one(&self) -> bool {
+        self.is_tapped() || (self.has_coding() && self.coding().marks.get().is_some())
+    }
+
+    /// A message was read that is not marked.
+    pub(super) fn read_unmarked(&self) {
+        if self.has_coding() {
+            self.coding().mark(false);
+        }
+    }
+
+    /// What a message comes to that is marked as compressed.
+    pub(super) fn decode_marked<'a>(&self, payload: &'a [u8]) -> Result<Cow<'a, [u8]>> {
+        let coding = self.coding();
+        if coding.marks.get().is_some() {
+            coding.mark(true);
+            return Ok(Cow::Borrowed(payload));
+        }
+        coding.decompress(payload).map(Cow::Owned)
+    }
+
+    /// Whether messages may come that are marked as compressed.
+    pub(super) fn receives_compressed(&self) -> bool {
+        self.has_coding() && self.coding().receives()
     }
 
     /// Whether messages may be compressed in either direction.
     #[inline]
     pub(super) fn has_coding(&self) -> bool {
         self.has_coding.load(Ordering::Relaxed)
+    }
+
+    /// How the next message is sent, where messages may be compressed.
+    pub(super) fn way(&self, is_plain: bool) -> Way {
+        self.coding().way(is_plain)
     }
 
     /// Appends a message that is sent next, compressed as was decided or is now.

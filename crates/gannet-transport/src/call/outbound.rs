@@ -8,8 +8,9 @@ use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
 use gannet_core::compression::Compressed;
-use gannet_core::{EncodeFn, MessageCodec, Result, Status, frame, storage};
+use gannet_core::{EncodeError, EncodeFn, MessageCodec, Result, Status, frame, storage};
 
+use super::coding::Way;
 use super::{CallShared, Direction};
 
 /// Sends messages of one call, in order.
@@ -47,28 +48,47 @@ impl<T> Outbound<T> {
     #[inline]
     fn put(&mut self, message: &T) -> Result<()> {
         if self.shared.has_coding() {
-            return self.put_coded(message);
+            return self.put_coded(message, false);
         }
-        self.put_plain(message)
+        self.put_framed(message, false)
     }
 
-    /// Queues a message uncompressed.
+    /// As [`put`](Self::put), for one that is not to be compressed.
+    fn put_uncompressed(&mut self, message: &T) -> Result<()> {
+        if self.shared.has_coding() {
+            return self.put_coded(message, true);
+        }
+        self.put_framed(message, false)
+    }
+
+    /// Queues a message as it is, with a mark or without one.
     #[inline]
-    fn put_plain(&mut self, message: &T) -> Result<()> {
+    fn put_framed(&mut self, message: &T, is_marked: bool) -> Result<()> {
         let bytes_max = self.shared.send_bytes_max();
         if self.shared.is_tapped() {
-            return self.put_shown(message, bytes_max);
+            return self.put_shown(message, is_marked, bytes_max);
         }
         self.shared.put_message(|out| {
             let start = out.len();
-            (self.frame)(message, bytes_max, out).inspect_err(|_| out.truncate(start))
+            (self.frame)(message, bytes_max, out).inspect_err(|_| out.truncate(start))?;
+            mark(out, start, is_marked);
+            Ok::<_, EncodeError>(())
         })?;
         Ok(())
     }
 
-    /// Queues a message, compressed as was decided for the call.
+    /// Queues a message where some are compressed.
     #[cold]
-    fn put_coded(&mut self, message: &T) -> Result<()> {
+    fn put_coded(&mut self, message: &T, is_plain: bool) -> Result<()> {
+        match self.shared.way(is_plain) {
+            Way::Compressed => self.put_compressed(message),
+            Way::Plain => self.put_framed(message, false),
+            Way::Marked => self.put_framed(message, true),
+        }
+    }
+
+    /// Queues a message, compressed as was decided for the call.
+    fn put_compressed(&mut self, message: &T) -> Result<()> {
         let mut framed = Vec::new();
         if self.shared.is_tapped() {
             // As it was before compression.
@@ -85,15 +105,17 @@ impl<T> Outbound<T> {
         put
     }
 
-    /// As [`put_plain`](Self::put_plain), for a message that observers look at.
+    /// As [`put_framed`](Self::put_framed), for a message that observers look at.
     #[cold]
-    fn put_shown(&mut self, message: &T, bytes_max: usize) -> Result<()> {
+    fn put_shown(&mut self, message: &T, is_marked: bool, bytes_max: usize) -> Result<()> {
         self.shared.put_message(|out| {
             let start = out.len();
             (self.frame)(message, bytes_max, out)
                 .map_err(Status::from)
                 .and_then(|()| self.show(out.get(start..).unwrap_or_default()))
-                .inspect_err(|_| out.truncate(start))
+                .inspect_err(|_| out.truncate(start))?;
+            mark(out, start, is_marked);
+            Ok(())
         })
     }
 
@@ -130,6 +152,14 @@ impl<T> Outbound<T> {
     /// what returning from the handler does, and this does nothing.
     pub fn finish(self) {
         self.shared.finish();
+    }
+}
+
+/// Sets the flag of the message at `start` that otherwise says it is compressed.
+#[inline]
+fn mark(out: &mut [u8], start: usize, is_marked: bool) {
+    if is_marked && let Some(flags) = out.get_mut(start) {
+        *flags = 1;
     }
 }
 
@@ -205,6 +235,6 @@ impl<T> Future for SendingUncompressed<'_, T> {
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        self.get_mut().0.poll_put(cx, Outbound::put_plain)
+        self.get_mut().0.poll_put(cx, Outbound::put_uncompressed)
     }
 }

@@ -86,6 +86,14 @@ impl Relay {
         &self.shared
     }
 
+    /// Passes on which messages are not to be compressed. What is sent into this stream
+    /// [`uncompressed`](super::Sending::uncompressed), or is marked so in turn, is so in `to` as
+    /// well, where whoever stands between sends what he reads here: what is sent there goes by the
+    /// last message that was read here. To be said once, before there are messages.
+    pub fn passes_marks_to(&self, to: &CallShared) {
+        self.shared.mark_plain_for(to);
+    }
+
     /// Passes on headers, which the reader sees before any message.
     pub fn headers(&self, headers: Metadata) {
         if let Some(state) = &mut *self.middle.lock() {

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 
 use gannet_core::{Metadata, Status, frame, storage};
 
-use super::delivery::Delivery;
+use super::delivery::{Delivery, Whole};
 use super::{Asks, CallShared, Direction, Observer};
 
 /// One thing that came for the application.
@@ -190,8 +190,8 @@ impl Source {
             next.read.headers = true;
             self.put_away();
         }
-        // Where somebody looks, no message goes the short way.
-        if !self.shared.is_tapped() {
+        // Otherwise no message goes the short way.
+        if !self.shared.reads_one_by_one() {
             next.find_plain();
         }
         self.at = Some(next);
@@ -223,27 +223,27 @@ impl Source {
         }
         let step = match at.whole.front() {
             Some((position, _)) if *position == at.read.packed_bytes => {
-                let (_, message) = at.whole.pop_front()?;
-                if !is_tapped {
+                let (_, Whole { compressed, payload }) = at.whole.pop_front()?;
+                if !self.shared.reads_one_by_one() {
                     at.find_plain();
                 }
-                self.shared.take(frame::PREFIX_BYTES + message.payload.len());
-                if message.compressed {
-                    let inflated = inflated(&self.shared, &message.payload);
-                    storage::give(message.payload);
-                    inflated
+                self.shared.take(frame::PREFIX_BYTES + payload.len());
+                if compressed {
+                    whole(&self.shared, payload)
                 } else {
-                    Step::Whole(message.payload)
+                    self.shared.read_unmarked();
+                    Step::Whole(payload)
                 }
             }
             _ if at.is_coded() => {
                 let range = at.next_packed()?;
                 self.shared.take(frame::PREFIX_BYTES + range.len());
-                inflated(&self.shared, &at.packed[range])
+                packed(&self.shared, &at.packed, range)
             }
             _ => match at.next_packed() {
                 Some(range) => {
                     self.shared.take(frame::PREFIX_BYTES + range.len());
+                    self.shared.read_unmarked();
                     Step::Packed(range)
                 }
                 None => {
@@ -287,10 +287,24 @@ impl Source {
     }
 }
 
+/// A long message that is marked as compressed.
 #[cold]
-fn inflated(shared: &CallShared, payload: &[u8]) -> Step {
-    match shared.decompress(payload) {
-        Ok(message) => Step::Whole(message),
+fn whole(shared: &CallShared, payload: Vec<u8>) -> Step {
+    let decoded = match shared.decode_marked(&payload) {
+        Ok(Cow::Borrowed(_)) => return Step::Whole(payload),
+        Ok(Cow::Owned(message)) => Step::Whole(message),
+        Err(status) => Step::Undecodable(status),
+    };
+    storage::give(payload);
+    decoded
+}
+
+/// A packed message that is marked as compressed.
+#[cold]
+fn packed(shared: &CallShared, packed: &[u8], range: Range<usize>) -> Step {
+    match shared.decode_marked(&packed[range.clone()]) {
+        Ok(Cow::Borrowed(_)) => Step::Packed(range),
+        Ok(Cow::Owned(message)) => Step::Whole(message),
         Err(status) => Step::Undecodable(status),
     }
 }
