@@ -58,7 +58,7 @@ pub use bearer::BearerToken;
     note = "`BearerToken` does; implement `CallCredentials` for others"
 )]
 pub trait CallCredentials: Send + Sync + 'static {
-    /// The metadata to be sent with one attempt of a call.
+    /// The metadata to be sent with a call, on the connection that it has.
     ///
     /// # Errors
     /// What the call ends with, instead of being made: UNAVAILABLE where it may go well later,

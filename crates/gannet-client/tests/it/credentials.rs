@@ -227,6 +227,28 @@ async fn a_call_that_moves_to_another_connection_asks_again() {
     assert_eq!(field(&fields, "x-own"), Some("o"));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_refused_unseen_keeps_them_on_its_connection() {
+    let counted = Counted::default();
+    let (channel, mut peers) = Peers::with(|builder| {
+        builder.allow_credentials_without_tls(true).credentials(counted.clone())
+    });
+    let server = async {
+        let mut peer = peers.accept().await;
+        let (key, first) = peer.request().await;
+        peer.body(key).await;
+        peer.reset(key, gannet_http2::Reason::REFUSED_STREAM);
+        peer.flush().await;
+        let second = peer.echo().await;
+        (peer, first, second)
+    };
+    let (reply, (_peer, first, second)) = tokio::join!(unary(&channel, b"").into_future(), server);
+    reply.unwrap();
+    assert!(field(&first, "x-token").unwrap().starts_with("0 "));
+    assert_eq!(first, second);
+    assert_eq!(counted.0.load(Ordering::SeqCst), 1);
+}
+
 #[cfg(feature = "_tls")]
 #[tokio::test]
 async fn over_tls_they_are_sent() {
