@@ -74,8 +74,14 @@ pub(crate) fn test(args: &[String]) -> Result {
     exec::run(&mut command)
 }
 
-/// TLS with ring's cryptography and no other: what is tested else has both.
+/// TLS, and tokens, with ring's cryptography and no other: what is tested else has both.
 fn ring() -> Result {
+    exec::run(&mut exec::cargo([
+        "test",
+        "--package=gannet-auth",
+        "--no-default-features",
+        "--features=ring",
+    ]))?;
     exec::run(&mut exec::cargo([
         "test",
         "--package=gannet-client",

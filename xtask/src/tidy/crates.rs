@@ -32,6 +32,7 @@ const MAP: &[Place] = &[
     place("gannet-transport", &["gannet-core", "gannet-http2"]),
     place("gannet-server", RUNTIME),
     place("gannet-client", RUNTIME),
+    place("gannet-auth", &["gannet-core", "gannet-transport", "gannet-server", "gannet-client"]),
     place(
         "gannet",
         &[
@@ -40,6 +41,7 @@ const MAP: &[Place] = &[
             "gannet-transport",
             "gannet-server",
             "gannet-client",
+            "gannet-auth",
             "gannet-services",
             "gannet-web",
             "gannet-otel",
