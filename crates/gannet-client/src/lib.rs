@@ -16,9 +16,10 @@
 //!
 //! | module | what it holds |
 //! | --- | --- |
-//! | `channel` | the channel, its builder, its connection and how that is made |
-//! | `target` | what a channel connects to |
-//! | `policy` | decisions as pure state machines |
+//! | `channel` | the channel, its builder, its connections and how they are made |
+//! | `target` | what a channel connects to, as it is written |
+//! | [`name`] | what that stands for: addresses, and what resolves them |
+//! | [`policy`] | decisions as pure state machines: load balancing, backoff |
 //! | `link` | the calls of one connection, on the connection's task |
 //! | `call` | what the application holds of a call |
 //! | `intercept` | code of the application around calls |
@@ -34,6 +35,7 @@ mod channel;
 mod credentials;
 mod intercept;
 mod link;
+pub mod name;
 pub mod policy;
 mod target;
 
@@ -42,8 +44,9 @@ pub use call::{
     ReplyWithMetadata, ResponseMetadata, ServerStreaming, ServerStreamingFuture, Unary,
     UnaryFuture, UnaryWithMetadata, UnaryWithMetadataFuture,
 };
-pub use channel::{CallDefaults, Channel, ChannelBuilder, ChannelState};
+pub use channel::{CallDefaults, Channel, ChannelBuilder};
 pub use credentials::{BearerToken, CallCredentials, CredentialsRequest};
 pub use gannet_transport::{Inbound, Observed, Outbound, PipeConnector};
 pub use intercept::{Answer, Interceptor, Next, Outgoing};
+pub use policy::ChannelState;
 pub use target::TargetError;

@@ -1,19 +1,23 @@
 //! What a channel connects to: the target grammar (gRPC's `naming.md`, with `http://` besides).
 //!
-//! Only reads the text; names are resolved when the channel connects.
+//! Only reads the text; names are resolved when the channel connects. Schemes of the application's
+//! own are not known here: see `name`.
 
 use std::error::Error;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+
+use gannet_transport::PipeConnector;
+
+use crate::name::{Address, TargetUri};
 
 /// A target that was understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
     /// As the user wrote it.
     pub(crate) text: String,
-    /// What to connect to.
-    pub(crate) endpoint: Endpoint,
+    /// What it stands for.
+    pub(crate) names: Names,
     /// The `:authority` of requests, unless the user names another.
     pub(crate) authority: String,
     /// Whether the scheme says that there is TLS, or none.
@@ -21,15 +25,13 @@ pub(crate) struct Target {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Endpoint {
-    /// Addresses, tried in order.
-    Addresses(Vec<SocketAddr>),
-    /// A name to be resolved.
-    Name { host: String, port: u16 },
-    /// A Unix socket.
-    Unix(PathBuf),
-    /// Whatever the connector that was passed in leads to.
-    Connector,
+pub(crate) enum Names {
+    /// These, each a server of its own.
+    Addresses(Vec<Address>),
+    /// What DNS says.
+    Dns { host: String, port: u16 },
+    /// What a resolver says that the application has made.
+    Given,
 }
 
 /// A target that is no target: what was written, and what is wrong with it.
@@ -62,13 +64,13 @@ impl Target {
     /// Reads a target.
     pub(crate) fn parse(text: &str) -> Result<Target, TargetError> {
         let failed = |problem: String| TargetError::new(text, problem);
-        let (endpoint, authority) = read(text).map_err(failed)?;
+        let (names, authority) = read(text).map_err(failed)?;
         let tls = match text.split_once("://") {
             Some(("https", _)) => Some(true),
             Some(("http", _)) => Some(false),
             _ => None,
         };
-        Ok(Target { text: text.to_owned(), endpoint, authority, tls })
+        Ok(Target { text: text.to_owned(), names, authority, tls })
     }
 
     /// What is wrong where the scheme says one thing and the builder, with TLS or without,
@@ -85,20 +87,42 @@ impl Target {
     }
 
     /// The target of a channel that was given a connector.
-    pub(crate) fn connector(text: &str) -> Target {
+    pub(crate) fn connector(text: &str, connector: PipeConnector) -> Target {
         Target {
             text: text.to_owned(),
-            endpoint: Endpoint::Connector,
+            names: Names::Addresses(vec![Address::in_process(text, connector)]),
             authority: LOCAL_AUTHORITY.to_owned(),
+            tls: None,
+        }
+    }
+
+    /// The target of a channel whose addresses a resolver tells that is not known here. Its name is
+    /// the authority, where it can be.
+    pub(crate) fn given(text: &str) -> Target {
+        let name = TargetUri::parse(text).map_or(text, |uri| match uri.path {
+            "" => text,
+            path => path,
+        });
+        let is_authority = !name.is_empty() && name.chars().all(is_authority);
+        let authority = if is_authority { name } else { LOCAL_AUTHORITY };
+        Target {
+            text: text.to_owned(),
+            names: Names::Given,
+            authority: authority.to_owned(),
             tls: None,
         }
     }
 }
 
+/// RFC 3986 3.2 without user information, as the host or the IP literal of an authority.
+pub(crate) fn is_authority(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "-._~%!$&'()*+,;=:[]".contains(c)
+}
+
 /// The authority where there is no host.
 const LOCAL_AUTHORITY: &str = "localhost";
 
-fn read(text: &str) -> Result<(Endpoint, String), String> {
+fn read(text: &str) -> Result<(Names, String), String> {
     if text.is_empty() {
         return Err("it is empty; write for instance \"localhost:50051\"".into());
     }
@@ -126,6 +150,8 @@ fn read(text: &str) -> Result<(Endpoint, String), String> {
             },
         },
         "unix" => unix_endpoint(rest),
+        "unix-abstract" => abstract_endpoint(rest),
+        "passthrough" => passthrough(rest),
         "ipv4" => addresses_endpoint(rest, "an IPv4 address with a port, 1.2.3.4:5", |address| {
             address.is_ipv4()
         }),
@@ -133,13 +159,14 @@ fn read(text: &str) -> Result<(Endpoint, String), String> {
             address.is_ipv6()
         }),
         _ if rest.starts_with("//") => Err(format!(
-            "the scheme {scheme:?} is not known; known are dns, http, https, unix, ipv4 and ipv6"
+            "the scheme {scheme:?} is not known; known are dns, http, https, unix, unix-abstract, \
+             passthrough, ipv4 and ipv6"
         )),
         _ => host_port_endpoint(text, None),
     }
 }
 
-fn unix_endpoint(rest: &str) -> Result<(Endpoint, String), String> {
+fn unix_endpoint(rest: &str) -> Result<(Names, String), String> {
     let path = match rest.strip_prefix("//") {
         Some(path) if !path.starts_with('/') => {
             return Err("the path after unix:// must be absolute: unix:///path".into());
@@ -156,26 +183,60 @@ fn unix_endpoint(rest: &str) -> Result<(Endpoint, String), String> {
     if cfg!(not(unix)) {
         return Err("this system has no Unix sockets".into());
     }
-    Ok((Endpoint::Unix(PathBuf::from(path)), LOCAL_AUTHORITY.to_owned()))
+    Ok((Names::Addresses(vec![Address::unix(path)]), LOCAL_AUTHORITY.to_owned()))
+}
+
+fn abstract_endpoint(rest: &str) -> Result<(Names, String), String> {
+    if cfg!(not(any(target_os = "linux", target_os = "android"))) {
+        return Err("this system has no abstract Unix sockets".into());
+    }
+    if rest.is_empty() {
+        return Err("the name of the Unix socket is missing".into());
+    }
+    if rest.contains('\0') {
+        return Err("the name of the Unix socket has a NUL byte; the first is put before it".into());
+    }
+    if rest.len() > ABSTRACT_BYTES_MAX {
+        return Err(format!("the name is longer than {ABSTRACT_BYTES_MAX} bytes"));
+    }
+    Ok((Names::Addresses(vec![Address::unix_abstract(rest)]), LOCAL_AUTHORITY.to_owned()))
+}
+
+/// The name goes to the system as it is, with each connection.
+fn passthrough(rest: &str) -> Result<(Names, String), String> {
+    let host_port = match rest.strip_prefix("//") {
+        None => rest,
+        Some(rest) => match rest.split_once('/') {
+            Some(("", host_port)) => host_port,
+            _ => return Err("write three slashes, passthrough:///host:port, or none".into()),
+        },
+    };
+    let (names, authority) = host_port_endpoint(host_port, None)?;
+    match names {
+        Names::Dns { .. } => Ok((Names::Addresses(vec![Address::named(host_port)]), authority)),
+        names => Ok((names, authority)),
+    }
 }
 
 fn addresses_endpoint(
     rest: &str,
     wanted: &str,
     fits: impl Fn(&SocketAddr) -> bool,
-) -> Result<(Endpoint, String), String> {
+) -> Result<(Names, String), String> {
     let mut addresses = Vec::new();
     for part in rest.split(',') {
         match part.parse::<SocketAddr>() {
-            Ok(address) if fits(&address) && address.port() != 0 => addresses.push(address),
+            Ok(address) if fits(&address) && address.port() != 0 => {
+                addresses.push(Address::tcp(address));
+            }
             _ => return Err(format!("{part:?} is not {wanted}")),
         }
     }
     let authority = addresses[0].to_string();
-    Ok((Endpoint::Addresses(addresses), authority))
+    Ok((Names::Addresses(addresses), authority))
 }
 
-fn host_port_endpoint(text: &str, port_default: Option<u16>) -> Result<(Endpoint, String), String> {
+fn host_port_endpoint(text: &str, port_default: Option<u16>) -> Result<(Names, String), String> {
     let (host, port) = split_host_port(text)?;
     let port = match (port, port_default) {
         (Some(port), _) => port,
@@ -191,11 +252,11 @@ fn host_port_endpoint(text: &str, port_default: Option<u16>) -> Result<(Endpoint
         None => host.parse::<Ipv4Addr>().ok().map(IpAddr::V4),
     };
     let authority = format!("{host}:{port}");
-    let endpoint = match ip {
-        Some(ip) => Endpoint::Addresses(vec![SocketAddr::new(ip, port)]),
-        None => Endpoint::Name { host: checked_name(host)?.to_owned(), port },
+    let names = match ip {
+        Some(ip) => Names::Addresses(vec![SocketAddr::new(ip, port).into()]),
+        None => Names::Dns { host: checked_name(host)?.to_owned(), port },
     };
-    Ok((endpoint, authority))
+    Ok((names, authority))
 }
 
 /// Splits at the colon before the port; the host keeps its brackets.
@@ -240,6 +301,9 @@ fn checked_name(host: &str) -> Result<&str, String> {
     }
 }
 
+/// The longest name in the abstract namespace: what `sockaddr_un` has room for behind the first
+/// byte (Linux, `unix(7)`).
+const ABSTRACT_BYTES_MAX: usize = 107;
 /// The longest DNS name (RFC 1035 2.3.4, in text form).
 const HOST_BYTES_MAX: usize = 253;
 
@@ -247,12 +311,13 @@ const HOST_BYTES_MAX: usize = 253;
 mod tests {
     use super::*;
 
-    fn name(host: &str, port: u16) -> Endpoint {
-        Endpoint::Name { host: host.into(), port }
+    fn name(host: &str, port: u16) -> Names {
+        Names::Dns { host: host.into(), port }
     }
 
-    fn addresses(list: &[&str]) -> Endpoint {
-        Endpoint::Addresses(list.iter().map(|text| text.parse().unwrap()).collect())
+    fn addresses(list: &[&str]) -> Names {
+        let addresses = list.iter().map(|text| text.parse::<SocketAddr>().unwrap());
+        Names::Addresses(addresses.map(Address::from).collect())
     }
 
     #[test]
@@ -271,10 +336,17 @@ mod tests {
             ("ipv4:1.2.3.4:5", addresses(&["1.2.3.4:5"]), "1.2.3.4:5"),
             ("ipv4:1.2.3.4:5,5.6.7.8:9", addresses(&["1.2.3.4:5", "5.6.7.8:9"]), "1.2.3.4:5"),
             ("ipv6:[::1]:5", addresses(&["[::1]:5"]), "[::1]:5"),
+            ("ipv6:[::1]:5,[::2]:6", addresses(&["[::1]:5", "[::2]:6"]), "[::1]:5"),
+            ("passthrough:///1.2.3.4:5", addresses(&["1.2.3.4:5"]), "1.2.3.4:5"),
+            (
+                "passthrough:///svc:50051",
+                Names::Addresses(vec![Address::named("svc:50051")]),
+                "svc:50051",
+            ),
         ];
-        for (text, endpoint, authority) in table {
+        for (text, names, authority) in table {
             let target = Target::parse(text).unwrap();
-            assert_eq!(target.endpoint, endpoint, "{text}");
+            assert_eq!(target.names, names, "{text}");
             assert_eq!(target.authority, authority, "{text}");
             assert_eq!(target.text, text);
         }
@@ -290,8 +362,34 @@ mod tests {
         ];
         for (text, path) in table {
             let target = Target::parse(text).unwrap();
-            assert_eq!(target.endpoint, Endpoint::Unix(path.into()), "{text}");
+            assert_eq!(target.names, Names::Addresses(vec![Address::unix(path)]), "{text}");
             assert_eq!(target.authority, "localhost");
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn reads_abstract_names() {
+        let target = Target::parse("unix-abstract:a/b:c").unwrap();
+        assert_eq!(target.names, Names::Addresses(vec![Address::unix_abstract("a/b:c")]));
+        assert_eq!(target.authority, "localhost");
+        assert!(Target::parse(&format!("unix-abstract:{}", "a".repeat(107))).is_ok());
+        let error = Target::parse(&format!("unix-abstract:{}", "a".repeat(108))).unwrap_err();
+        assert!(error.to_string().contains("longer than 107 bytes"), "{error}");
+    }
+
+    #[test]
+    fn a_name_that_others_resolve_is_the_authority_where_it_can_be() {
+        let table = [
+            ("consul:///billing", "billing"),
+            ("consul://dc1/billing", "billing"),
+            ("consul:billing", "billing"),
+            ("backends", "backends"),
+            ("three backends", "localhost"),
+            ("consul:///a/b", "localhost"),
+        ];
+        for (text, authority) in table {
+            assert_eq!(Target::given(text).authority, authority, "{text}");
         }
     }
 
@@ -323,6 +421,15 @@ mod tests {
             ("ipv6:1.2.3.4:5", "not an IPv6 address"),
             ("unix:", "is missing"),
             ("unix://relative", "must be absolute"),
+            ("unix:a\0b", "NUL byte"),
+            ("unix-abstract:", "is missing"),
+            ("unix-abstract:a\0b", "NUL byte"),
+            ("passthrough://svc:1", "three slashes"),
+            ("passthrough:///svc", "no port"),
+            ("ipv4:1.2.3.4:5,", "\"\" is not an IPv4 address"),
+            ("ipv4:1.2.3.4:5, 5.6.7.8:9", "\" 5.6.7.8:9\" is not an IPv4 address"),
+            ("ipv4:1.2.3.4:0", "not an IPv4 address"),
+            ("ipv6:::1", "not an IPv6 address"),
         ];
         for (text, problem) in table {
             let error = Target::parse(text).unwrap_err();

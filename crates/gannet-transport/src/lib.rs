@@ -39,6 +39,8 @@ pub use call::{
 pub use driver::{CloseReason, Driver, Progress, Side, Turn};
 #[cfg(unix)]
 pub use io::connect_unix;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub use io::connect_unix_abstract;
 pub use io::{
     Acceptor, Handshake, Incoming, ListenError, Listener, Peer, PipeConnector, PipeListener,
     Stream, TcpOptions, connect_tcp, pipe,

@@ -139,6 +139,22 @@ pub mod client {
         ResponseMetadata, ServerStreaming, TargetError, Unary, policy::BackoffConfig,
     };
     pub use gannet_transport::PipeConnector;
+
+    /// What names stand for: addresses, and what resolves names to them.
+    pub mod name {
+        pub use gannet_client::name::{
+            Address, AddressList, Endpoint, Family, Resolution, Resolver, TargetUri, Updates,
+        };
+    }
+
+    /// Load balancing: the policies that are built in, and what others are made of.
+    pub mod balance {
+        pub use gannet_client::policy::{
+            Action, Actions, CallEnd, CallTracker, ChildId, Children, Event, Failing, Only, Pick,
+            PickArgs, PickFirst, Picked, Picker, Policy, Queueing, RoundRobin, SubchannelId,
+            SubchannelState, Token, Update,
+        };
+    }
 }
 
 #[cfg(feature = "client")]

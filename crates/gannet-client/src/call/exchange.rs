@@ -16,8 +16,9 @@ use gannet_transport::{CallQueue, CallShared, Source, feed};
 use super::Prepared;
 use super::notice::{Around, Notice, Outcome};
 use super::request::{Receiver, Request, Start, StreamReceiver};
+use super::tracking::Tracking;
 use crate::Channel;
-use crate::channel::Shared;
+use crate::channel::{Placed, Shared};
 use crate::intercept::Intercepted;
 use crate::link::{Link, LinkCommand};
 
@@ -44,13 +45,13 @@ enum State {
     /// The request could not be made.
     Failed(Status),
     /// Waits for a connection.
-    Linking(Box<Request>, LinkFuture),
+    Placing(PlaceFuture),
     /// The connection has it.
     Started(Started),
     Done,
 }
 
-type LinkFuture = Pin<Box<dyn Future<Output = Result<Arc<Link>, Status>> + Send>>;
+type PlaceFuture = Pin<Box<dyn Future<Output = (Box<Request>, Result<Placed, Status>)> + Send>>;
 
 /// A call that a connection has; dropped before its outcome, it is cancelled.
 pub(crate) struct Started {
@@ -58,6 +59,8 @@ pub(crate) struct Started {
     notice: Arc<Notice>,
     /// For a stream. Dropping the source cancels it.
     stream: Option<(Arc<CallShared>, Source)>,
+    /// For a picker that wants to know.
+    tracking: Option<Box<Tracking>>,
 }
 
 /// What comes of an exchange.
@@ -115,25 +118,25 @@ impl Making {
             }
             match std::mem::replace(&mut self.state, State::Done) {
                 State::New(request) => {
-                    self.state = match shared.current() {
-                        Some(link) => State::Started(Started::new(link, request)),
-                        None => find_link(shared, request),
+                    self.state = match shared.place(&request) {
+                        Some(placed) => State::Started(Started::new(placed, request)),
+                        None => wait_for_place(shared, request),
                     };
                 }
-                State::Linking(request, mut linking) => match linking.as_mut().poll(cx) {
+                State::Placing(mut placing) => match placing.as_mut().poll(cx) {
                     Poll::Pending => {
-                        self.state = State::Linking(request, linking);
+                        self.state = State::Placing(placing);
                         return Poll::Pending;
                     }
-                    Poll::Ready(Ok(link)) => {
-                        self.state = State::Started(Started::new(link, request));
+                    Poll::Ready((request, Ok(placed))) => {
+                        self.state = State::Started(Started::new(placed, request));
                     }
-                    Poll::Ready(Err(status)) => return Poll::Ready(Err(status)),
+                    Poll::Ready((_, Err(status))) => return Poll::Ready(Err(status)),
                 },
                 State::Started(started) => match started.take_unsent() {
                     None => return Poll::Ready(started.finish()),
                     // Not to the same connection in a circle: by now it is retired.
-                    Some(request) => self.state = find_link(shared, request),
+                    Some(request) => self.state = wait_for_place(shared, request),
                 },
                 State::Failed(status) => return Poll::Ready(Err(status)),
                 State::Done => unreachable!("an exchange is not polled after its end"),
@@ -143,14 +146,15 @@ impl Making {
 }
 
 #[cold]
-fn find_link(shared: &Arc<Shared>, request: Box<Request>) -> State {
-    let linking = Arc::clone(shared).link(request.wait_for_ready, request.deadline);
-    State::Linking(request, Box::pin(linking))
+fn wait_for_place(shared: &Arc<Shared>, request: Box<Request>) -> State {
+    State::Placing(Box::pin(Arc::clone(shared).wait_for_place(request)))
 }
 
 impl Started {
-    pub(crate) fn new(link: Arc<Link>, request: Box<Request>) -> Started {
+    pub(crate) fn new(placed: Placed, mut request: Box<Request>) -> Started {
+        let Placed { link, tracker } = placed;
         let notice = Notice::new();
+        let tracking = tracker.map(|tracker| Tracking::new(tracker, &mut request));
         let (receiver, stream) = match request.method.kind {
             MethodKind::Unary => (Receiver::Unary(Arc::clone(&notice)), None),
             _ => {
@@ -166,7 +170,7 @@ impl Started {
             }
         };
         link.push(LinkCommand::Start(Start::new(request, receiver)));
-        Started { link, notice, stream }
+        Started { link, notice, stream, tracking }
     }
 
     /// Ready with the request where it came back, else with the outcome.
@@ -192,6 +196,9 @@ impl Started {
     #[inline]
     fn outcome(&mut self) -> Result<Made, Status> {
         let stream = self.stream.take();
+        if let Some(tracking) = self.tracking.take() {
+            tracking.made(self.notice.get(), stream.as_ref().map(|(_, source)| source));
+        }
         match (self.notice.get(), stream) {
             (Some(Outcome::Failed(status)), _) => Err(status.clone()),
             (_, Some((shared, source))) => Ok(Made::Stream(shared, source)),

@@ -7,6 +7,7 @@
 //! | `reply` | the one response of a client stream |
 //! | `exchange` | making a call: finding a connection, starting, starting again |
 //! | `request`, `notice` | what travels to the connection's task, and back |
+//! | `tracking` | what a picker is told of calls |
 
 pub(crate) mod exchange;
 pub(crate) mod notice;
@@ -15,6 +16,7 @@ mod options;
 mod reply;
 pub(crate) mod request;
 mod streaming;
+mod tracking;
 mod unary;
 
 use gannet_core::Metadata;

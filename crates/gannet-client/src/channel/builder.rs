@@ -1,5 +1,6 @@
 //! How a channel is made. Nothing is connected or spawned here.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,11 +11,12 @@ use gannet_transport::PipeConnector;
 use gannet_transport::tls::ClientTls;
 
 use super::defaults::{CallDefaults, Defaults};
-use super::{Channel, Shared};
+use super::{Channel, HealthCheck, Shared};
 use crate::credentials::CredentialsList;
 use crate::intercept::{Chain, Layer};
-use crate::policy::BackoffConfig;
-use crate::target::{Target, TargetError};
+use crate::name::{AnyResolver, Dns, Endpoint, Fixed, Resolver, Schemes, TargetUri};
+use crate::policy::{BackoffConfig, MakePolicy, PickFirst, Policy, RESOLVE_INTERVAL_MIN};
+use crate::target::{Names, Target, TargetError, is_authority};
 use crate::{CallCredentials, Interceptor};
 
 /// What this library calls itself in `user-agent`.
@@ -24,7 +26,10 @@ const USER_AGENT: &str = concat!("grpc-rust-gannet/", env!("CARGO_PKG_VERSION"))
 #[derive(Debug)]
 pub(crate) struct Config {
     pub(crate) target: Target,
-    pub(crate) connector: Option<PipeConnector>,
+    pub(crate) resolver: Arc<dyn AnyResolver>,
+    pub(crate) balance: Balance,
+    pub(crate) idle_timeout: Option<Duration>,
+    pub(crate) health: Option<HealthCheck>,
     pub(crate) tls: Option<ClientTls>,
     pub(crate) authority: String,
     pub(crate) user_agent: String,
@@ -49,6 +54,12 @@ pub(crate) struct Config {
 pub struct ChannelBuilder {
     target: String,
     connector: Option<PipeConnector>,
+    resolver: Option<Arc<dyn AnyResolver>>,
+    schemes: Schemes,
+    resolve_interval_min: Duration,
+    balance: Balance,
+    idle_timeout: Option<Duration>,
+    health: Option<String>,
     tls: Option<ClientTls>,
     authority: Option<String>,
     user_agent: Option<String>,
@@ -71,6 +82,12 @@ impl ChannelBuilder {
         ChannelBuilder {
             target,
             connector: None,
+            resolver: None,
+            schemes: Schemes::default(),
+            resolve_interval_min: RESOLVE_INTERVAL_MIN,
+            balance: Balance(Arc::new(|| Box::new(PickFirst::new()))),
+            idle_timeout: Some(IDLE_TIMEOUT),
+            health: None,
             tls: None,
             authority: None,
             user_agent: None,
@@ -92,6 +109,91 @@ impl ChannelBuilder {
     /// Connects through an in-process pipe. The target is a name for messages then, and not parsed.
     pub fn connector(mut self, connector: PipeConnector) -> Self {
         self.connector = Some(connector);
+        self
+    }
+
+    /// Has `resolver` tell the servers' addresses: an [`AddressList`](crate::name::AddressList), or
+    /// one of the application's own. The target is a name for messages then, and not parsed; what
+    /// stands in it behind the last slash is the authority, unless another is
+    /// [set](Self::authority).
+    pub fn resolver(mut self, resolver: impl Resolver) -> Self {
+        self.resolver = Some(Arc::new(resolver));
+        self
+    }
+
+    /// Has targets `scheme:…` and `scheme://authority/…` resolved by what `make` makes of them, in
+    /// place of what the library does itself, where it knows the scheme. What `make` says is wrong
+    /// becomes the error of [`build`](Self::build).
+    ///
+    /// ```
+    /// # use std::net::SocketAddr;
+    /// use gannet_client::{Channel, name::AddressList};
+    ///
+    /// # fn example() -> Result<(), gannet_client::TargetError> {
+    /// let channel = Channel::builder("ports:///7001+7002")
+    ///     .scheme("ports", |target| {
+    ///         let ports = target.path.split('+').map(|port| {
+    ///             let port = port.parse().map_err(|_| format!("{port:?} is not a port"))?;
+    ///             Ok(SocketAddr::from(([127, 0, 0, 1], port)))
+    ///         });
+    ///         Ok(AddressList::new(ports.collect::<Result<Vec<_>, String>>()?))
+    ///     })
+    ///     .build()?;
+    /// # Ok(()) }
+    /// ```
+    pub fn scheme<R: Resolver>(
+        mut self,
+        scheme: impl Into<String>,
+        make: impl Fn(&TargetUri<'_>) -> Result<R, String> + Send + Sync + 'static,
+    ) -> Self {
+        self.schemes.add(scheme.into(), make);
+        self
+    }
+
+    /// How long after a DNS name was resolved it may be resolved again (default 30 s). It is when
+    /// connections fail or are lost, and, with pauses as between attempts to connect, after an
+    /// error.
+    pub fn resolve_interval_min(mut self, interval: Duration) -> Self {
+        self.resolve_interval_min = interval;
+        self
+    }
+
+    /// The load balancing policy, by what makes one (default: [`PickFirst::new`]). It is called
+    /// whenever the channel leaves the idle state.
+    ///
+    /// ```
+    /// # use gannet_client::Channel;
+    /// use gannet_client::policy::{PickFirst, RoundRobin};
+    /// # fn example() -> Result<(), gannet_client::TargetError> {
+    /// let spread = Channel::builder("dns:///svc:50051").balance(RoundRobin::new).build()?;
+    /// let one_of = Channel::builder("dns:///svc:50051")
+    ///     .balance(|| PickFirst::new().shuffled())
+    ///     .build()?;
+    /// # Ok(()) }
+    /// ```
+    pub fn balance<P: Policy>(mut self, make: impl Fn() -> P + Send + Sync + 'static) -> Self {
+        self.balance = Balance(Arc::new(move || Box::new(make())));
+        self
+    }
+
+    /// Asks each server that is connected how `service` feels, by `grpc.health.v1.Health/Watch`
+    /// (gRFC A17; default: nobody asks). Empty is the server as a whole. A server that does not say
+    /// SERVING counts as not connected, until it does; its connection stays, and so do the calls on
+    /// it. One that does not know the method counts as well.
+    ///
+    /// The question takes one of the streams that a server allows a connection, and is no call
+    /// where it matters whether there are [any](Self::idle_timeout). The channel's credentials go
+    /// with it.
+    pub fn health_check(mut self, service: impl Into<String>) -> Self {
+        self.health = Some(service.into());
+        self
+    }
+
+    /// How long a channel without calls keeps its connections (default 30 minutes, gRFC A62). Then
+    /// it is idle: connections are closed and names not resolved, until the next call.
+    /// [`Duration::MAX`]: for ever.
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.idle_timeout = Some(timeout).filter(|timeout| *timeout != Duration::MAX);
         self
     }
 
@@ -230,16 +332,13 @@ impl ChannelBuilder {
         self
     }
 
-    /// Makes the channel. It connects when the first call is made.
+    /// Makes the channel. Nothing is resolved or connected before the first call.
     ///
     /// # Errors
     /// Where the target, the authority, the user agent or a method's name is malformed, or a
     /// compressor is missing; the error says how.
     pub fn build(self) -> Result<Channel, TargetError> {
-        let target = match self.connector {
-            Some(_) => Target::connector(&self.target),
-            None => Target::parse(&self.target)?,
-        };
+        let (target, resolver) = self.target()?;
         if let Some(problem) = target.scheme_problem(self.tls.is_some()) {
             return Err(TargetError::new(&self.target, problem));
         }
@@ -263,7 +362,12 @@ impl ChannelBuilder {
         }
         let config = Config {
             target,
-            connector: self.connector,
+            resolver,
+            balance: self.balance,
+            idle_timeout: self.idle_timeout,
+            health: self
+                .health
+                .map(|service| HealthCheck { service, credentials: self.credentials.clone() }),
             tls: self.tls,
             authority,
             user_agent,
@@ -281,6 +385,40 @@ impl ChannelBuilder {
         let shared = Shared::new(config);
         let chain = Chain::new(Arc::clone(&shared), self.layers, self.credentials);
         Ok(Channel { shared, chain })
+    }
+
+    /// What the target stands for, and what resolves it.
+    fn target(&self) -> Result<(Target, Arc<dyn AnyResolver>), TargetError> {
+        let text = &self.target;
+        let failed = |problem: String| TargetError::new(text, problem);
+        if let Some(problem) = self.schemes.problem() {
+            return Err(failed(problem));
+        }
+        if let Some(resolver) = &self.resolver {
+            return Ok((Target::given(text), Arc::clone(resolver)));
+        }
+        let target = match &self.connector {
+            Some(connector) => Target::connector(text, connector.clone()),
+            None => {
+                if let Some(uri) = TargetUri::parse(text)
+                    && let Some(make) = self.schemes.find(uri.scheme)
+                {
+                    return Ok((Target::given(text), make(&uri).map_err(failed)?));
+                }
+                Target::parse(text)?
+            }
+        };
+        let resolver: Arc<dyn AnyResolver> = match &target.names {
+            Names::Addresses(addresses) => {
+                Arc::new(Fixed(addresses.iter().cloned().map(Endpoint::from).collect()))
+            }
+            Names::Dns { host, port } => {
+                let (host, interval_min) = (host.clone(), self.resolve_interval_min);
+                Arc::new(Dns::new(host, *port, interval_min, self.backoff.clone()))
+            }
+            Names::Given => return Err(failed("nothing resolves it".into())),
+        };
+        Ok((target, resolver))
     }
 
     /// An encoding that is to be used, and that is not there.
@@ -339,9 +477,17 @@ impl KeepaliveOptions {
     }
 }
 
-/// RFC 3986 3.2 without user information, as the host or the IP literal of an authority.
-fn is_authority(c: char) -> bool {
-    c.is_ascii_alphanumeric() || "-._~%!$&'()*+,;=:[]".contains(c)
+/// What gRFC A62 recommends.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30 * 60);
+
+/// Makes load balancing policies.
+#[derive(Clone)]
+pub(crate) struct Balance(pub(crate) MakePolicy);
+
+impl fmt::Debug for Balance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Balance")
+    }
 }
 
 impl Config {

@@ -1,6 +1,6 @@
-//! The task that connects a channel, and tries again until it is connected or not wanted any more.
+//! The task that makes one attempt to connect to one address.
 //!
-//! When to try is decided by [`Backoff`](crate::policy::Backoff); this only waits and acts.
+//! When to try is decided by the [`Balancer`](crate::policy::Balancer); this only acts.
 
 use std::sync::{Arc, Weak};
 use std::time::Instant;
@@ -10,85 +10,59 @@ use gannet_http2::{Client, Connection, Upkeep};
 use gannet_transport::Driver;
 use tokio::sync::oneshot;
 
-use super::dial::{Way, resolve};
-use super::race::Race;
-use super::{Config, Shared};
+use super::dial::dial;
+use super::{Config, Shared, now};
 use crate::link::{Classifier, ClientSide, Constants, Link};
-use crate::policy::Attempt;
+use crate::name::Address;
+use crate::policy::BackendId;
 
-/// One run of attempts, from idle to ready.
+/// One attempt, as the balancer wants it.
+#[derive(Clone, Debug)]
+pub(super) struct Dial {
+    pub(super) backend: BackendId,
+    pub(super) address: Address,
+    pub(super) attempt: u64,
+    pub(super) give_up_at: Option<Instant>,
+}
+
+/// The task.
 #[derive(Debug)]
 pub(super) struct Connecting {
     /// Weak, so that a channel nobody holds stops trying.
     channel: Weak<Shared>,
     config: Arc<Config>,
+    dial: Dial,
     is_done: bool,
 }
 
 impl Connecting {
-    pub(super) fn new(channel: &Arc<Shared>) -> Connecting {
-        Connecting {
-            channel: Arc::downgrade(channel),
-            config: Arc::clone(channel.config()),
-            is_done: false,
-        }
+    pub(super) fn new(channel: Weak<Shared>, config: Arc<Config>, dial: Dial) -> Connecting {
+        Connecting { channel, config, dial, is_done: false }
     }
 
     pub(super) async fn run(mut self) {
-        loop {
-            let started = now();
-            let attempt = self.channel.upgrade().and_then(|channel| channel.attempt(started));
-            let Some(Attempt { give_up_at }) = attempt else { return };
-            let connected = self.attempt(started, give_up_at).await;
-            let Some(channel) = self.channel.upgrade() else { return };
-            let connected = connected.and_then(|link| match channel.established(&link) {
-                true => Ok(()),
-                false => Err(cut_short(&link)),
-            });
-            match connected {
-                Ok(()) => {
-                    self.is_done = true;
-                    return;
-                }
-                Err(error) => {
-                    let retry_at = channel.attempt_failed(now(), error);
-                    drop(channel);
-                    match retry_at {
-                        Some(at) => tokio::time::sleep_until(at.into()).await,
-                        // The channel ends this task when it goes.
-                        None => std::future::pending().await,
-                    }
-                }
+        let started = now();
+        let give_up_at = self.dial.give_up_at;
+        let connected = match until(give_up_at, self.establish()).await {
+            Some(connected) => connected,
+            None => {
+                let after = give_up_at.map(|at| at.saturating_duration_since(started));
+                let (address, after) = (&self.dial.address, after.unwrap_or_default());
+                let told = format!("{address}: no answer within {:.1} s", after.as_secs_f64());
+                Err(Status::unavailable(told))
             }
-        }
-    }
-
-    /// Ready when a server's SETTINGS have come.
-    async fn attempt(
-        &self,
-        started: Instant,
-        give_up_at: Option<Instant>,
-    ) -> Result<Arc<Link>, Status> {
-        let after = || give_up_at.map(|at| at.saturating_duration_since(started));
-        let Some(ways) = until(give_up_at, resolve(&self.config)).await else {
-            let after = after().unwrap_or_default().as_secs_f64();
-            return Err(Status::unavailable(format!("not resolved within {after:.1} s")));
         };
-        let mut race = Race::new();
-        for way in ways? {
-            race.enter(way.to_string(), self.establish(way));
-        }
-        match until(give_up_at, race.run()).await {
-            Some(Some(link)) => Ok(link),
-            Some(None) => Err(race.failure(None)),
-            None => Err(race.failure(after())),
+        self.is_done = true;
+        if let Some(channel) = self.channel.upgrade() {
+            channel.dialed(&self.dial, connected);
         }
     }
 
     /// Only SETTINGS prove that a way leads to a server.
-    async fn establish(&self, way: Way) -> Result<Arc<Link>, Status> {
+    async fn establish(&self) -> Result<Arc<Link>, Status> {
         let keepalive = self.channel.upgrade().and_then(|channel| channel.keepalive());
-        let stream = way.connect(&self.config).await?;
+        let address = &self.dial.address;
+        let stream = dial(address, &self.config).await?;
         let http2 = self.config.http2.clone();
         let mut conn = Connection::<Client>::new(http2, Arc::new(Classifier), now());
         if keepalive.is_some() {
@@ -97,7 +71,8 @@ impl Connecting {
             conn.keep_up_with(Arc::new(upkeep), 0.0, now());
         }
         let constants = Constants::new(&mut conn, &self.config);
-        let unproven = Unproven::new(Link::new(way.to_string(), keepalive));
+        let link = Link::new(address.to_string(), keepalive, self.dial.backend, now());
+        let unproven = Unproven::new(link);
         let (tell, told) = oneshot::channel();
         let link = &unproven.link;
         let side = ClientSide::new(self.channel.clone(), Arc::clone(link), constants, tell);
@@ -106,7 +81,7 @@ impl Connecting {
             Ok(Ok(())) => Ok(unproven.proven()),
             Ok(Err(status)) => Err(hardly_a_server(status, self.config.tls.is_some())),
             // The driver tells even when it is dropped; this is for what it does not know.
-            Err(_) => Err(Status::unavailable(format!("{way}: the runtime went away"))),
+            Err(_) => Err(Status::unavailable(format!("{address}: the runtime went away"))),
         }
     }
 }
@@ -116,7 +91,7 @@ impl Drop for Connecting {
         if !self.is_done
             && let Some(channel) = self.channel.upgrade()
         {
-            channel.connecting_ended();
+            channel.dial_stranded(&self.dial);
         }
     }
 }
@@ -147,7 +122,7 @@ impl Drop for Unproven {
 }
 
 #[cold]
-fn cut_short(link: &Link) -> Status {
+pub(super) fn cut_short(link: &Link) -> Status {
     let mut told = format!("{}: the connection ended as soon as it had begun", link.address());
     if let Some(goaway) = link.goaway() {
         told = format!("{told}; {goaway}");
@@ -189,9 +164,4 @@ async fn until<T>(moment: Option<Instant>, work: impl Future<Output = T>) -> Opt
         Some(at) => tokio::time::timeout_at(at.into(), work).await.ok(),
         None => Some(work.await),
     }
-}
-
-/// Tokio's clock, which tests can pause.
-fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
 }

@@ -1,64 +1,59 @@
-//! [`Channel`]: one target, one connection at a time, and the calls made on it.
+//! [`Channel`]: one target, connections to its servers, and the calls made on them.
 //!
 //! | file | what it holds |
 //! | --- | --- |
 //! | `builder`, `defaults` | how a channel is made; what holds for some methods |
-//! | `shared` | the state that clones share: the connection, or why there is none |
-//! | `connect` | the task that connects, and tries again |
-//! | `race` | when each of several addresses is tried |
-//! | `dial` | resolving, and connecting to one address |
+//! | `shared` | the state that clones share: where calls go, or why they go nowhere |
+//! | `published` | what calls find of that, without a lock |
+//! | `control` | what changes seldom: the balancer, its connections, its tasks |
+//! | `manage` | the task for names and timers, while the channel is not idle |
+//! | `connect`, `dial` | one attempt to connect to one address |
+//! | `health` | asking servers how they feel |
 
 mod builder;
 mod connect;
+mod control;
 mod defaults;
 mod dial;
-mod race;
+mod health;
+mod manage;
+mod published;
 mod shared;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 use gannet_core::{Codec, MethodCodec, MethodDescriptor};
 use gannet_transport::PipeConnector;
 
 use crate::call::{BidiStreaming, ClientStreaming, Options, ServerStreaming, Unary};
 use crate::intercept::Chain;
+use crate::policy::ChannelState;
 use crate::target::TargetError;
 use crate::{CallCredentials, Interceptor};
 pub use builder::ChannelBuilder;
 pub(crate) use builder::Config;
 pub use defaults::CallDefaults;
+pub(crate) use health::HealthCheck;
+pub(crate) use published::Placed;
 pub(crate) use shared::{Shared, no_runtime};
 
 /// A way to one target.
 ///
-/// Lazy: it connects when the first call is made, and again when a connection is lost and another
-/// call is made. Cheap to clone, and clones share the connection; when the last one is dropped, the
-/// connection ends after the calls that are still open.
+/// Lazy: it connects when the first call is made. To which servers, and which call goes where, is
+/// for its load balancing policy ([`balance`](ChannelBuilder::balance)): by default to the first
+/// that answers, and again when that connection is lost and another call is made. After
+/// [half an hour](ChannelBuilder::idle_timeout) without calls it is idle again. Cheap to clone, and
+/// clones share the connections; when the last one is dropped, they end after the calls that are
+/// still open.
 ///
-/// A connection runs on the tokio runtime on which the call was made that needed it.
+/// Connections run on the tokio runtime on which the call was made that ended the idleness.
 #[derive(Clone)]
 pub struct Channel {
     shared: Arc<Shared>,
     /// Where calls are wrapped, or have credentials.
     chain: Option<Arc<Chain>>,
-}
-
-/// What a channel is doing (gRPC's `connectivity-semantics-and-api.md`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ChannelState {
-    /// Not connected; the next call connects.
-    Idle,
-    /// Connects for the first time since it was idle: calls wait.
-    Connecting,
-    /// Connected.
-    Ready,
-    /// The last attempt to connect failed: calls fail at once, unless they
-    /// [wait](crate::Unary::wait_for_ready). Attempts go on, with growing pauses.
-    TransientFailure,
-    /// [Closed](Channel::close).
-    Shutdown,
 }
 
 impl Channel {
@@ -77,6 +72,10 @@ impl Channel {
     /// | `host:port`, `dns:///host:port`, `http://host:port` | its addresses, raced (A61) |
     /// | `ipv4:1.2.3.4:5`, `ipv6:[::1]:5` | that address, or those, with commas between |
     /// | `unix:/path`, `unix:///path` | a Unix socket |
+    /// | `unix-abstract:name` | a Unix socket in the abstract namespace (Linux) |
+    /// | `passthrough:///host:port` | what the system makes of that with each connection |
+    ///
+    /// and those of [schemes](ChannelBuilder::scheme) of one's own.
     pub fn builder(target: impl Into<String>) -> ChannelBuilder {
         ChannelBuilder::new(target.into())
     }
@@ -120,6 +119,31 @@ impl Channel {
     /// What the channel is doing now. A cheap read.
     pub fn state(&self) -> ChannelState {
         self.shared.state()
+    }
+
+    /// Waits until the state is another one than `last`, and returns it. States that last only for
+    /// a moment may be missed. It does not make the channel connect: [`connect`](Self::connect)
+    /// does.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost where the future is dropped.
+    pub async fn wait_for_state_change(&self, last: ChannelState) -> ChannelState {
+        self.shared.other_state(last).await
+    }
+
+    /// Connects an idle channel, as a call would; does nothing in other states.
+    ///
+    /// # Errors
+    /// INTERNAL outside a tokio runtime, unless the channel was made for
+    /// [blocking](crate::blocking) calls.
+    pub fn connect(&self) -> gannet_core::Result<()> {
+        self.shared.connect()
+    }
+
+    /// Has attempts to connect that wait for the end of their backoff be made at once: for when the
+    /// application knows that the network is there again.
+    pub fn reset_backoff(&self) {
+        self.shared.reset_backoff();
     }
 
     /// Closes the channel and all its clones: new calls fail with UNAVAILABLE, calls that are open
@@ -190,6 +214,11 @@ impl Channel {
     {
         Options::new(self, method, MethodCodec::new::<C>())
     }
+}
+
+/// Tokio's clock, which tests can pause.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
 }
 
 impl fmt::Debug for Channel {

@@ -1,64 +1,58 @@
-//! What the clones of a channel share: its connection, or why there is none.
+//! What the clones of a channel share: where calls go, or why they go nowhere.
 //!
-//! The current connection is read without a lock by every call. Everything else changes seldom and
-//! sits behind one mutex, which is never held across anything that waits.
+//! What calls find is read without a lock. Everything else changes seldom and is [`Control`]'s.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Instant;
 
-use arc_swap::ArcSwapOption;
+use arc_swap::ArcSwap;
 use gannet_core::{Code, Status};
 use gannet_http2::Keepalive;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
-use tokio::task::AbortHandle;
 
-use super::connect::Connecting;
-use super::{ChannelState, Config};
+use super::connect::{Connecting, Dial, cut_short};
+use super::control::{After, Control};
+use super::health::HealthWatch;
+use super::manage::{Epoch, Manager};
+use super::published::{Choice, Placed, Published};
+use super::{Config, now};
 use crate::blocking::Background;
-use crate::link::{Link, LinkCommand};
-use crate::policy::{Attempt, Backoff};
+use crate::call::request::Request;
+use crate::link::{LastCall, Link, LinkCommand};
+use crate::name::Resolution;
+use crate::policy::{
+    Activity, Backoff, ChannelState, Dropping, Picker, Queueing, SubchannelState, Token,
+};
 
 /// See the module.
 pub(crate) struct Shared {
+    me: Weak<Shared>,
     config: Arc<Config>,
-    /// Where new calls go; `None` unless the phase is ready.
-    current: ArcSwapOption<Link>,
-    /// The phase, for [`state`](Self::state).
+    /// Where calls go.
+    published: ArcSwap<Published>,
+    /// What the channel is doing.
     state: AtomicU8,
-    cold: Mutex<Cold>,
-    /// Notified whenever the phase changes.
+    /// Calls that wait for another picker.
+    waiting: AtomicUsize,
+    /// When a call found no connection last.
+    last_look: LastCall,
+    control: Mutex<Control>,
+    /// Notified whenever state or picker change.
     changed: Notify,
     background: OnceLock<Background>,
 }
 
-/// What changes seldom.
-struct Cold {
-    phase: Phase,
-    backoff: Backoff,
-    /// Keepalive of the next connection.
-    keepalive: Option<Keepalive>,
-    /// The task that connects, while there is one.
-    connecting: Option<AbortHandle>,
-    /// The last such task ended before it could tell of a connection or of a failure.
-    came_to_nothing: bool,
-}
-
-enum Phase {
-    Idle,
-    /// First attempt since idle.
-    Connecting,
-    Ready(Arc<Link>),
-    /// The last attempt failed like this; further ones are under way or due.
-    TransientFailure(Status),
-    Shutdown,
+/// When the manager is to look again.
+pub(super) struct Tick {
+    pub(super) next: Option<Instant>,
 }
 
 /// What a call finds that looks for a connection.
 enum Look {
-    Link(Arc<Link>),
+    Place(Placed),
     Wait,
     /// As `Wait`, for what this look began.
     Started {
@@ -70,19 +64,15 @@ enum Look {
 
 impl Shared {
     pub(super) fn new(config: Config) -> Arc<Shared> {
-        let backoff = Backoff::new(config.backoff.clone());
-        let cold = Cold {
-            phase: Phase::Idle,
-            backoff,
-            keepalive: config.keepalive,
-            connecting: None,
-            came_to_nothing: false,
-        };
-        Arc::new(Shared {
+        let queueing: Arc<dyn Picker> = Arc::new(Queueing);
+        Arc::new_cyclic(|me| Shared {
+            me: Weak::clone(me),
+            published: ArcSwap::from_pointee(Published::new(&queueing, Vec::new())),
+            state: AtomicU8::new(ChannelState::Idle as u8),
+            waiting: AtomicUsize::new(0),
+            last_look: LastCall::new(now()),
+            control: Mutex::new(Control::new(&config)),
             config: Arc::new(config),
-            current: ArcSwapOption::empty(),
-            state: AtomicU8::new(cold.phase.state() as u8),
-            cold: Mutex::new(cold),
             changed: Notify::new(),
             background: OnceLock::new(),
         })
@@ -104,184 +94,252 @@ impl Shared {
         STATES.get(state).copied().unwrap_or(ChannelState::Shutdown)
     }
 
-    /// The connection, if there is one. The path of nearly every call.
-    pub(crate) fn current(&self) -> Option<Arc<Link>> {
-        self.current.load_full()
+    /// Waits until the state is another one than `last`.
+    pub(super) async fn other_state(&self, last: ChannelState) -> ChannelState {
+        loop {
+            let mut changed = std::pin::pin!(self.changed.notified());
+            changed.as_mut().enable();
+            let state = self.state();
+            if state != last {
+                return state;
+            }
+            changed.await;
+        }
     }
 
-    /// Waits for a connection, connecting where nobody does.
+    /// Where a call goes that need not wait. The path of nearly every call.
+    #[inline]
+    pub(crate) fn place(&self, request: &Request) -> Option<Placed> {
+        let published = self.published.load();
+        if let Some(link) = published.only() {
+            return Some(Placed { link: Arc::clone(link), tracker: None });
+        }
+        match published.pick(request) {
+            Choice::Place(placed) if !placed.link.is_retired() => Some(placed),
+            _ => None,
+        }
+    }
+
+    /// Waits for a connection, connecting where nobody does. The request comes back with it.
     ///
     /// # Errors
-    /// UNAVAILABLE while attempts fail, unless `wait_for_ready`; DEADLINE_EXCEEDED; INTERNAL
-    /// outside a tokio runtime.
-    pub(crate) async fn link(
+    /// UNAVAILABLE while attempts fail, unless it waits for a connection; DEADLINE_EXCEEDED;
+    /// INTERNAL outside a tokio runtime.
+    pub(crate) async fn wait_for_place(
         self: Arc<Self>,
-        wait_for_ready: bool,
-        deadline: Option<Instant>,
-    ) -> Result<Arc<Link>, Status> {
+        request: Box<Request>,
+    ) -> (Box<Request>, Result<Placed, Status>) {
+        let waiting = Waiting::new(&self);
         // In a row, each but the last of which came to nothing.
         let mut starts = 0;
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());
             changed.as_mut().enable();
-            match self.look(wait_for_ready) {
-                Look::Link(link) => return Ok(link),
-                Look::Fail(status) => return Err(status),
+            match self.look(&request) {
+                Look::Place(placed) => return (request, Ok(placed)),
+                Look::Fail(status) => return (request, Err(status)),
                 Look::Wait => {}
                 Look::Started { again } => starts = if again { starts + 1 } else { 1 },
             }
             if starts > CONNECT_STARTS_MAX {
-                return Err(never_connects());
+                return (request, Err(never_connects()));
             }
-            match deadline {
+            waiting.begins();
+            match request.deadline {
                 None => changed.await,
-                Some(_) if Handle::try_current().is_err() => return Err(no_runtime()),
+                Some(_) if Handle::try_current().is_err() => return (request, Err(no_runtime())),
                 Some(deadline) => {
                     let deadline = tokio::time::Instant::from_std(deadline);
-                    let waited = tokio::time::timeout_at(deadline, changed).await;
-                    waited.map_err(|_| self.deadline_exceeded())?;
+                    if tokio::time::timeout_at(deadline, changed).await.is_err() {
+                        let status = self.deadline_exceeded(&request);
+                        return (request, Err(status));
+                    }
                 }
             }
         }
     }
 
-    fn look(self: &Arc<Self>, wait_for_ready: bool) -> Look {
-        let mut cold = self.cold();
-        match &cold.phase {
-            Phase::Ready(link) => Look::Link(Arc::clone(link)),
-            Phase::Connecting => Look::Wait,
-            Phase::TransientFailure(_) if wait_for_ready => Look::Wait,
-            Phase::TransientFailure(status) => Look::Fail(status.clone()),
-            Phase::Shutdown => {
-                let target = self.config.shown_target();
-                Look::Fail(Status::unavailable(format!("{target}: the channel was closed")))
+    fn look(&self, request: &Request) -> Look {
+        self.last_look.end(now());
+        let choice = self.published.load().pick(request);
+        match choice {
+            // Another picker is about to come.
+            Choice::Place(placed) if placed.link.is_retired() => Look::Wait,
+            Choice::Place(placed) => Look::Place(placed),
+            Choice::Drop(status) => Look::Fail(status),
+            Choice::Fail(_) if request.wait_for_ready => Look::Wait,
+            Choice::Fail(status) => Look::Fail(status),
+            Choice::Wake(token) => {
+                self.wake(token);
+                Look::Wait
             }
-            Phase::Idle => {
-                let Ok(runtime) = Handle::try_current() else { return Look::Fail(no_runtime()) };
-                let again = cold.came_to_nothing;
-                self.set_phase(&mut cold, Phase::Connecting);
-                drop(cold);
-                self.connect(&runtime);
-                Look::Started { again }
-            }
+            Choice::Queue if self.state() == ChannelState::Idle => self.exit_idle(),
+            Choice::Queue => Look::Wait,
         }
     }
 
-    /// Not under the lock: a runtime that shuts down drops the task at once, which takes the lock.
-    fn connect(self: &Arc<Self>, runtime: &Handle) {
-        let task = runtime.spawn(Connecting::new(self).run());
-        let mut cold = self.cold();
-        match cold.phase {
-            Phase::Shutdown => task.abort(),
-            // Where the task is done already, nobody minds its handle.
-            _ => cold.connecting = Some(task.abort_handle()),
+    fn wake(&self, token: Token) {
+        self.drive(|control, now| control.balancer.wake(token, now));
+    }
+
+    /// Connects, where nobody does, on the runtime around the caller.
+    fn exit_idle(&self) -> Look {
+        let Ok(runtime) = Handle::try_current() else { return Look::Fail(no_runtime()) };
+        self.drive(|control, now| {
+            if control.is_shut_down {
+                return Look::Wait;
+            }
+            if control.balancer.is_started() {
+                if control.balancer.state() != ChannelState::Idle {
+                    return Look::Wait;
+                }
+                if !control.is_elsewhere(runtime.id()) {
+                    control.balancer.exit_idle(now);
+                    return Look::Started { again: false };
+                }
+                // That runtime may never run again.
+                control.stop();
+            }
+            let again = control.came_to_nothing;
+            control.start(runtime, now);
+            Look::Started { again }
+        })
+    }
+
+    /// Connects, where nobody does.
+    ///
+    /// # Errors
+    /// INTERNAL outside a tokio runtime.
+    pub(super) fn connect(&self) -> Result<(), Status> {
+        let _background = self.background.get().map(|background| background.runtime().enter());
+        match self.state() {
+            ChannelState::Idle => match self.exit_idle() {
+                Look::Fail(status) => Err(status),
+                _ => Ok(()),
+            },
+            _ => Ok(()),
         }
+    }
+
+    pub(super) fn reset_backoff(&self) {
+        self.drive(|control, now| control.balancer.reset_backoff(now));
     }
 
     #[cold]
-    fn deadline_exceeded(&self) -> Status {
+    fn deadline_exceeded(&self, request: &Request) -> Status {
         let target = self.config.shown_target();
-        let told = format!("the deadline passed before {target} was connected");
-        match &self.cold().phase {
-            Phase::TransientFailure(status) => {
-                // It takes the failure's cause over, not the failure: its text is told already.
-                let told = format!("{told}; last: {}", status.message());
-                status.clone().with_code(Code::DeadlineExceeded).with_message(told)
-            }
-            _ => Status::deadline_exceeded(told),
+        let mut told = format!("the deadline passed before {target} was connected");
+        if let Choice::Fail(status) = self.published.load().pick(request) {
+            // It takes the failure's cause over, not the failure: its text is told already.
+            let told = format!("{told}; last: {}", status.message());
+            return status.with_code(Code::DeadlineExceeded).with_message(told);
         }
+        let attempts = self.control().balancer.attempts_told();
+        if !attempts.is_empty() {
+            told = format!("{told}: {attempts}");
+        }
+        Status::deadline_exceeded(told)
     }
 
-    /// An attempt to connect starts. `None` where none is wanted any more.
-    pub(super) fn attempt(&self, now: Instant) -> Option<Attempt> {
-        let mut cold = self.cold();
-        match cold.phase {
-            Phase::Connecting | Phase::TransientFailure(_) => {
-                Some(cold.backoff.attempt(now, fastrand::f64()))
+    /// The manager looks what is due. `None`: it is not needed any more.
+    pub(super) fn tick(&self, epoch: Epoch) -> Option<Tick> {
+        let is_waited_for = self.waiting.load(Ordering::Relaxed) > 0;
+        self.drive(|control, now| {
+            if control.epoch != epoch {
+                return None;
             }
-            Phase::Idle | Phase::Ready(_) | Phase::Shutdown => None,
-        }
+            if let Activity::Since(at) = self.last_look.activity() {
+                control.note_call(at);
+            }
+            let next = control.tick(now, is_waited_for);
+            (control.epoch == epoch).then_some(Tick { next })
+        })
     }
 
-    /// An attempt failed: when to start the next, or never.
-    pub(super) fn attempt_failed(&self, now: Instant, error: Status) -> Option<Instant> {
-        let mut cold = self.cold();
-        if !matches!(cold.phase, Phase::Shutdown) {
-            let target = self.config.shown_target();
-            let told = match error.message() {
-                told if told.starts_with(target) => format!("cannot connect to {told}"),
-                told => format!("cannot connect to {target}: {told}"),
+    /// The manager's runtime went away.
+    pub(super) fn stranded(&self, epoch: Epoch) {
+        self.drive(|control, _| {
+            if control.epoch == epoch {
+                control.stop();
+            }
+        });
+    }
+
+    /// An attempt ended before it could tell how.
+    pub(super) fn dial_stranded(&self, dial: &Dial) {
+        self.drive(|control, _| {
+            if control.balancer.is_attempt(dial.backend, dial.attempt) {
+                control.stop();
+            }
+        });
+    }
+
+    pub(super) fn told_names(&self, epoch: Epoch, names: Result<Resolution, Status>) {
+        self.drive(|control, now| {
+            if control.epoch == epoch {
+                control.balancer.handle_names(names, now);
+            }
+        });
+    }
+
+    /// What an attempt came to.
+    pub(super) fn dialed(&self, dial: &Dial, connected: Result<Arc<Link>, Status>) {
+        self.drive(|control, now| {
+            let failed = match connected {
+                // One that takes no calls any more is an attempt that failed.
+                Ok(link) if link.is_retired() => cut_short(&link),
+                Ok(link) => {
+                    if !control.established(dial, &link, now) {
+                        link.push(LinkCommand::Close);
+                    }
+                    return;
+                }
+                Err(status) => status,
             };
-            // It keeps its cause, and is none itself: its text is told already.
-            let status = error.with_message(told);
-            self.set_phase(&mut cold, Phase::TransientFailure(status));
-        }
-        cold.backoff.failed(now)
+            control.balancer.handle_failed(dial.backend, dial.attempt, failed, now);
+        });
     }
 
-    /// The server's SETTINGS arrived on `link`. False where it takes no calls any more: that is an
-    /// attempt that failed.
-    pub(super) fn established(&self, link: &Arc<Link>) -> bool {
-        let mut cold = self.cold();
-        if matches!(cold.phase, Phase::Shutdown) {
-            link.push(LinkCommand::Close);
-        } else if link.is_retired() {
-            return false;
-        } else {
-            self.current.store(Some(Arc::clone(link)));
-            self.set_phase(&mut cold, Phase::Ready(Arc::clone(link)));
-        }
-        cold.backoff.established();
-        cold.connecting = None;
-        cold.came_to_nothing = false;
-        true
-    }
-
-    /// The task that connects ended without a connection: its runtime went away, or it was told to.
-    pub(super) fn connecting_ended(&self) {
-        let mut cold = self.cold();
-        if matches!(cold.phase, Phase::Connecting | Phase::TransientFailure(_)) {
-            cold.connecting = None;
-            cold.came_to_nothing = matches!(cold.phase, Phase::Connecting);
-            self.set_phase(&mut cold, Phase::Idle);
-        }
-    }
-
-    /// `link` takes no new calls: the next call connects.
+    /// `link` takes no new calls.
     pub(crate) fn retire(&self, link: &Arc<Link>) {
-        let mut cold = self.cold();
-        link.retire();
-        if matches!(&cold.phase, Phase::Ready(current) if Arc::ptr_eq(current, link)) {
-            self.current.store(None);
-            self.set_phase(&mut cold, Phase::Idle);
-        }
+        self.drive(|control, now| {
+            link.retire();
+            control.lost(link, now);
+        });
+    }
+
+    /// What a connection's server said of itself.
+    pub(super) fn felt(&self, link: &Arc<Link>, health: SubchannelState) {
+        self.drive(|control, now| control.felt(link, health, now));
     }
 
     /// Keepalive of the next connection.
     pub(super) fn keepalive(&self) -> Option<Keepalive> {
-        self.cold().keepalive
+        self.control().keepalive
     }
 
     /// The server found that this keepalive of a connection makes too many PINGs: the next ones
     /// wait for twice as long (gRFC A8).
     pub(crate) fn calm_keepalive(&self, too_eager: Keepalive) {
-        if let Some(next) = &mut self.cold().keepalive {
+        if let Some(next) = &mut self.control().keepalive {
             next.time = next.time.max(too_eager.time.saturating_mul(2));
         }
     }
 
     pub(super) fn close(&self) {
-        let mut cold = self.cold();
-        self.current.store(None);
-        if let Phase::Ready(link) = &cold.phase {
-            link.push(LinkCommand::Close);
-        }
-        let connecting = cold.connecting.take();
-        self.set_phase(&mut cold, Phase::Shutdown);
-        drop(cold);
-        if let Some(connecting) = connecting {
-            connecting.abort();
-        }
+        let target = self.config.shown_target();
+        let closed = Status::unavailable(format!("{target}: the channel was closed"));
+        let picker: Arc<dyn Picker> = Arc::new(Dropping(closed));
+        let now = now();
+        let mut control = self.control();
+        control.stop();
+        control.is_shut_down = true;
+        let after = control.settle(now, |_, published| Arc::new(published));
+        let published = Published::new(&picker, Vec::new());
+        let before = self.publish(ChannelState::Shutdown, published);
+        drop(control);
+        drop(before);
+        after.end();
     }
 
     /// The thread on which connections of blocking calls run.
@@ -300,15 +358,63 @@ impl Shared {
         Ok(self.background.get_or_init(|| started))
     }
 
-    fn cold(&self) -> MutexGuard<'_, Cold> {
-        // A panic cannot leave the phase half changed.
-        self.cold.lock().unwrap_or_else(PoisonError::into_inner)
+    fn control(&self) -> MutexGuard<'_, Control> {
+        // What panics under the lock is a policy; its channel goes on as it was left.
+        self.control.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn set_phase(&self, cold: &mut Cold, phase: Phase) {
-        self.state.store(phase.state() as u8, Ordering::Release);
-        cold.phase = phase;
+    /// Changes something, and does what follows from that.
+    fn drive<T>(&self, act: impl FnOnce(&mut Control, Instant) -> T) -> T {
+        let now = now();
+        let mut control = self.control();
+        let was = control.epoch;
+        let done = act(&mut control, now);
+        let mut after = control.settle(now, |state, published| self.publish(state, published));
+        if control.balancer.is_started() && control.epoch != was {
+            after.manage = Some((control.epoch, control.bells.clone()));
+        }
+        drop(control);
+        self.follow(after);
+        done
+    }
+
+    fn publish(&self, state: ChannelState, published: Published) -> Arc<Published> {
+        let before = self.published.swap(Arc::new(published));
+        self.state.store(state as u8, Ordering::Release);
         self.changed.notify_waiters();
+        before
+    }
+
+    /// Without the lock.
+    fn follow(&self, mut after: After) {
+        // Nobody connects for a channel that nobody holds.
+        if let (Some(runtime), Some(me)) = (after.runtime.take(), self.me.upgrade()) {
+            if let Some((epoch, bells)) = after.manage.take() {
+                let manager = Manager::new(&me, epoch, bells);
+                let task = runtime.spawn(manager.run()).abort_handle();
+                let mut control = self.control();
+                if control.epoch == epoch {
+                    control.manager = Some(task);
+                } else {
+                    after.aborts.push(task);
+                }
+            }
+            for dial in std::mem::take(&mut after.dials) {
+                let config = Arc::clone(&self.config);
+                let connecting = Connecting::new(Weak::clone(&self.me), config, dial.clone());
+                let task = runtime.spawn(connecting.run()).abort_handle();
+                self.control().dialing(&dial, task, &mut after);
+            }
+            let watches = std::mem::take(&mut after.watches);
+            for (link, check) in watches.into_iter().zip(self.config.health.iter().cycle()) {
+                let (channel, backoff) = (Weak::clone(&self.me), self.config.backoff.clone());
+                let (check, backoff) = (check.clone(), Backoff::new(backoff));
+                let watch = HealthWatch { channel, link: Arc::clone(&link), check, backoff };
+                let task = runtime.spawn(watch.run()).abort_handle();
+                self.control().watching(&link, task, &mut after);
+            }
+        }
+        after.end();
     }
 }
 
@@ -318,24 +424,38 @@ impl Drop for Shared {
     }
 }
 
-impl Phase {
-    fn state(&self) -> ChannelState {
-        match self {
-            Phase::Idle => ChannelState::Idle,
-            Phase::Connecting => ChannelState::Connecting,
-            Phase::Ready(_) => ChannelState::Ready,
-            Phase::TransientFailure(_) => ChannelState::TransientFailure,
-            Phase::Shutdown => ChannelState::Shutdown,
-        }
-    }
-}
-
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shared")
             .field("target", &self.config.shown_target())
             .field("state", &self.state())
             .finish_non_exhaustive()
+    }
+}
+
+/// Counts a call that waits.
+struct Waiting<'a> {
+    shared: &'a Shared,
+    has_begun: std::cell::Cell<bool>,
+}
+
+impl<'a> Waiting<'a> {
+    fn new(shared: &'a Shared) -> Waiting<'a> {
+        Waiting { shared, has_begun: std::cell::Cell::new(false) }
+    }
+
+    fn begins(&self) {
+        if !self.has_begun.replace(true) {
+            self.shared.waiting.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if self.has_begun.get() {
+            self.shared.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 

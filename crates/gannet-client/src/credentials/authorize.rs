@@ -25,9 +25,13 @@ pub(crate) async fn make_authorized(
     }
     let entries = request.metadata.len();
     loop {
-        let link = match shared.current() {
-            Some(link) => link,
-            None => Arc::clone(&shared).link(request.wait_for_ready, request.deadline).await?,
+        let placed = match shared.place(&request) {
+            Some(placed) => placed,
+            None => {
+                let (same, placed) = Arc::clone(&shared).wait_for_place(request).await;
+                request = same;
+                placed?
+            }
         };
         let deadline = request.deadline.map(tokio::time::Instant::from_std);
         let authorizing = authorize(&shared, &mut request, &credentials);
@@ -39,7 +43,7 @@ pub(crate) async fn make_authorized(
                 Err(_) => return Err(deadline_exceeded(request.method)),
             },
         }
-        let mut started = Started::new(link, request);
+        let mut started = Started::new(placed, request);
         request = match poll_fn(|cx| started.poll(cx)).await {
             Ok(made) => return Ok(made),
             Err(Unmade::Failed(status)) => return Err(status),
@@ -47,6 +51,19 @@ pub(crate) async fn make_authorized(
         };
         request.metadata.truncate(entries);
     }
+}
+
+/// A request with what the credentials give, where that may be sent.
+pub(crate) async fn authorized(
+    shared: &Arc<Shared>,
+    mut request: Box<Request>,
+    credentials: &CredentialsList,
+) -> Result<Box<Request>> {
+    for one in &credentials.0 {
+        check_connection(shared.config(), &**one)?;
+    }
+    authorize(shared, &mut request, credentials).await?;
+    Ok(request)
 }
 
 /// Adds what the credentials give, one after the other.

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use gannet_core::{Metadata, MethodDescriptor, Result};
 
 use crate::channel::Config;
-pub(crate) use authorize::make_authorized;
+pub(crate) use authorize::{authorized, make_authorized};
 pub use bearer::BearerToken;
 
 /// Gives the metadata that says who makes a call: see

@@ -5,6 +5,7 @@
 //!
 //! | file | what it decides |
 //! | --- | --- |
+//! | `activity` | when there was a call last |
 //! | `side` | when calls are opened, settled and ended |
 //! | `calls` | where the calls lie |
 //! | `exchange` | what one call makes of what the server sends |
@@ -12,6 +13,7 @@
 //! | `remote` | what calls are told about the other end |
 //! | `response` | what the response's header fields mean |
 
+mod activity;
 mod calls;
 mod exchange;
 mod head;
@@ -21,12 +23,15 @@ mod side;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use gannet_http2::Keepalive;
 use gannet_transport::{Command, Queue};
 
 use crate::call::notice::Notice;
 use crate::call::request::Start;
+use crate::policy::{Activity, BackendId};
+pub(crate) use activity::LastCall;
 pub(crate) use exchange::deadline_exceeded;
 pub(crate) use head::Constants;
 pub(crate) use response::Classifier;
@@ -39,6 +44,10 @@ pub(crate) struct Link {
     /// What it is connected to, for messages.
     address: String,
     keepalive: Option<Keepalive>,
+    backend: BackendId,
+    last_call: LastCall,
+    /// One of the calls asks for the server's health, and is none of the application's.
+    watched: AtomicBool,
     /// What the server said with its first GOAWAY.
     goaway: OnceLock<Arc<str>>,
     retired: AtomicBool,
@@ -56,9 +65,22 @@ pub(crate) enum LinkCommand {
 }
 
 impl Link {
-    pub(crate) fn new(address: String, keepalive: Option<Keepalive>) -> Arc<Link> {
-        let (queue, retired) = (Arc::new(Queue::new()), AtomicBool::new(false));
-        Arc::new(Link { queue, address, keepalive, goaway: OnceLock::new(), retired })
+    pub(crate) fn new(
+        address: String,
+        keepalive: Option<Keepalive>,
+        backend: BackendId,
+        now: Instant,
+    ) -> Arc<Link> {
+        Arc::new(Link {
+            queue: Arc::new(Queue::new()),
+            address,
+            keepalive,
+            backend,
+            last_call: LastCall::new(now),
+            watched: AtomicBool::new(false),
+            goaway: OnceLock::new(),
+            retired: AtomicBool::new(false),
+        })
     }
 
     pub(crate) fn queue(&self) -> &Arc<Queue<LinkCommand>> {
@@ -67,6 +89,33 @@ impl Link {
 
     pub(crate) fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Whose connection it is, for the channel.
+    pub(crate) fn backend(&self) -> BackendId {
+        self.backend
+    }
+
+    /// What calls there are, or when there was one last.
+    pub(crate) fn activity(&self) -> Activity {
+        self.last_call.activity()
+    }
+
+    /// One of the calls is, or is no more, none of the application's.
+    pub(crate) fn set_watched(&self, watched: bool) {
+        self.watched.store(watched, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_watched(&self) -> bool {
+        self.watched.load(Ordering::Relaxed)
+    }
+
+    /// There are calls, or none any more.
+    pub(crate) fn note_activity(&self, is_busy: bool, now: Instant) {
+        match is_busy {
+            true => self.last_call.begin(),
+            false => self.last_call.end(now),
+        }
     }
 
     /// How the connection asks whether the server is still there.

@@ -48,6 +48,8 @@ pub(crate) struct ClientSide {
     /// Takes the place of the next messages that are taken out of an outbox.
     emptied: Option<Box<Framed>>,
     remote: Remote,
+    /// The channel knows that there are calls.
+    is_known_busy: bool,
 }
 
 impl ClientSide {
@@ -72,6 +74,7 @@ impl ClientSide {
             sending: Vec::new(),
             spares: Spares::default(),
             emptied: None,
+            is_known_busy: false,
         }
     }
 
@@ -179,6 +182,16 @@ impl ClientSide {
             channel.calm_keepalive(keepalive);
         }
         self.retire();
+    }
+
+    /// Has the channel know whether there are calls, where that has changed.
+    #[inline]
+    fn note_activity(&mut self, now: Instant) {
+        let is_busy = self.calls.len() > usize::from(self.link.is_watched());
+        if is_busy != self.is_known_busy {
+            self.is_known_busy = is_busy;
+            self.link.note_activity(is_busy, now);
+        }
     }
 
     /// What the calls of a connection that ended are told.
@@ -312,6 +325,7 @@ impl Side for ClientSide {
                 break;
             }
         }
+        self.note_activity(turn.now);
     }
 
     fn transmitted(&mut self, turn: &mut Turn<'_, Client>) {

@@ -17,3 +17,5 @@ pub use stream::{Peer, Stream};
 pub use tcp::{TcpOptions, connect_tcp};
 #[cfg(unix)]
 pub use unix::connect_unix;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub use unix::connect_unix_abstract;

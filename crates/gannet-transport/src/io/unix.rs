@@ -39,6 +39,23 @@ pub async fn connect_unix(path: &Path) -> io::Result<(Stream, Peer)> {
     Ok((Stream::Unix(stream), Peer::Unix(Some(path.to_owned()))))
 }
 
+/// Connects to a Unix socket in the abstract namespace, by its name without the NUL before it.
+///
+/// # Errors
+/// As the system says; `InvalidInput` where the name is too long.
+///
+/// # Cancel safety
+/// Dropping the future abandons the attempt.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub async fn connect_unix_abstract(name: &[u8]) -> io::Result<(Stream, Peer)> {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt as _;
+    // Tokio takes a path that begins with a NUL for such a name.
+    let path = [b"\0", name].concat();
+    let stream = UnixStream::connect(OsStr::from_bytes(&path)).await?;
+    Ok((Stream::Unix(stream), Peer::Unix(None)))
+}
+
 fn is_abandoned(path: &Path) -> bool {
     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
     is_socket

@@ -1,0 +1,280 @@
+//! What changes seldom of a channel: its balancer, its connections, and the task that looks after
+//! them. Behind one mutex, which is never held across anything that waits.
+//!
+//! The balancer says what to do; [`Control::settle`] does what can be done under the lock, and
+//! leaves the rest to [`After`]: a runtime that shuts down drops what is spawned on it at once, and
+//! what is dropped may take the lock.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use gannet_http2::Keepalive;
+use tokio::runtime::{Handle, Id};
+use tokio::task::AbortHandle;
+
+use super::Config;
+use super::connect::Dial;
+use super::manage::{Bells, Epoch};
+use super::published::{Published, Slot};
+use crate::link::{Link, LinkCommand};
+use crate::policy::{
+    Actions, Activity, BackendId, Balancer, ChannelState, Effect, Idleness, SubchannelState,
+};
+
+/// See the module.
+pub(super) struct Control {
+    pub(super) balancer: Balancer,
+    pub(super) idleness: Idleness,
+    /// What there is for each backend of the balancer's.
+    live: HashMap<BackendId, Live>,
+    /// Keepalive of the next connection.
+    pub(super) keepalive: Option<Keepalive>,
+    pub(super) epoch: Epoch,
+    /// Where tasks run, while the channel is not idle.
+    pub(super) runtime: Option<Handle>,
+    pub(super) manager: Option<AbortHandle>,
+    pub(super) bells: Bells,
+    /// When the manager wakes by itself.
+    armed: Option<Instant>,
+    /// Something came of leaving the idle state: a connection, or a failure.
+    has_come_to_something: bool,
+    /// The last time that the channel was not idle ended before anything came of it.
+    pub(super) came_to_nothing: bool,
+    pub(super) is_shut_down: bool,
+    /// When there was a call last, as far as is known of connections that are gone.
+    last_call: Option<Instant>,
+    /// Tasks that are over.
+    ended: Vec<AbortHandle>,
+}
+
+/// What there is for one backend.
+#[derive(Default)]
+struct Live {
+    dialing: Option<(u64, Option<AbortHandle>)>,
+    link: Option<Arc<Link>>,
+    /// Who asks how the server feels.
+    health: Option<AbortHandle>,
+}
+
+/// What is to be done without the lock.
+#[derive(Default)]
+pub(super) struct After {
+    pub(super) runtime: Option<Handle>,
+    /// The channel has left the idle state.
+    pub(super) manage: Option<(Epoch, Bells)>,
+    pub(super) dials: Vec<Dial>,
+    /// Connections whose servers are to be asked how they feel.
+    pub(super) watches: Vec<Arc<Link>>,
+    pub(super) aborts: Vec<AbortHandle>,
+    /// What calls found before. It may hold what the application made.
+    pub(super) published: Option<Arc<Published>>,
+}
+
+impl Control {
+    pub(super) fn new(config: &Config) -> Control {
+        let actions = Actions::new(config.target.text.as_str(), fastrand::u64(..));
+        let policy = Arc::clone(&config.balance.0);
+        let checks_health = config.health.is_some();
+        let balancer = Balancer::new(policy, actions, config.backoff.clone(), checks_health);
+        Control {
+            balancer,
+            idleness: Idleness::new(config.idle_timeout),
+            live: HashMap::new(),
+            keepalive: config.keepalive,
+            epoch: Epoch::default(),
+            runtime: None,
+            manager: None,
+            bells: Bells::default(),
+            armed: None,
+            has_come_to_something: false,
+            came_to_nothing: false,
+            is_shut_down: false,
+            last_call: None,
+            ended: Vec::new(),
+        }
+    }
+
+    /// Leaves the idle state, with tasks on this runtime.
+    pub(super) fn start(&mut self, runtime: Handle, now: Instant) {
+        self.epoch = Epoch(self.epoch.0 + 1);
+        self.runtime = Some(runtime);
+        self.bells = Bells::default();
+        self.armed = None;
+        self.has_come_to_something = false;
+        self.note_call(now);
+        self.idleness.start(now);
+        self.balancer.start();
+    }
+
+    /// Enters the idle state.
+    pub(super) fn stop(&mut self) {
+        if !self.balancer.is_started() {
+            return;
+        }
+        self.came_to_nothing = !self.has_come_to_something;
+        self.epoch = Epoch(self.epoch.0 + 1);
+        self.ended.extend(self.manager.take());
+        self.runtime = None;
+        self.idleness.stop();
+        self.balancer.stop();
+    }
+
+    /// Whether tasks run elsewhere than this.
+    pub(super) fn is_elsewhere(&self, runtime: Id) -> bool {
+        self.runtime.as_ref().is_some_and(|known| known.id() != runtime)
+    }
+
+    /// The manager looks at the timers: when to do so again.
+    pub(super) fn tick(&mut self, now: Instant, is_waited_for: bool) -> Option<Instant> {
+        self.balancer.handle_timeout(now);
+        let (live, last_call) = (&self.live, self.last_call.unwrap_or(now));
+        let is_idle = self.idleness.handle_timeout(now, || {
+            if is_waited_for {
+                return Activity::Busy;
+            }
+            let links = live.values().filter_map(|live| live.link.as_ref());
+            links.fold(Activity::Since(last_call), |known, link| match (known, link.activity()) {
+                (Activity::Since(one), Activity::Since(two)) => Activity::Since(one.max(two)),
+                _ => Activity::Busy,
+            })
+        });
+        if is_idle {
+            self.stop();
+        }
+        self.armed = self.next_timeout();
+        self.armed
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        let next = [self.balancer.next_timeout(), self.idleness.next_timeout()];
+        next.into_iter().flatten().min()
+    }
+
+    /// A call was made, or an attempt at one.
+    pub(super) fn note_call(&mut self, now: Instant) {
+        self.last_call = self.last_call.max(Some(now));
+    }
+
+    /// The task of an attempt has begun. Aborted where nobody wants it any more.
+    pub(super) fn dialing(&mut self, dial: &Dial, task: AbortHandle, after: &mut After) {
+        match self.live.get_mut(&dial.backend).and_then(|live| live.dialing.as_mut()) {
+            Some((attempt, handle)) if *attempt == dial.attempt => *handle = Some(task),
+            _ => after.aborts.push(task),
+        }
+    }
+
+    /// A connection is made. False where nobody wants it.
+    pub(super) fn established(&mut self, dial: &Dial, link: &Arc<Link>, now: Instant) -> bool {
+        let Some(live) = self.live.get_mut(&dial.backend) else { return false };
+        if !self.balancer.is_attempt(dial.backend, dial.attempt) {
+            return false;
+        }
+        *live = Live { dialing: None, link: Some(Arc::clone(link)), health: None };
+        self.balancer.handle_established(dial.backend, dial.attempt, now)
+    }
+
+    /// A connection takes no calls any more.
+    pub(super) fn lost(&mut self, link: &Arc<Link>, now: Instant) {
+        let Some(live) = self.live_of(link) else { return };
+        live.link = None;
+        let health = live.health.take();
+        self.ended.extend(health);
+        self.note_last_call(link, now);
+        self.balancer.handle_lost(link.backend(), now);
+    }
+
+    /// The task that asks how a connection's server feels has begun. Aborted where nobody wants to
+    /// know any more.
+    pub(super) fn watching(&mut self, link: &Arc<Link>, task: AbortHandle, after: &mut After) {
+        match self.live_of(link) {
+            Some(live) => after.aborts.extend(live.health.replace(task)),
+            None => after.aborts.push(task),
+        }
+    }
+
+    /// What a connection's server said of itself.
+    pub(super) fn felt(&mut self, link: &Arc<Link>, health: SubchannelState, now: Instant) {
+        if self.live_of(link).is_some() {
+            self.balancer.handle_health(link.backend(), health, now);
+        }
+    }
+
+    /// What there is for a connection, as long as it takes calls.
+    fn live_of(&mut self, link: &Arc<Link>) -> Option<&mut Live> {
+        let live = self.live.get_mut(&link.backend())?;
+        live.link.as_ref().is_some_and(|known| Arc::ptr_eq(known, link)).then_some(live)
+    }
+
+    fn note_last_call(&mut self, link: &Link, now: Instant) {
+        self.note_call(match link.activity() {
+            Activity::Busy => now,
+            Activity::Since(since) => since,
+        });
+    }
+
+    /// Does what the balancer wants, as far as that can be done here, and publishes what calls find
+    /// through `publish`.
+    pub(super) fn settle(
+        &mut self,
+        now: Instant,
+        publish: impl FnOnce(ChannelState, Published) -> Arc<Published>,
+    ) -> After {
+        let mut after = After { runtime: self.runtime.clone(), ..After::default() };
+        for effect in self.balancer.effects() {
+            match effect {
+                Effect::Dial { backend, address, attempt, give_up_at } => {
+                    let live = self.live.entry(backend).or_default();
+                    live.dialing = Some((attempt, None));
+                    after.dials.push(Dial { backend, address, attempt, give_up_at });
+                }
+                Effect::WatchHealth(backend) => {
+                    let live = self.live.get(&backend);
+                    after.watches.extend(live.and_then(|live| live.link.clone()));
+                }
+                Effect::Abandon(backend) => {
+                    after.dials.retain(|dial| dial.backend != backend);
+                    let Some(live) = self.live.remove(&backend) else { continue };
+                    after.aborts.extend(live.dialing.and_then(|(_, task)| task));
+                    after.aborts.extend(live.health);
+                    if let Some(link) = live.link {
+                        self.note_last_call(&link, now);
+                        link.push(LinkCommand::Close);
+                    }
+                }
+                Effect::Resolve => self.bells.resolve.notify_one(),
+            }
+        }
+        if self.balancer.take_changed() && !self.is_shut_down {
+            let state = self.balancer.state();
+            let has_come_to = matches!(state, ChannelState::Ready | ChannelState::TransientFailure);
+            self.has_come_to_something |= has_come_to;
+            self.came_to_nothing &= !has_come_to;
+            let published = Published::new(self.balancer.picker(), self.links());
+            after.published = Some(publish(state, published));
+        }
+        after.aborts.append(&mut self.ended);
+        if self.balancer.is_started() && self.next_timeout() != self.armed {
+            self.bells.timers.notify_one();
+        }
+        after
+    }
+
+    fn links(&self) -> Vec<Option<Slot>> {
+        let slot = |(generation, backend): (u32, BackendId)| {
+            let link = self.live.get(&backend)?.link.as_ref()?;
+            Some((generation, Arc::clone(link)))
+        };
+        self.balancer.table().map(|place| place.and_then(slot)).collect()
+    }
+}
+
+impl After {
+    /// Ends what is not wanted any more.
+    pub(super) fn end(self) {
+        for task in self.aborts {
+            task.abort();
+        }
+        drop(self.published);
+    }
+}

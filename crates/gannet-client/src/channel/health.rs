@@ -1,0 +1,242 @@
+//! Client-side health checking (gRFC A17): asks each server that is connected how it feels, by
+//! `grpc.health.v1.Health/Watch`, and tells the balancer.
+//!
+//! The two messages are read and written by hand: a client that checks no health has no use for
+//! generated code.
+
+use std::future::poll_fn;
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+
+use bytes::Bytes;
+use gannet_core::codec::{Parts, Raw};
+use gannet_core::{Code, MessageCodec, Metadata, MethodDescriptor, MethodKind, Status};
+use gannet_transport::Inbound;
+
+use super::{Placed, Shared, now};
+use crate::call::exchange::{Made, Started, Unmade};
+use crate::call::request::{Body, Request};
+use crate::credentials::{CredentialsList, authorized};
+use crate::link::Link;
+use crate::policy::{Backoff, SubchannelState};
+
+static WATCH: MethodDescriptor =
+    MethodDescriptor::new("/grpc.health.v1.Health/Watch", MethodKind::ServerStreaming);
+
+/// The largest answer that is read, bytes: it holds one number, and what later versions add.
+const ANSWER_BYTES_MAX: u32 = 4 << 10;
+
+/// What a channel asks for.
+#[derive(Clone, Debug)]
+pub(crate) struct HealthCheck {
+    /// The service; empty for the server as a whole.
+    pub(crate) service: String,
+    /// The channel's.
+    pub(crate) credentials: CredentialsList,
+}
+
+/// One connection's watch, for as long as the connection takes calls.
+pub(super) struct HealthWatch {
+    pub(super) channel: Weak<Shared>,
+    pub(super) link: Arc<Link>,
+    pub(super) check: HealthCheck,
+    pub(super) backoff: Backoff,
+}
+
+/// Why a watch ended.
+enum End {
+    /// There is nothing to ask for any more.
+    Over,
+    Failed(Status),
+}
+
+impl HealthWatch {
+    pub(super) async fn run(mut self) {
+        loop {
+            self.backoff.attempt(now(), fastrand::f64());
+            let failed = match self.watch().await {
+                End::Over => return,
+                End::Failed(status) => status,
+            };
+            if failed.code() == Code::Unimplemented {
+                // As if nobody checked.
+                return self.tell(SubchannelState::Ready);
+            }
+            let address = self.link.address();
+            let told = format!("{address}: its health is not known: {}", failed.message());
+            self.tell(SubchannelState::TransientFailure(failed.with_message(told)));
+            match self.backoff.failed(now()) {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => return,
+            }
+            self.tell(SubchannelState::Connecting);
+        }
+    }
+
+    /// One call.
+    async fn watch(&mut self) -> End {
+        let Some(channel) = self.channel.upgrade() else { return End::Over };
+        let request = self.request();
+        let request = match authorized(&channel, request, &self.check.credentials).await {
+            Ok(request) => request,
+            Err(status) => return End::Failed(status),
+        };
+        drop(channel);
+        let placed = Placed { link: Arc::clone(&self.link), tracker: None };
+        let _watched = Watched::new(&self.link);
+        let mut started = Started::new(placed, request);
+        let source = match poll_fn(|cx| started.poll(cx)).await {
+            Ok(Made::Stream(_, source)) => source,
+            Err(Unmade::Failed(status)) => return End::Failed(status),
+            // It takes no calls any more.
+            Ok(Made::Unary(..)) | Err(Unmade::Unsent(_)) => return End::Over,
+        };
+        let decoder = MessageCodec::<Bytes>::new::<Raw>();
+        let mut answers: Inbound<Bytes> = Inbound::new(source, decoder);
+        loop {
+            match answers.next().await {
+                Ok(Some(answer)) => {
+                    self.backoff.established();
+                    self.backoff.attempt(now(), fastrand::f64());
+                    self.tell(health_of(&answer, self.link.address(), &self.check.service));
+                }
+                Ok(None) => {
+                    return End::Failed(Status::unavailable("the server ended the watch"));
+                }
+                Err(_) if self.link.is_retired() => return End::Over,
+                Err(status) => return End::Failed(status),
+            }
+        }
+    }
+
+    fn tell(&self, health: SubchannelState) {
+        if let Some(channel) = self.channel.upgrade() {
+            channel.felt(&self.link, health);
+        }
+    }
+
+    fn request(&self) -> Box<Request> {
+        let mut framed = Vec::new();
+        let message = Bytes::from(encoded(&self.check.service));
+        // Whatever the channel says of calls, this is short.
+        let _ = MessageCodec::new::<Raw>().encode(&message, usize::MAX, &mut framed);
+        Box::new(Request {
+            method: &WATCH,
+            deadline: None::<Instant>,
+            metadata: Metadata::new(),
+            body: Body::one(framed, Parts::default()),
+            receive_bytes_max: ANSWER_BYTES_MAX,
+            wait_for_ready: false,
+            wants_metadata: false,
+            compressors: gannet_core::compression::Compressors::new(),
+            compress: None,
+            refusals: 0,
+        })
+    }
+}
+
+/// Has a connection know that one of its calls is no call of the application's.
+struct Watched<'a>(&'a Link);
+
+impl<'a> Watched<'a> {
+    fn new(link: &'a Link) -> Watched<'a> {
+        link.set_watched(true);
+        Watched(link)
+    }
+}
+
+impl Drop for Watched<'_> {
+    fn drop(&mut self) {
+        self.0.set_watched(false);
+    }
+}
+
+/// `HealthCheckRequest { string service = 1; }`
+fn encoded(service: &str) -> Vec<u8> {
+    let mut message = Vec::new();
+    if !service.is_empty() {
+        message.push(1 << 3 | 2);
+        let mut length = service.len();
+        while length >= 0x80 {
+            message.push(length.to_le_bytes()[0] | 0x80);
+            length >>= 7;
+        }
+        message.push(length.to_le_bytes()[0]);
+        message.extend_from_slice(service.as_bytes());
+    }
+    message
+}
+
+fn health_of(answer: &[u8], address: &str, service: &str) -> SubchannelState {
+    let what = match decoded(answer) {
+        Some(1) => return SubchannelState::Ready,
+        Some(0) => "UNKNOWN".to_owned(),
+        Some(2) => "NOT_SERVING".to_owned(),
+        Some(3) => "SERVICE_UNKNOWN".to_owned(),
+        Some(other) => other.to_string(),
+        None => "what is no HealthCheckResponse".to_owned(),
+    };
+    let told = format!("{address}: the server says {what} of {service:?}");
+    SubchannelState::TransientFailure(Status::unavailable(told))
+}
+
+/// `HealthCheckResponse { ServingStatus status = 1; }`: the number; `None` for what is none such.
+fn decoded(mut message: &[u8]) -> Option<u64> {
+    let mut status = 0;
+    while !message.is_empty() {
+        let tag = varint(&mut message)?;
+        match (tag >> 3, tag & 7) {
+            (1, 0) => status = varint(&mut message)?,
+            (_, 0) => drop(varint(&mut message)?),
+            (_, 1) => message = message.get(8..)?,
+            (_, 2) => {
+                let length = usize::try_from(varint(&mut message)?).ok()?;
+                message = message.get(length..)?;
+            }
+            (_, 5) => message = message.get(4..)?,
+            _ => return None,
+        }
+    }
+    Some(status)
+}
+
+fn varint(message: &mut &[u8]) -> Option<u64> {
+    let mut value = 0;
+    for shift in (0..64).step_by(7) {
+        let (byte, rest) = message.split_first()?;
+        *message = rest;
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Some(value);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_read_and_written() {
+        assert_eq!(encoded(""), b"");
+        assert_eq!(encoded("foo"), b"\x0a\x03foo");
+        let long = "x".repeat(300);
+        assert_eq!(encoded(&long)[..3], [0x0a, 0xac, 0x02]);
+        assert_eq!(encoded(&long).len(), 303);
+        let table: &[(&[u8], Option<u64>)] = &[
+            (b"", Some(0)),
+            (b"\x08\x01", Some(1)),
+            (b"\x08\x02\x08\x01", Some(1)),
+            (b"\x12\x02ab\x08\x03", Some(3)),
+            (b"\x08\x01\x11\0\0\0\0\0\0\0\0\x1d\0\0\0\0\x20\x7f", Some(1)),
+            (b"\x08", None),
+            (b"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", None),
+            (b"\x12\x05ab", None),
+            (b"\x0b", None),
+        ];
+        for (message, status) in table {
+            assert_eq!(decoded(message), *status, "{message:?}");
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! The task that a channel has while it is not idle: runs the name resolver and the timers.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll};
+
+use gannet_core::Status;
+use tokio::sync::Notify;
+use tokio::time::sleep_until;
+
+use super::Shared;
+use crate::name::{Listener, Resolution, Updates, Watching};
+
+/// One time that a channel is not idle. What comes of an earlier one is not heard.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Epoch(pub(super) u64);
+
+/// What the channel keeps of the task, to tell it something.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Bells {
+    /// The next timer is another one now.
+    pub(super) timers: Arc<Notify>,
+    /// The name is to be resolved again.
+    pub(super) resolve: Arc<Notify>,
+}
+
+/// See the module.
+pub(super) struct Manager {
+    channel: Weak<Shared>,
+    epoch: Epoch,
+    bells: Bells,
+    resolving: Option<Watching>,
+    is_done: bool,
+}
+
+impl Manager {
+    pub(super) fn new(channel: &Arc<Shared>, epoch: Epoch, bells: Bells) -> Manager {
+        let channel = Arc::downgrade(channel);
+        Manager { channel, epoch, bells, resolving: None, is_done: false }
+    }
+
+    pub(super) async fn run(mut self) {
+        let told = Told { channel: self.channel.clone(), epoch: self.epoch };
+        let updates = Updates::new(Arc::new(told), Arc::clone(&self.bells.resolve));
+        if let Some(channel) = self.channel.upgrade() {
+            self.resolving = Some(Arc::clone(&channel.config().resolver).watch(updates));
+        }
+        let timers = Arc::clone(&self.bells.timers);
+        loop {
+            let tick = self.channel.upgrade().and_then(|channel| channel.tick(self.epoch));
+            let Some(tick) = tick else {
+                self.is_done = true;
+                return;
+            };
+            let mut rung = pin!(timers.notified());
+            let mut timer = pin!(tick.next.map(|at| sleep_until(at.into())));
+            poll_fn(|cx| {
+                self.poll_resolver(cx);
+                if rung.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(());
+                }
+                match timer.as_mut().as_pin_mut() {
+                    Some(timer) => timer.poll(cx),
+                    None => Poll::Pending,
+                }
+            })
+            .await;
+        }
+    }
+
+    fn poll_resolver(&mut self, cx: &mut Context<'_>) {
+        if let Some(resolving) = &mut self.resolving
+            && Pin::new(resolving).poll(cx).is_ready()
+        {
+            self.resolving = None;
+        }
+    }
+}
+
+impl Drop for Manager {
+    fn drop(&mut self) {
+        if !self.is_done
+            && let Some(channel) = self.channel.upgrade()
+        {
+            channel.stranded(self.epoch);
+        }
+    }
+}
+
+/// Takes what the resolver tells to the channel.
+struct Told {
+    channel: Weak<Shared>,
+    epoch: Epoch,
+}
+
+impl Listener for Told {
+    fn told(&self, names: Result<Resolution, Status>) {
+        if let Some(channel) = self.channel.upgrade() {
+            channel.told_names(self.epoch, names);
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Names: what a channel's target stands for, and how that is found out (gRPC's `naming.md`).
+//!
+//! | file | what it holds |
+//! | --- | --- |
+//! | `address` | addresses, and the servers that have them |
+//! | `dns` | names that the system resolves |
+//! | `list` | addresses that the application tells |
+//! | `scheme` | resolvers of targets with schemes of one's own |
+
+mod address;
+mod dns;
+mod list;
+mod scheme;
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use gannet_core::Status;
+use tokio::sync::Notify;
+
+pub(crate) use address::Way;
+pub use address::{Address, Endpoint, Family, Resolution};
+pub(crate) use dns::Dns;
+pub use list::AddressList;
+pub(crate) use scheme::Schemes;
+pub use scheme::TargetUri;
+
+/// Finds out what a name stands for, and goes on doing so: given to
+/// [`ChannelBuilder::resolver`](crate::ChannelBuilder::resolver), or to
+/// [`ChannelBuilder::scheme`](crate::ChannelBuilder::scheme) for all targets of a scheme.
+///
+/// ```
+/// # use std::net::SocketAddr;
+/// # use std::time::Duration;
+/// # use gannet_core::{Result, Status};
+/// use gannet_client::name::{Resolution, Resolver, Updates};
+///
+/// /// Asks a registry of one's own every minute, and when connections fail.
+/// struct Registry;
+///
+/// # impl Registry { async fn servers(&self) -> Result<Vec<SocketAddr>> { Ok(Vec::new()) } }
+/// impl Resolver for Registry {
+///     async fn watch(&self, updates: Updates) {
+///         loop {
+///             match self.servers().await {
+///                 Ok(servers) => updates.resolved(Resolution::new(servers)),
+///                 Err(status) => updates.failed(status),
+///             }
+///             tokio::time::sleep(Duration::from_secs(10)).await;
+///             let _ = tokio::time::timeout(Duration::from_secs(50), updates.asked()).await;
+///         }
+///     }
+/// }
+/// ```
+pub trait Resolver: Send + Sync + 'static {
+    /// Tells what the name stands for, now and whenever that changes. Called each time the channel
+    /// leaves the idle state; what was told stays true when the future ends.
+    ///
+    /// # Cancel safety
+    /// The future is dropped when the channel is idle, or closed.
+    fn watch(&self, updates: Updates) -> impl Future<Output = ()> + Send;
+}
+
+/// A resolver of any type.
+pub(crate) trait AnyResolver: Send + Sync {
+    fn watch(self: Arc<Self>, updates: Updates) -> Watching;
+}
+
+pub(crate) type Watching = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+impl<R: Resolver> AnyResolver for R {
+    fn watch(self: Arc<Self>, updates: Updates) -> Watching {
+        Box::pin(async move { Resolver::watch(&*self, updates).await })
+    }
+}
+
+impl fmt::Debug for dyn AnyResolver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Resolver")
+    }
+}
+
+/// By which a [`Resolver`] tells its channel what it finds.
+pub struct Updates {
+    listener: Arc<dyn Listener>,
+    asked: Arc<Notify>,
+}
+
+/// Who is told.
+pub(crate) trait Listener: Send + Sync {
+    fn told(&self, names: Result<Resolution, Status>);
+}
+
+impl Updates {
+    pub(crate) fn new(listener: Arc<dyn Listener>, asked: Arc<Notify>) -> Updates {
+        Updates { listener, asked }
+    }
+
+    /// The name stands for this, in place of what was told before. Connections to addresses that
+    /// are still in it are kept, those to others closed after the calls on them.
+    pub fn resolved(&self, resolution: Resolution) {
+        self.listener.told(Ok(resolution));
+    }
+
+    /// It could not be found out; the status says why. What was told before stays true, and where
+    /// nothing was, calls fail with it.
+    pub fn failed(&self, status: Status) {
+        self.listener.told(Err(status));
+    }
+
+    /// Waits until the channel wants to know again, as connections have failed or are lost. Once is
+    /// enough for all times that it wanted to since this was awaited last.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost where the future is dropped.
+    pub async fn asked(&self) {
+        self.asked.notified().await;
+    }
+}
+
+impl Updates {
+    /// What was asked for so far needs no other answer.
+    pub(crate) fn forget_asked(&self) {
+        // At most one is kept.
+        let mut asked = std::pin::pin!(self.asked.notified());
+        let _ = asked.as_mut().enable();
+    }
+}
+
+impl fmt::Debug for Updates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Updates").finish_non_exhaustive()
+    }
+}
+
+/// A name that stands for the same addresses for ever.
+pub(crate) struct Fixed(pub(crate) Vec<Endpoint>);
+
+impl Resolver for Fixed {
+    async fn watch(&self, updates: Updates) {
+        updates.resolved(Resolution::new(self.0.clone()));
+    }
+}
