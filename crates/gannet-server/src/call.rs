@@ -4,6 +4,7 @@
 //! built only when a handler asks for it.
 
 mod coding;
+mod detached;
 mod extra;
 mod response;
 

@@ -167,3 +167,78 @@ async fn show() -> Result<(), Box<dyn std::error::Error>> {
     server.abort();
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use gannet::Code;
+    use gannet_testing::InProcess;
+
+    use super::*;
+
+    fn lounge() -> InProcess {
+        let lounge = Lounge { lines: broadcast::channel(BACKLOG_LINES_MAX).0 };
+        InProcess::serve(Server::new().add(RoomServer::new(lounge)))
+    }
+
+    async fn member(channel: Channel) -> (Outbound<Line>, Inbound<Line>) {
+        // What never comes is an error.
+        let joining = RoomClient::new(channel);
+        let (speak, mut hear) = joining.join().timeout(Duration::from_secs(60)).await.unwrap();
+        hear.headers().await.unwrap();
+        (speak, hear)
+    }
+
+    fn line(text: &str) -> Line {
+        Line { name: "Ada".into(), text: text.into(), ..Default::default() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_hear_the_same_lines_and_one_may_leave() {
+        let server = lounge();
+        let (mut ada, mut ada_hears) = member(server.channel()).await;
+        let (grace, mut grace_hears) = member(server.channel()).await;
+        for text in ["hello", "anybody?"] {
+            ada.send(line(text)).await.unwrap();
+            for hears in [&mut ada_hears, &mut grace_hears] {
+                assert_eq!(hears.next().await.unwrap().unwrap().text, text);
+            }
+        }
+        grace.finish();
+        assert!(grace_hears.next().await.unwrap().is_none());
+        ada.send(line("bye")).await.unwrap();
+        assert_eq!(ada_hears.next().await.unwrap().unwrap().text, "bye");
+    }
+
+    /// A member whose connection is lost is told so; the others talk on.
+    #[tokio::test(start_paused = true)]
+    async fn a_lost_connection_is_one_members_alone() {
+        let server = lounge();
+        let (mut ada, mut ada_hears) = member(server.channel()).await;
+        let (channel, wire) = server.wired();
+        let (_speak, mut lost_hears) = member(channel).await;
+        wire.cut();
+        assert_eq!(lost_hears.next().await.unwrap_err().code(), Code::Unavailable);
+        ada.send(line("still here")).await.unwrap();
+        assert_eq!(ada_hears.next().await.unwrap().unwrap().text, "still here");
+    }
+
+    /// Who does not keep up is told how much it missed, and does not hold up the others.
+    #[tokio::test(start_paused = true)]
+    async fn a_member_that_does_not_listen_misses_lines() {
+        let server = lounge();
+        let (mut ada, mut ada_hears) = member(server.channel()).await;
+        let (_speak, mut slow_hears) = member(server.channel()).await;
+        // More than the connection, the call and the room hold for it.
+        for _ in 0..1_000 {
+            ada.send(line(&"x".repeat(4_000))).await.unwrap();
+            ada_hears.next().await.unwrap().unwrap();
+        }
+        let status = loop {
+            match slow_hears.next().await {
+                Ok(heard) => assert!(heard.is_some()),
+                Err(status) => break status,
+            }
+        };
+        assert_eq!(status.code(), Code::ResourceExhausted);
+    }
+}

@@ -176,3 +176,41 @@ fn with_causes(error: &dyn std::error::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use gannet::Code;
+    use gannet_testing::{InProcess, TestCall};
+
+    use super::*;
+
+    fn request(text: &str) -> Message {
+        Message { message: text.to_owned(), ..Default::default() }
+    }
+
+    const ANSWER: &str = "Hello I am up and running received \"hi\" message from you";
+
+    /// The handler alone: no server, no client.
+    #[tokio::test(start_paused = true)]
+    async fn the_handler_answers() {
+        let reply = Hello.get_server_response(&mut TestCall::new(), request("hi")).await.unwrap();
+        assert_eq!((&*reply.message, reply.received), (ANSWER, true));
+    }
+
+    /// The same through a client and a server.
+    #[tokio::test(start_paused = true)]
+    async fn the_service_answers() {
+        let client = GrpctestClient::new(gannet_testing::channel(GrpctestServer::new(Hello)));
+        assert_eq!(client.get_server_response(request("hi")).await.unwrap().message, ANSWER);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_that_run_may_end_while_the_server_stops() {
+        let server = InProcess::serve(Server::new().add(GrpctestServer::new(Hello)));
+        let client = GrpctestClient::new(server.channel());
+        client.get_server_response(request("hi")).await.unwrap();
+        server.stop(GRACE).await.unwrap();
+        let status = client.get_server_response(request("hi")).await.unwrap_err();
+        assert_eq!(status.code(), Code::Unavailable);
+    }
+}

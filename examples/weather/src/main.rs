@@ -143,3 +143,69 @@ async fn refused(client: &StationClient) {
         Err(status) => println!("following nowhere: {status}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use gannet::Code;
+    use gannet::codec::Buffa;
+    use gannet_testing::{FakeAnswer, FakeServer, TestCall, inbound, replies};
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::proto::weather::STATION;
+
+    fn reading(temperature: f64) -> Reading {
+        Reading { place: "roof".into(), temperature, ..Default::default() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn readings_are_summed_up() {
+        let readings = inbound::<Buffa, _>([11.0, 15.0, 13.0].map(reading));
+        let summary = Roof.report(&mut TestCall::new(), readings).await.unwrap();
+        assert_eq!((summary.readings, summary.lowest, summary.highest), (3, 11.0, 15.0));
+        assert_eq!(summary.mean, 13.0);
+        let status = Roof.report(&mut TestCall::new(), inbound::<Buffa, _>([])).await.unwrap_err();
+        assert_eq!(status.code(), Code::FailedPrecondition);
+    }
+
+    /// An hour of readings, at once.
+    #[tokio::test(start_paused = true)]
+    async fn readings_come_with_pauses() {
+        let request = FollowRequest {
+            place: "roof".into(),
+            readings: 60,
+            pause_ms: 60_000,
+            ..Default::default()
+        };
+        let (to, mut sent) = replies::<Buffa, _>();
+        let started = Instant::now();
+        Roof.follow(&mut TestCall::new(), request, to).await.unwrap();
+        assert_eq!(started.elapsed(), Duration::from_secs(3_600));
+        let sent: Vec<Reading> = sent.all().await.unwrap();
+        assert_eq!((sent.len(), &*sent[0].place), (60, "roof"));
+    }
+
+    /// The client, against a server that answers as it is told.
+    #[tokio::test(start_paused = true)]
+    async fn the_client_reports_what_it_saw() {
+        let seen = [reading(1.0), reading(2.0)];
+        let summary = Summary { readings: 2, ..Default::default() };
+        let fake = FakeServer::new(&STATION)
+            .on("Follow", [FakeAnswer::messages::<Buffa, _>(&seen)])
+            .on("Report", [FakeAnswer::message::<Buffa, _>(&summary)]);
+        let client = StationClient::new(fake.channel());
+        let readings = follow(&client, 2).await.unwrap();
+        report(&client, readings).await.unwrap();
+        let calls = fake.calls();
+        let asked = &calls[0].messages::<Buffa, FollowRequest>().unwrap()[0];
+        assert_eq!((asked.readings, &*asked.place), (2, "lighthouse"));
+        assert_eq!(calls[1].messages::<Buffa, Reading>().unwrap(), seen);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_station_without_a_place_is_refused() {
+        let client = StationClient::new(gannet_testing::channel(StationServer::new(Roof)));
+        let mut readings = client.follow(FollowRequest::default()).await.unwrap();
+        assert_eq!(readings.next().await.unwrap_err().code(), Code::InvalidArgument);
+    }
+}

@@ -91,6 +91,11 @@ impl PeerCertificate {
         self.chain.iter().map(|der| &**der)
     }
 
+    /// The peer's own certificate, as DER.
+    pub fn leaf(&self) -> &[u8] {
+        self.chain.first().map_or(&[], |own| own)
+    }
+
     /// The first common name of the subject. Not a name to tell peers apart by where there are
     /// subject alternative names.
     pub fn common_name(&self) -> Option<&str> {

@@ -1,0 +1,140 @@
+//! [`InProcess`]: a server, and channels to it, without a socket.
+
+use std::fmt;
+use std::future::IntoFuture;
+use std::time::Duration;
+
+use gannet_client::{Channel, ChannelBuilder, PipeConnector};
+use gannet_server::{ServeError, Server, Service};
+use gannet_transport::{Listener, pipe};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::Wire;
+
+/// A channel to `service`, served in this process as long as the channel is there: see the
+/// [crate](crate).
+///
+/// # Panics
+/// Outside a tokio runtime, on which it serves.
+pub fn channel(service: impl Service) -> Channel {
+    InProcess::serve(Server::new().add(service)).channel()
+}
+
+/// A server in this process, on the current runtime, and the way to it.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use gannet_testing::{InProcess, example::{ECHO, Echo}};
+/// # use gannet_core::codec::Raw;
+/// # use gannet_server::{Incoming, Next, Server};
+/// # gannet_testing::virtual_time(async {
+/// let server = Server::new().add(Echo).intercept(|mut call: Incoming, next: Next| async move {
+///     call.trailers_mut().insert("x-was-here", "1")?;
+///     next.run(call).await
+/// });
+/// let server = InProcess::serve(server);
+/// let channel = server.builder().user_agent("a test").build().unwrap();
+/// let call = channel.unary::<Raw, Vec<u8>, Vec<u8>>(&ECHO.methods[0], Vec::new());
+/// let (_, metadata) = call.with_metadata().await.unwrap();
+/// assert_eq!(metadata.trailers.get("x-was-here"), Some("1"));
+/// server.stop(Duration::from_secs(1)).await.unwrap();
+/// # });
+/// ```
+///
+/// Once this and all channels are gone the server ends by itself.
+pub struct InProcess {
+    connector: PipeConnector,
+    served: JoinHandle<Result<(), ServeError>>,
+    /// Sent how long calls may go on.
+    stop: oneshot::Sender<Duration>,
+}
+
+impl InProcess {
+    /// Serves on the current runtime. What is wrong with the server shows by calls that fail, and
+    /// by [`stop`](Self::stop).
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn serve(server: Server) -> InProcess {
+        InProcess::serve_on(server, |listener| listener)
+    }
+
+    /// As [`serve`](Self::serve), over TLS. Channels need `tls` then: see
+    /// [`Authority`](crate::Authority).
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    #[cfg(feature = "_tls")]
+    pub fn serve_tls(server: Server, tls: gannet_transport::tls::ServerTls) -> InProcess {
+        InProcess::serve_on(server, |listener| listener.tls(tls))
+    }
+
+    fn serve_on(server: Server, listen: impl FnOnce(Listener) -> Listener) -> InProcess {
+        let (connector, listener) = pipe();
+        let (stop, stopped) = oneshot::channel();
+        let (drain, drained) = oneshot::channel::<()>();
+        let listener = listen(Listener::from(listener));
+        let served = tokio::spawn(async move {
+            let mut serving = server.serve(listener).shutdown_on(drained, FOREVER).into_future();
+            let grace = tokio::select! {
+                served = &mut serving => return served,
+                grace = stopped => grace,
+            };
+            // Nobody can stop it any more: it ends when nobody can connect.
+            let Ok(grace) = grace else { return serving.await };
+            let _ = drain.send(());
+            tokio::time::timeout(grace, serving).await.unwrap_or(Ok(()))
+        });
+        InProcess { connector, served, stop }
+    }
+
+    /// A channel to the server.
+    pub fn channel(&self) -> Channel {
+        self.builder().build().expect("nothing of it can be wrong")
+    }
+
+    /// The same, to be changed before it is built. Credentials are sent though there is no TLS, as
+    /// nobody else can read what stays in the process.
+    pub fn builder(&self) -> ChannelBuilder {
+        Channel::builder_with_connector(self.connector.clone()).allow_credentials_without_tls(true)
+    }
+
+    /// A channel whose connections can be cut, stalled and slowed down.
+    pub fn wired(&self) -> (Channel, Wire) {
+        let (builder, wire) = self.wired_builder();
+        (builder.build().expect("nothing of it can be wrong"), wire)
+    }
+
+    /// The same, to be changed before it is built.
+    pub fn wired_builder(&self) -> (ChannelBuilder, Wire) {
+        let (connector, wire) = Wire::to(self.connector.clone());
+        let builder = Channel::builder_with_connector(connector);
+        (builder.allow_credentials_without_tls(true), wire)
+    }
+
+    /// Drains the server: new calls are refused, those that run may go on for `grace`.
+    ///
+    /// # Errors
+    /// As serving ended, such as with a name of a method that no service has.
+    ///
+    /// # Cancel safety
+    /// The server is stopped whether somebody waits for it or not.
+    pub async fn stop(self, grace: Duration) -> Result<(), ServeError> {
+        // It may have ended by itself.
+        let _ = self.stop.send(grace);
+        match self.served.await {
+            Ok(served) => served,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+}
+
+/// Longer than any test.
+const FOREVER: Duration = Duration::from_secs(86_400 * 365);
+
+impl fmt::Debug for InProcess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InProcess").finish_non_exhaustive()
+    }
+}

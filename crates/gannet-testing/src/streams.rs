@@ -1,0 +1,225 @@
+//! Streams of messages for handlers and callers that a test calls itself.
+//!
+//! Messages are encoded and decoded by the codec that is named, as they would be on a connection.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use gannet_core::{Codec, MessageCodec, Metadata, Result, Status};
+use gannet_transport::{
+    Asks, CallQueue, CallShared, Feed, Framed, Inbound, Outbound, Relay, RelayKind, Source, Spares,
+};
+
+/// A stream that has these messages and ends well: what a handler gets of a client that sends them
+/// and is done, or a caller of a server that does so.
+///
+/// ```
+/// # use gannet_core::{Result, codec::Raw};
+/// # use gannet_transport::Inbound;
+/// async fn count(mut messages: Inbound<Vec<u8>>) -> Result<usize> {
+///     let mut bytes = 0;
+///     while let Some(message) = messages.next().await? {
+///         bytes += message.len();
+///     }
+///     Ok(bytes)
+/// }
+///
+/// # gannet_testing::virtual_time(async {
+/// // Generated messages have the codec `gannet::codec::Buffa`.
+/// let messages = gannet_testing::inbound::<Raw, _>([b"one".to_vec(), b"three".to_vec()]);
+/// assert_eq!(count(messages).await.unwrap(), 8);
+/// # });
+/// ```
+///
+/// # Panics
+/// Where a message cannot be encoded.
+pub fn inbound<C, T>(messages: impl IntoIterator<Item = T>) -> Inbound<T>
+where
+    C: Codec<T>,
+{
+    ended::<C, T>(messages, Ok(Metadata::new()))
+}
+
+/// As [`inbound`], of a stream that then fails: a client that cancels, or a connection that is
+/// lost.
+///
+/// # Panics
+/// Where a message cannot be encoded.
+pub fn inbound_failing<C, T>(messages: impl IntoIterator<Item = T>, status: Status) -> Inbound<T>
+where
+    C: Codec<T>,
+{
+    ended::<C, T>(messages, Err(status))
+}
+
+fn ended<C: Codec<T>, T>(
+    messages: impl IntoIterator<Item = T>,
+    outcome: Result<Metadata>,
+) -> Inbound<T> {
+    let mut framed = Vec::new();
+    for message in messages {
+        C::encode_framed(&message, usize::MAX, &mut framed).expect("a message can be encoded");
+    }
+    let shared = CallShared::new(Arc::new(Nobody), u32::MAX);
+    let mut feed = Feed::new(&shared, usize::MAX);
+    let fed = feed.data(&framed, &shared, &mut Spares::default());
+    fed.and_then(|()| feed.end(outcome, &shared)).expect("messages are whole");
+    feed.flush(&shared);
+    Inbound::new(Source::new(shared), MessageCodec::new::<C>())
+}
+
+/// Hears what a stream asks for that has all there will be.
+struct Nobody;
+
+impl CallQueue for Nobody {
+    fn push_call(&self, call: &Arc<CallShared>) {
+        let _ = call.take_asks();
+    }
+
+    fn is_closed(&self) -> bool {
+        false
+    }
+}
+
+/// A stream for a handler to send to, and what it has sent. It holds any number of messages, so
+/// that a handler that has returned can be looked at.
+///
+/// ```
+/// # use gannet_core::{Result, codec::Raw};
+/// # use gannet_transport::Outbound;
+/// async fn count_down(from: u8, mut to: Outbound<Vec<u8>>) -> Result<()> {
+///     for n in (0..from).rev() {
+///         to.send(vec![n]).await?;
+///     }
+///     Ok(())
+/// }
+///
+/// # gannet_testing::virtual_time(async {
+/// let (to, mut sent) = gannet_testing::replies::<Raw, _>();
+/// count_down(3, to).await.unwrap();
+/// assert_eq!(sent.all().await.unwrap(), [[2], [1], [0]]);
+/// # });
+/// ```
+pub fn replies<C, T>() -> (Outbound<T>, Replies<T>)
+where
+    C: Codec<T>,
+{
+    let endless = Arc::new(Endless(Mutex::new(None)));
+    let shared = CallShared::new(Arc::clone(&endless) as Arc<dyn CallQueue>, u32::MAX);
+    shared.set_send_bytes_max(usize::MAX);
+    let feed = Feed::new(&shared, usize::MAX);
+    *endless.lock() = Some(Held { feed, spares: Spares::default(), emptied: None, sent_total: 0 });
+    let codec = MessageCodec::new::<C>();
+    let to = Outbound::new(Arc::clone(&shared), codec);
+    (to, Replies { from: Inbound::new(Source::new(shared), codec) })
+}
+
+/// A stream that a test writes to while something else reads it, bounded as one on a connection: a
+/// sender waits while 64 KiB are not read. [`Outbound::finish`] ends it; a sender that is dropped
+/// before cancels, as a client's does.
+pub fn stream<C, T>() -> (Outbound<T>, Inbound<T>)
+where
+    C: Codec<T>,
+{
+    let relay = Relay::new(RelayKind::Requests);
+    let codec = MessageCodec::new::<C>();
+    let to = Outbound::new(Arc::clone(relay.shared()), codec);
+    (to, Inbound::new(Source::new(Arc::clone(relay.shared())), codec))
+}
+
+/// What a handler sent: see [`replies`].
+pub struct Replies<T> {
+    from: Inbound<T>,
+}
+
+impl<T> Replies<T> {
+    /// The next message; waits for it while the handler still has its end. `None` at the end.
+    ///
+    /// # Errors
+    /// Where it cannot be decoded.
+    ///
+    /// # Cancel safety
+    /// No message is lost when the future is dropped.
+    pub async fn next(&mut self) -> Result<Option<T>> {
+        self.from.next().await
+    }
+
+    /// All messages, up to the end.
+    ///
+    /// # Errors
+    /// Where one cannot be decoded.
+    ///
+    /// # Cancel safety
+    /// Messages that were read by then are lost when the future is dropped.
+    pub async fn all(&mut self) -> Result<Vec<T>> {
+        let mut all = Vec::new();
+        while let Some(message) = self.next().await? {
+            all.push(message);
+        }
+        Ok(all)
+    }
+}
+
+impl<T> fmt::Debug for Replies<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Replies").finish_non_exhaustive()
+    }
+}
+
+/// Passes on what is sent at once, and never has the sender wait.
+struct Endless(Mutex<Option<Held>>);
+
+struct Held {
+    feed: Feed,
+    spares: Spares,
+    emptied: Option<Box<Framed>>,
+    /// Bytes. Wraps.
+    sent_total: usize,
+}
+
+impl Endless {
+    fn lock(&self) -> MutexGuard<'_, Option<Held>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl CallQueue for Endless {
+    fn push_call(&self, call: &Arc<CallShared>) {
+        let mut held = self.lock();
+        let Some(held) = &mut *held else { return };
+        loop {
+            let asks = call.take_asks();
+            if asks.is_empty() {
+                return;
+            }
+            held.serve(asks, call);
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        false
+    }
+}
+
+impl Held {
+    fn serve(&mut self, asks: Asks, call: &CallShared) {
+        let is_over = asks.has(Asks::FINISH) || asks.has(Asks::OUTBOUND_DROPPED);
+        if (is_over || asks.has(Asks::OUTBOX))
+            && let Some(mut messages) = call.take_outbox(self.emptied.take())
+        {
+            self.sent_total = self.sent_total.wrapping_add(messages.0.len());
+            // Messages are queued whole, and of any length.
+            let _ = self.feed.data(&messages.0, call, &mut self.spares);
+            self.feed.flush(call);
+            messages.clear();
+            self.emptied = Some(messages);
+            call.set_sent_bytes(self.sent_total, 0);
+        }
+        if asks.has(Asks::INBOUND_DROPPED) {
+            self.feed.reader_gone(call);
+        } else if is_over {
+            let _ = self.feed.end(Ok(Metadata::new()), call);
+            self.feed.flush(call);
+        }
+    }
+}

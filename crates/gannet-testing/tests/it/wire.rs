@@ -1,0 +1,91 @@
+//! Connections that are cut, stalled and slow.
+
+use std::time::Duration;
+
+use gannet_client::Channel;
+use gannet_core::Code;
+use gannet_core::codec::Raw;
+use gannet_server::Server;
+use gannet_testing::example::{ECHO, Echo};
+use gannet_testing::{Direction, InProcess, Wire};
+use tokio::time::Instant;
+
+type Bytes = Vec<u8>;
+
+fn wired() -> (Channel, Wire) {
+    InProcess::serve(Server::new().add(Echo)).wired()
+}
+
+async fn say(channel: &Channel, bytes: usize) -> gannet_core::Result<Bytes> {
+    let call = channel.unary::<Raw, Bytes, Bytes>(&ECHO.methods[0], vec![7; bytes]);
+    call.wait_for_ready(true).timeout(Duration::from_secs(600)).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cut_fails_what_is_in_flight_and_the_channel_connects_again() {
+    let (channel, wire) = wired();
+    let (mut to, mut from) =
+        channel.bidi_streaming::<Raw, Bytes, Bytes>(&ECHO.methods[1]).await.unwrap();
+    to.send(vec![1]).await.unwrap();
+    assert_eq!(from.next().await.unwrap(), Some(vec![1]));
+    wire.cut();
+    assert_eq!(from.next().await.unwrap_err().code(), Code::Unavailable);
+    assert_eq!(say(&channel, 3).await.unwrap().len(), 3);
+    assert_eq!(wire.connections(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_stalled_waits_and_goes_on() {
+    let (channel, wire) = wired();
+    say(&channel, 1).await.unwrap();
+    for direction in [Direction::ToServer, Direction::ToClient] {
+        let before = wire.carried_bytes(direction);
+        wire.set_stalled(direction, true);
+        let calling = tokio::spawn({
+            let channel = channel.clone();
+            async move { say(&channel, 1_000).await }
+        });
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert!(!calling.is_finished(), "{direction:?}");
+        assert_eq!(wire.carried_bytes(direction), before, "{direction:?}");
+        wire.set_stalled(direction, false);
+        assert_eq!(calling.await.unwrap().unwrap().len(), 1_000);
+        assert!(wire.carried_bytes(direction) > before + 1_000);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_wire_takes_its_time() {
+    let (channel, wire) = wired();
+    say(&channel, 1).await.unwrap();
+    wire.set_rate(100_000);
+    let started = Instant::now();
+    say(&channel, 1_000_000).await.unwrap();
+    let seconds = started.elapsed().as_secs_f64();
+    // Ten seconds there, ten back; the answer begins when the request has come.
+    assert!((19.9..21.5).contains(&seconds), "{seconds}");
+    wire.set_rate(0);
+    let started = Instant::now();
+    say(&channel, 1_000_000).await.unwrap();
+    assert!(started.elapsed() < Duration::from_millis(100));
+}
+
+#[tokio::test(start_paused = true)]
+async fn connections_are_cut_at_bytes_that_follow_from_a_seed() {
+    let mut runs = Vec::new();
+    for seed in [5, 5, 6] {
+        let (channel, wire) = wired();
+        wire.cut_within(seed, 100..5_000);
+        let mut outcomes = Vec::new();
+        for _ in 0..30 {
+            outcomes
+                .push(say(&channel, 200).await.map(|reply| reply.len()).map_err(|it| it.code()));
+        }
+        assert!(wire.connections() > 3, "{}", wire.connections());
+        assert!(outcomes.contains(&Ok(200)));
+        let bytes = [Direction::ToServer, Direction::ToClient].map(|to| wire.carried_bytes(to));
+        runs.push((outcomes, wire.connections(), bytes));
+    }
+    assert_eq!(runs[0], runs[1]);
+    assert_ne!(runs[0].2, runs[2].2);
+}
