@@ -41,6 +41,12 @@ impl TlsStream {
         TlsStream { io, tls, records, error: None, sent_bytes: 0, is_shut_down: false }
     }
 
+    /// A stream whose handshake somebody else has made.
+    #[cfg(feature = "fuzzing")]
+    pub fn after_handshake(io: Stream, tls: Connection) -> TlsStream {
+        TlsStream::new(io, tls)
+    }
+
     /// What the records go over.
     pub(crate) fn below(&self) -> &Stream {
         &self.io
