@@ -1,8 +1,8 @@
 //! What a hostile peer makes a server or a client hold, in bytes that the allocator counts, for
 //! each row of SECURITY.md: every attack is a socket that writes what it likes, and the bound
-//! follows from the limits by name. Beside each attack another peer is served, what the attack makes
-//! us do is bounded by the bytes that it costs, the connection ends where it is to, and afterwards
-//! nothing is left of it.
+//! follows from the limits by name. Beside each attack another peer is served, what the attack
+//! makes us do is bounded by the bytes that it costs, the connection ends where it is to, and
+//! afterwards nothing is left of it.
 //!
 //! What honest traffic of the same shape meets is in the tests that SECURITY.md names beside these.
 //! A binary of its own, because it replaces the allocator; one test at a time, because it is one
