@@ -148,7 +148,7 @@ fn deny_rustdoc_warnings(command: &mut Command) -> &mut Command {
 
 fn examples() -> Result {
     exec::run(&mut exec::cargo(["run", "--release", "-p", "grpctest", "--", "--once"]))?;
-    for example in ["weather", "chat", "auth"] {
+    for example in ["weather", "chat", "auth", "balancer"] {
         exec::run(&mut exec::cargo(["run", "--release", "-p", example]))?;
     }
     Ok(())

@@ -64,7 +64,8 @@ impl HealthWatch {
             }
             let address = self.link.address();
             let told = format!("{address}: its health is not known: {}", failed.message());
-            self.tell(SubchannelState::TransientFailure(failed.with_message(told)));
+            let failed = failed.with_code(Code::Unavailable).with_message(told);
+            self.tell(SubchannelState::TransientFailure(failed));
             match self.backoff.failed(now()) {
                 Some(at) => tokio::time::sleep_until(at.into()).await,
                 None => return,
@@ -116,15 +117,16 @@ impl HealthWatch {
     }
 
     fn request(&self) -> Box<Request> {
-        let mut framed = Vec::new();
+        let (mut framed, mut parts) = (Vec::new(), Parts::default());
         let message = Bytes::from(encoded(&self.check.service));
         // Whatever the channel says of calls, this is short.
-        let _ = MessageCodec::new::<Raw>().encode(&message, usize::MAX, &mut framed);
+        let codec = MessageCodec::new::<Raw>();
+        let _ = codec.encode_parts(&message, usize::MAX, &mut framed, &mut parts);
         Box::new(Request {
             method: &WATCH,
             deadline: None::<Instant>,
             metadata: Metadata::new(),
-            body: Body::one(framed, Parts::default()),
+            body: Body::one(framed, parts),
             receive_bytes_max: ANSWER_BYTES_MAX,
             wait_for_ready: false,
             wants_metadata: false,

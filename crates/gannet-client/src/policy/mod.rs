@@ -39,6 +39,8 @@ mod pick_first_tests;
 #[cfg(test)]
 mod round_robin_tests;
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod testing;
 
 pub use actions::{Action, Actions, Update};

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
 
 mod addresses;
+mod backends;
+mod balancing;
 mod blocking;
 mod calls;
 mod cancel;
@@ -14,6 +16,7 @@ mod defaults;
 mod faults;
 mod forever;
 mod goaway;
+mod health;
 mod intercept;
 mod intercept_streams;
 mod keepalive;
@@ -23,6 +26,7 @@ mod peer;
 mod providers;
 mod runtimes;
 mod server;
+mod states;
 mod streams;
 #[cfg(feature = "_tls")]
 mod tls;
