@@ -126,7 +126,9 @@ fn run_check(check: &Check, tls: Tls, server: &Server, tools: &Tools) -> Result<
             suites::run((*suite, *strict), tools, (server.port(), tls.is_on()), check.limit)
         }
         What::Http(request) => http::run(*request, tools, (server.port(), tls), check.limit),
-        What::Service(asked) => services::run(asked, tools, server.port(), check.limit),
+        What::Service(whose, asked) => {
+            services::run((*whose, asked), tools, server.port(), check.limit)
+        }
         What::Tls(scene) => tls::run(scene, tools, server, check.limit).map(|()| Note::new()),
     }
 }

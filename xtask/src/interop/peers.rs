@@ -19,6 +19,7 @@ use crate::exec;
 pub(super) fn server(tools: &Tools, group: &Group, port: u16) -> Command {
     let mut command = match (group.server, group.program) {
         (peer, Program::Official) => return official::server(tools, peer, group.tls.is_on(), port),
+        (_, Program::Greeter) => return greeter(tools, port),
         (Peer::Gannet, _) => Command::new(tools.gannet.join("interop-server")),
         (Peer::Python, Program::Hello) => python(tools, "hello_server.py"),
         (Peer::Python, _) => python(tools, "echo_server.py"),
@@ -48,6 +49,14 @@ pub(super) fn server(tools: &Tools, group: &Group, port: u16) -> Command {
     command
 }
 
+fn greeter(tools: &Tools, port: u16) -> Command {
+    let mut command = Command::new(tools.greeter());
+    command.args(["serve", "--name=replica", "--probes=127.0.0.1:0"]);
+    command.arg(format!("--listen={}:{port}", Ipv4Addr::LOCALHOST));
+    command.arg("--keys").arg(tools.greeter_keys());
+    command
+}
+
 /// So short that many connections end while one case runs; calls but one are over before the grace
 /// is.
 const AGING_FLAGS: &[&str] = &[
@@ -61,7 +70,7 @@ const ONLY_OFFICIAL: &str = "the plan has only the official programs of this pee
 /// When a server is ready.
 pub(super) fn readiness(program: Program) -> Ready {
     match program {
-        Program::Hello | Program::Echo | Program::Aging => Ready::Says,
+        Program::Hello | Program::Echo | Program::Aging | Program::Greeter => Ready::Says,
         Program::Official => Ready::Accepts,
     }
 }

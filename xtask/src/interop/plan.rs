@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::http::Request;
 use super::official;
-use super::services::{self, Asked};
+use super::services::{Asked, Whose};
 use super::suites::Suite;
 use super::tls::{self, Scene};
 
@@ -43,6 +43,8 @@ pub(super) enum Program {
     Echo,
     /// The same; the server ends connections soon for their age and idleness.
     Aging,
+    /// `examples/greeter`: a replica, with TLS and tokens.
+    Greeter,
     /// gRPC's official interop program, by the peer's own authors where they have one; its flags
     /// are its own.
     Official,
@@ -103,7 +105,7 @@ pub(super) enum What {
     /// A plain HTTP tool.
     Http(Request),
     /// A tool that asks for health, or for what the server serves.
-    Service(&'static Asked),
+    Service(Whose, &'static Asked),
     /// A meeting by TLS, or one that fails.
     Tls(Scene),
 }
@@ -246,12 +248,15 @@ fn tested(server: Peer) -> Vec<Group> {
     let mut groups = vec![Group { server, program, tls: Tls::Off, checks: tools(server) }];
     // The others' echo programs have no TLS, nor these services.
     if server == Peer::Gannet {
-        let to_check = |asked: &'static Asked| {
-            let case = format!("services/{}", asked.name);
-            check(asked.tool.name(), server, &case, What::Service(asked), SERVICE_SECONDS_MAX)
-        };
-        let checks = services::ALL.iter().map(to_check).collect();
-        groups.push(Group { server, program, tls: Tls::Off, checks });
+        groups.extend(Whose::ALL.map(|whose| {
+            let to_check = |asked: &'static Asked| {
+                let case = format!("{}/{}", whose.folder(), asked.name);
+                let what = What::Service(whose, asked);
+                check(asked.tool.name(), server, &case, what, SERVICE_SECONDS_MAX)
+            };
+            let checks = whose.checks().iter().map(to_check).collect();
+            Group { server, program: whose.program(), tls: Tls::Off, checks }
+        }));
         let checks = suites(server, "tls").collect();
         groups.push(Group { server, program, tls: Tls::On, checks });
     }
@@ -326,7 +331,8 @@ mod tests {
             for server in PEERS {
                 let pair = format!("{}->{}/", client.name(), server.name());
                 let official = count(&all, &format!("{pair}official"));
-                let services = count(&all, &format!("{pair}services"));
+                let services = count(&all, &format!("{pair}services"))
+                    + count(&all, &format!("{pair}greeter"));
                 let both_have = |peers: &[Peer]| peers.contains(client) && peers.contains(server);
                 let some = SOME.iter().filter(|(_, peers)| both_have(peers)).count();
                 let paired = PAIRED.iter().filter(|(_, a, b)| (a, b) == (client, server));
@@ -341,6 +347,7 @@ mod tests {
         assert!(all.contains(&"h2spec->gannet/all".to_string()));
         assert!(all.contains(&"h2spec->gannet/tls".to_string()));
         assert_eq!(count(&all, "python->gannet/services/"), 2);
+        assert_eq!(count(&all, "python->gannet/greeter/"), 1);
     }
 
     #[test]

@@ -1,10 +1,15 @@
-//! Health and reflection of Gannet's server, by tools that others wrote and that have no proto file
-//! of it: grpcurl, grpcui, grpc_health_probe, buf, and gRPC Python's clients of both services.
+//! What Gannet's servers serve, asked by tools that others wrote and that have no proto file of it:
+//! grpcurl, grpcui, grpc_health_probe, buf, and gRPC Python's clients.
 
+mod greeter;
+mod interop;
+
+use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
 use super::Note;
+use super::plan::Program;
 use super::process::{self, Ready, Server};
 use super::setup::Tools;
 use crate::exec::{self, Result};
@@ -14,7 +19,8 @@ use crate::exec::{self, Result};
 pub(super) struct Asked {
     pub(super) tool: Tool,
     pub(super) name: &'static str,
-    /// `ADDR` stands for the server's, `UI` for grpcui's.
+    /// `ADDR` stands for the server's, `UI` for grpcui's; `KEYS` for the folder of the greeter's
+    /// keys, and `TOKEN` for the token in it.
     arguments: &'static [&'static str],
     /// Whether the tool is to succeed.
     succeeds: bool,
@@ -32,97 +38,6 @@ pub(super) enum Tool {
     Buf,
     Python,
 }
-
-const HELLO: &str = "grpctest.Grpctest/GetServerResponse";
-const MESSAGE: &str = r#"{"message":"found"}"#;
-const REPLY: &str = r#"received \"found\" message"#;
-/// What grpcui's page asks of itself: one request, and the same token in a cookie and a header.
-const FORM: &[&str] = &[
-    "--header",
-    "content-type: application/json",
-    "--cookie",
-    "_grpcui_csrf_token=t",
-    "--header",
-    "x-grpcui-csrf-token: t",
-    "--data",
-    r#"{"data":[{"message":"found"}]}"#,
-    "UI/invoke/grpctest.Grpctest.GetServerResponse",
-];
-
-pub(super) const ALL: &[Asked] = &[
-    asked(
-        Tool::Grpcurl,
-        "list",
-        &["-plaintext", "ADDR", "list"],
-        &[
-            "gannet.interop.v1.Echo",
-            "grpc.health.v1.Health",
-            "grpc.reflection.v1.ServerReflection",
-            "grpc.reflection.v1alpha.ServerReflection",
-            "grpctest.Grpctest",
-        ],
-    ),
-    asked(
-        Tool::Grpcurl,
-        "describe_all",
-        &["-plaintext", "ADDR", "describe"],
-        &["grpc.health.v1.Health is a service", "rpc GetServerResponse ( .grpctest.Message )"],
-    ),
-    asked(
-        Tool::Grpcurl,
-        "describe_message",
-        &["-plaintext", "ADDR", "describe", "grpctest.MessageResponse"],
-        &["grpctest.MessageResponse is a message", "bool received = 2;"],
-    ),
-    asked(Tool::Grpcurl, "call", &["-plaintext", "-d", MESSAGE, "ADDR", HELLO], &[REPLY]),
-    asked(
-        Tool::Grpcurl,
-        "health_list",
-        &["-plaintext", "ADDR", "grpc.health.v1.Health/List"],
-        &["grpctest.Grpctest", "SERVING"],
-    ),
-    refused(
-        Tool::Grpcurl,
-        "describe_unknown",
-        &["-plaintext", "ADDR", "describe", "grpctest.Nothing"],
-        &["Symbol not found: grpctest.Nothing"],
-    ),
-    asked(
-        Tool::Grpcui,
-        "page",
-        &["UI/"],
-        &["initGRPCForm(services", "service Grpctest {", "rpc GetServerResponse ( Message )"],
-    ),
-    asked(
-        Tool::Grpcui,
-        "metadata",
-        &["UI/metadata?method=grpctest.Grpctest.GetServerResponse"],
-        &[r#""requestType": "grpctest.Message""#, r#""protoName": "message""#],
-    ),
-    asked(Tool::Grpcui, "invoke", FORM, &[REPLY, r#""error": null"#]),
-    refused(Tool::Grpcui, "unknown_method", &["UI/metadata?method=no.Such.Method"], &["422"]),
-    asked(Tool::HealthProbe, "server", &["-addr=ADDR"], &["status: SERVING"]),
-    asked(
-        Tool::HealthProbe,
-        "service",
-        &["-addr=ADDR", "-service=grpctest.Grpctest"],
-        &["status: SERVING"],
-    ),
-    refused(
-        Tool::HealthProbe,
-        "unknown",
-        &["-addr=ADDR", "-service=nothing"],
-        &["code = NotFound"],
-    ),
-    asked(
-        Tool::Buf,
-        "call",
-        &["curl", "--protocol=grpc", "--http2-prior-knowledge", "--data", MESSAGE, "URL/HELLO"],
-        &[REPLY],
-    ),
-    asked(Tool::Python, "health", &["--addr=ADDR", "--case=health"], &[]),
-    asked(Tool::Python, "reflection", &["--addr=ADDR", "--case=reflection"], &[]),
-];
 
 const fn asked(
     tool: Tool,
@@ -153,7 +68,7 @@ impl Tool {
         }
     }
 
-    fn command(self, tools: &Tools) -> Command {
+    fn command(self, whose: Whose, tools: &Tools) -> Command {
         match self {
             Self::Grpcurl => Command::new(tools.bin().join("grpcurl")),
             Self::Grpcui => {
@@ -165,28 +80,104 @@ impl Tool {
             Self::Buf => Command::new(tools.python().with_file_name("buf")),
             Self::Python => {
                 let mut command = Command::new(tools.python());
-                command.arg(exec::root().join("interop/python/services_client.py"));
+                command.env("PYTHONPATH", tools.python_stubs()).env("PYTHONDONTWRITEBYTECODE", "1");
+                command.arg(exec::root().join(whose.script()));
                 command
             }
         }
     }
 }
 
+/// Whose services are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// The interop server's, without TLS.
+    Interop,
+    /// Those of `examples/greeter`, with TLS and tokens.
+    Greeter,
+}
+
+impl Whose {
+    pub(super) const ALL: [Self; 2] = [Self::Interop, Self::Greeter];
+
+    pub(super) fn program(self) -> Program {
+        match self {
+            Self::Interop => Program::Echo,
+            Self::Greeter => Program::Greeter,
+        }
+    }
+
+    /// What its checks are called.
+    pub(super) fn folder(self) -> &'static str {
+        match self {
+            Self::Interop => "services",
+            Self::Greeter => "greeter",
+        }
+    }
+
+    pub(super) fn checks(self) -> &'static [Asked] {
+        match self {
+            Self::Interop => interop::ALL,
+            Self::Greeter => greeter::ALL,
+        }
+    }
+
+    fn script(self) -> &'static str {
+        match self {
+            Self::Interop => "interop/python/services_client.py",
+            Self::Greeter => "examples/greeter/python/greeter_client.py",
+        }
+    }
+
+    /// What grpcui has to know to call it.
+    fn grpcui(self) -> &'static [&'static str] {
+        match self {
+            Self::Interop => &["-plaintext"],
+            Self::Greeter => greeter::GRPCUI,
+        }
+    }
+
+    /// The arguments with what they stand for.
+    fn filled(
+        self,
+        arguments: &[&str],
+        tools: &Tools,
+        places: &[(&str, &str)],
+    ) -> Result<Vec<String>> {
+        let keys = tools.greeter_keys();
+        let token = match self {
+            Self::Interop => String::new(),
+            Self::Greeter => {
+                let path = keys.join("ada.token");
+                fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?
+            }
+        };
+        let keys = keys.display().to_string();
+        let all = [places, &[("KEYS", keys.as_str()), ("TOKEN", token.as_str())]].concat();
+        let filled = |text: &&str| {
+            all.iter().fold((*text).to_owned(), |text, (place, what)| text.replace(place, what))
+        };
+        Ok(arguments.iter().map(filled).collect())
+    }
+}
+
 /// Asks the server at `port`.
-pub(super) fn run(asked: &Asked, tools: &Tools, port: u16, limit: Duration) -> Result<Note> {
-    let mut command = asked.tool.command(tools);
+pub(super) fn run(
+    (whose, asked): (Whose, &Asked),
+    tools: &Tools,
+    port: u16,
+    limit: Duration,
+) -> Result<Note> {
+    let mut command = asked.tool.command(whose, tools);
     let address = format!("127.0.0.1:{port}");
     let ui = match asked.tool {
-        Tool::Grpcui => Some(grpcui(tools, &address, limit)?),
+        Tool::Grpcui => Some(grpcui(whose, tools, &address, limit)?),
         _ => None,
     };
     let ui_address =
-        ui.as_ref().map_or(String::new(), |ui| format!("http://127.0.0.1:{}", ui.port()));
-    let argument = |text: &&str| {
-        let text = text.replace("URL", "http://ADDR").replace("ADDR", &address);
-        text.replace("UI/", &format!("{ui_address}/")).replace("HELLO", HELLO)
-    };
-    command.args(asked.arguments.iter().map(argument));
+        ui.as_ref().map_or(String::new(), |ui| format!("http://127.0.0.1:{}/", ui.port()));
+    let places = [("ADDR", address.as_str()), ("UI/", ui_address.as_str())];
+    command.args(whose.filled(asked.arguments, tools, &places)?);
     let ended = process::run(command, limit)?;
     let missing = asked.says.iter().find(|text| !ended.output.contains(**text));
     match (ended.status.success() == asked.succeeds, missing) {
@@ -197,10 +188,11 @@ pub(super) fn run(asked: &Asked, tools: &Tools, port: u16, limit: Duration) -> R
 }
 
 /// grpcui at work on the server at `address`.
-fn grpcui(tools: &Tools, address: &str, limit: Duration) -> Result<Server> {
+fn grpcui(whose: Whose, tools: &Tools, address: &str, limit: Duration) -> Result<Server> {
+    let flags = whose.filled(whose.grpcui(), tools, &[])?;
     let command = |port: u16| {
         let mut command = Command::new(tools.bin().join("grpcui"));
-        command.args(["-plaintext", "-port", &port.to_string(), address]);
+        command.args(flags).args(["-port", &port.to_string(), address]);
         command
     };
     Server::start(command, Ready::Accepts, limit)

@@ -29,6 +29,8 @@ const GRPCUI: &str = "github.com/fullstorydev/grpcui/cmd/grpcui";
 const HEALTH_PROBE: &str = "github.com/grpc-ecosystem/grpc-health-probe@v0.4.61";
 const H2SPEC: &str = "github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible";
 const HTTPWG: &str = "httpwg-cli@0.2.5";
+/// Where those of Python's stubs are, besides ours.
+const GREETER_PROTOS: &str = "examples/greeter/proto";
 const PROTOS: &[&str] = &["gannet_interop.proto", "grpctest.proto"];
 const GO_MODULE: &str = "gannet.invalid/interop";
 
@@ -100,6 +102,16 @@ impl Tools {
         self.home.join("python-stubs")
     }
 
+    /// The program of `examples/greeter`.
+    pub(super) fn greeter(&self) -> PathBuf {
+        self.gannet.join("greeter")
+    }
+
+    /// What `greeter keys` has made.
+    pub(super) fn greeter_keys(&self) -> PathBuf {
+        self.home.join("greeter-keys")
+    }
+
     /// Files that a check writes and reads back.
     pub(super) fn scratch(&self, name: &str) -> PathBuf {
         self.home.join("scratch").join(name)
@@ -116,6 +128,9 @@ pub(super) fn prepare(groups: &[Group]) -> Result<Tools> {
     let needs = Needs::of(groups);
     if needs.gannet {
         gannet()?;
+    }
+    if needs.greeter {
+        greeter(&tools)?;
     }
     // Go's code generators run under the protoc that comes with Python's.
     if needs.python || needs.go || needs.official.contains(&Peer::Python) {
@@ -164,6 +179,7 @@ pub(super) fn prepare(groups: &[Group]) -> Result<Tools> {
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Needs {
     gannet: bool,
+    greeter: bool,
     python: bool,
     go: bool,
     /// Whose official programs.
@@ -197,7 +213,7 @@ impl Needs {
                         needs.go |= group.tls.is_on();
                     }
                     What::Http(_) => needs.http = true,
-                    What::Service(asked) => match asked.tool {
+                    What::Service(_, asked) => match asked.tool {
                         Tool::Grpcurl => needs.grpcurl = true,
                         Tool::Grpcui => needs.grpcui = true,
                         Tool::HealthProbe => needs.health_probe = true,
@@ -218,6 +234,7 @@ impl Needs {
 
     fn peer(&mut self, peer: Peer, program: Program) {
         match (peer, program) {
+            (_, Program::Greeter) => self.greeter = true,
             (Peer::Gannet, _) => self.gannet = true,
             (_, Program::Official) if !self.official.contains(&peer) => self.official.push(peer),
             (Peer::Python, Program::Hello | Program::Echo | Program::Aging) => self.python = true,
@@ -246,6 +263,12 @@ fn gannet() -> Result {
     exec::run(&mut exec::cargo(["build", "--release", "-p", "gannet-interop"]))
 }
 
+/// The example, and keys for it.
+fn greeter(tools: &Tools) -> Result {
+    exec::run(&mut exec::cargo(["build", "--release", "-p", "greeter"]))?;
+    exec::run(Command::new(tools.greeter()).arg("keys").arg(tools.greeter_keys()))
+}
+
 /// The virtual environment, and the stubs of the protos.
 fn python(tools: &Tools) -> Result {
     let packages = [PYTHON_PACKAGES, SERVICE_PACKAGES, official::PYTHON_PACKAGES].concat();
@@ -253,6 +276,7 @@ fn python(tools: &Tools) -> Result {
     let stubs = tools.python_stubs();
     let mut protoc = protoc(tools);
     protoc.arg(with_path("--python_out=", &stubs)).arg(with_path("--grpc_python_out=", &stubs));
+    protoc.arg("-I").arg(exec::root().join(GREETER_PROTOS)).arg("greeter.proto");
     exec::run(protoc.args(PROTOS))
 }
 

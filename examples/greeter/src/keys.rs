@@ -1,0 +1,124 @@
+//! What an authority would issue: certificates, keys and tokens, for this example to run anywhere.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use gannet::auth::SigningKey;
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use serde_json::json;
+
+use crate::Failure;
+
+/// The name in the replicas' certificate: clients expect it whatever address they call.
+pub(crate) const SERVER_NAME: &str = "greeter";
+/// Who issues tokens.
+pub(crate) const ISSUER: &str = "https://issuer.example";
+/// For whom they are.
+pub(crate) const AUDIENCE: &str = "greeter.Greeter";
+/// The scope that a greeting needs.
+pub(crate) const SCOPE: &str = "greet";
+
+/// Names of the files in the folder.
+pub(crate) mod file {
+    /// Whom clients trust.
+    pub(crate) const AUTHORITY: &str = "authority.pem";
+    /// The replicas' certificate.
+    pub(crate) const CERTIFICATE: &str = "server.pem";
+    /// Its key.
+    pub(crate) const KEY: &str = "server.key";
+    /// What tokens are checked with.
+    pub(crate) const TOKEN_KEYS: &str = "jwks.json";
+    /// A token that is good for an hour.
+    pub(crate) const TOKEN: &str = "ada.token";
+    /// One that lacks the scope.
+    pub(crate) const NARROW_TOKEN: &str = "ben.token";
+}
+
+/// How long tokens are good.
+const TOKEN_LIFETIME: Duration = Duration::from_secs(3_600);
+
+/// Flags of `greeter keys`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The folder, made where it is not there
+    #[arg(default_value = "keys")]
+    folder: PathBuf,
+    /// Further names and addresses in the replicas' certificate
+    #[arg(long = "name")]
+    names: Vec<String>,
+}
+
+/// Makes all files; what is there is replaced.
+pub(crate) fn make(args: &Args) -> Result<(), Failure> {
+    let folder = &args.folder;
+    fs::create_dir_all(folder).map_err(|error| told(folder, &error))?;
+    certificates(folder, &args.names)?;
+    tokens(folder)?;
+    println!(
+        "{}: certificates, keys and tokens; the tokens are good for an hour",
+        folder.display()
+    );
+    Ok(())
+}
+
+/// An authority, whose own key is forgotten, and a certificate by it.
+fn certificates(folder: &Path, names: &[String]) -> Result<(), Failure> {
+    let mut authority = CertificateParams::default();
+    authority.distinguished_name.push(DnType::CommonName, "Authority of the greeter example");
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority_key = KeyPair::generate()?;
+    let certificate = authority.self_signed(&authority_key)?;
+    write(folder, file::AUTHORITY, &certificate.pem())?;
+
+    let own = [SERVER_NAME, "localhost", "127.0.0.1", "::1"].map(str::to_owned);
+    let server = CertificateParams::new([own.as_slice(), names].concat())?;
+    let key = KeyPair::generate()?;
+    let issued = server.signed_by(&key, &Issuer::new(authority, authority_key))?;
+    write(folder, file::CERTIFICATE, &issued.pem())?;
+    write_secret(folder, file::KEY, &key.serialize_pem())
+}
+
+/// A key that signs tokens, its public half, and two tokens.
+fn tokens(folder: &Path) -> Result<(), Failure> {
+    let key = KeyPair::generate_for(&rcgen::PKCS_ED25519)?;
+    let key = SigningKey::from_pem(key.serialize_pem())?.with_key_id("2026-11");
+    write(folder, file::TOKEN_KEYS, &key.to_jwks())?;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
+    for (name, subject, scope) in [(file::TOKEN, "ada", SCOPE), (file::NARROW_TOKEN, "ben", "look")]
+    {
+        let claims = json!({
+            "iss": ISSUER, "aud": AUDIENCE, "sub": subject, "scope": scope,
+            "iat": now.as_secs(), "exp": (now + TOKEN_LIFETIME).as_secs(),
+        });
+        write_secret(folder, name, &key.sign(&claims)?)?;
+    }
+    Ok(())
+}
+
+/// Writes what everybody may read.
+fn write(folder: &Path, name: &str, text: &str) -> Result<(), Failure> {
+    let path = folder.join(name);
+    fs::write(&path, text).map_err(|error| told(&path, &error))
+}
+
+/// Writes what only its owner may read, from the first byte on.
+fn write_secret(folder: &Path, name: &str, text: &str) -> Result<(), Failure> {
+    let path = folder.join(name);
+    let written = match fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .and_then(|mut file| file.write_all(text.as_bytes())),
+    };
+    written.map_err(|error| told(&path, &error))
+}
+
+fn told(path: &Path, error: &io::Error) -> Failure {
+    format!("{}: {error}", path.display()).into()
+}

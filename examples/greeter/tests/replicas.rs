@@ -1,0 +1,131 @@
+//! The example as it is run: three replicas and a client, each a process.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+use gannet::Channel;
+use gannet::codec::Buffa;
+use gannet::services::health::ServingStatus;
+use gannet::services::health::v1::{HEALTH, HealthCheckRequest, HealthCheckResponse};
+
+fn greeter(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_greeter"));
+    command.args(arguments);
+    command
+}
+
+/// A process that serves; killed with this value.
+struct Replica {
+    process: Child,
+    printed: BufReader<ChildStdout>,
+    calls: SocketAddr,
+    probes: SocketAddr,
+}
+
+impl Replica {
+    fn start(keys: &Path, name: &str) -> Replica {
+        let mut command = greeter(&["serve", "--listen=127.0.0.1:0", "--probes=127.0.0.1:0"]);
+        command.arg("--keys").arg(keys).args(["--name", name]).stdout(Stdio::piped());
+        let mut process = command.spawn().unwrap();
+        let mut printed = BufReader::new(process.stdout.take().unwrap());
+        let mut address = |what: &str| {
+            let mut line = String::new();
+            printed.read_line(&mut line).unwrap();
+            let address = line.trim().strip_prefix("listening on ");
+            let address = address.and_then(|rest| rest.strip_suffix(&format!(" for {what}")));
+            address.and_then(|address| address.parse().ok()).unwrap_or_else(|| panic!("{line:?}"))
+        };
+        let (calls, probes) = (address("calls"), address("probes"));
+        Replica { process, printed, calls, probes }
+    }
+
+    /// SIGTERM, as an orchestrator ends a pod.
+    fn terminate(&self) {
+        let id = self.process.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    }
+
+    /// The rest of what it says, once it has ended by itself.
+    fn ended(mut self) -> String {
+        let mut rest = String::new();
+        std::io::Read::read_to_string(&mut self.printed, &mut rest).unwrap();
+        assert!(self.process.wait().unwrap().success(), "{rest}");
+        rest
+    }
+}
+
+impl Drop for Replica {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn replicas(keys: &Path, count: usize) -> Vec<Replica> {
+    assert!(greeter(&["keys"]).arg(keys).status().unwrap().success());
+    (1..=count).map(|number| Replica::start(keys, &format!("replica-{number}"))).collect()
+}
+
+fn call(keys: &Path, replicas: &[Replica], more: &[&str]) -> Command {
+    let addresses: Vec<String> = replicas.iter().map(|replica| replica.calls.to_string()).collect();
+    let mut command = greeter(&["call", "--target", &format!("ipv4:{}", addresses.join(","))]);
+    command.arg("--keys").arg(keys).args(more);
+    command
+}
+
+fn output(mut command: Command) -> String {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn calls_go_to_all_replicas_by_turns_with_a_token_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = folder.path();
+    let replicas = replicas(keys, 3);
+    // Until all three are connected, those that are take all calls: how long that is, is the
+    // machine's affair.
+    let names = ["replica-1", "replica-2", "replica-3"];
+    let all = (0..50).any(|_| {
+        let told = output(call(keys, &replicas, &["Ada", "--count=100"]));
+        assert!(!told.contains("failed"), "{told}");
+        names.iter().all(|name| told.contains(&format!("Hello, Ada! ({name}, for ada)")))
+    });
+    assert!(all, "never did all three answer one client");
+    let told = output(call(keys, &replicas, &["--count=1", "--token=ben.token"]));
+    assert!(told.contains("failed: PERMISSION_DENIED"), "{told}");
+}
+
+#[test]
+fn a_replica_that_is_told_to_end_loses_no_call() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = folder.path();
+    let mut replicas = replicas(keys, 3);
+    let calling = call(keys, &replicas, &["--count=1000", "--pause-ms=1", "--quiet"]);
+    let calling = std::thread::spawn(move || output(calling));
+    std::thread::sleep(Duration::from_millis(300));
+    let ending = replicas.remove(1);
+    ending.terminate();
+    let told = ending.ended();
+    assert!(told.contains("draining") && told.contains("all calls are finished"), "{told}");
+    let told = calling.join().unwrap();
+    assert!(!told.contains("failed"), "{told}");
+}
+
+#[tokio::test]
+async fn probes_need_no_tls_and_see_only_the_health() {
+    let folder = tempfile::tempdir().unwrap();
+    let replicas = replicas(folder.path(), 1);
+    let channel = Channel::new(replicas[0].probes.to_string()).unwrap();
+    let check = &HEALTH.methods[0];
+    let asked = HealthCheckRequest { service: "greeter.Greeter".to_owned(), ..Default::default() };
+    let health: HealthCheckResponse = channel.unary::<Buffa, _, _>(check, asked).await.unwrap();
+    assert_eq!(health.status, ServingStatus::SERVING);
+}
