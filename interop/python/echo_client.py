@@ -16,6 +16,7 @@ from grpc_status import rpc_status
 import gannet_interop_pb2 as pb
 import gannet_interop_pb2_grpc as pb_grpc
 import hello_client
+import tokens
 
 MIB = 1 << 20
 TIMEOUT_S = 20
@@ -541,7 +542,34 @@ def connection_age(client):
     unary(client)
 
 
+def jwt(client):
+    guard = ("x-echo-guard", "jwt")
+
+    def sent(*values):
+        metadata = [guard, *(("authorization", value) for value in values)]
+        return client.echo.Unary.with_call(
+            pb.EchoRequest(payload=b"x"), timeout=TIMEOUT_S, metadata=metadata
+        )
+
+    for name in tokens.ALGORITHMS:
+        for scheme in ("Bearer", "bearer"):
+            reply, call = sent(f"{scheme} {tokens.good(name)}")
+            check(reply.payload, b"x", "payload")
+            trailers = dict(call.trailing_metadata())
+            check(trailers.get("x-echo-subject"), tokens.SUBJECT, "subject")
+    good = f"Bearer {tokens.good('rsa')}"
+    refused = {what: [f"Bearer {token}"] for what, token in tokens.bad().items()}
+    refused |= {"nothing": [], "twice": [good, good], "another scheme": [f"Basic {good[7:]}"]}
+    for what, values in refused.items():
+        try:
+            fails(lambda: sent(*values), grpc.StatusCode.UNAUTHENTICATED)
+        except AssertionError as error:
+            raise AssertionError(f"{what}: {error}") from error
+    unary(client)
+
+
 CASES = {
+    "jwt": jwt,
     "peer": peer,
     "unavailable": unavailable,
     "connection_age": connection_age,

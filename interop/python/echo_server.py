@@ -6,6 +6,7 @@ import threading
 from concurrent import futures
 
 import grpc
+import jwt
 from google.protobuf import any_pb2, duration_pb2
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
@@ -13,6 +14,7 @@ from grpc_status import rpc_status
 import gannet_interop_pb2 as pb
 import gannet_interop_pb2_grpc as pb_grpc
 import grpctest_pb2_grpc
+import tokens
 from hello_server import Grpctest
 
 # More than any case has calls open at once: each open call holds a thread.
@@ -49,6 +51,8 @@ class Call:
             trailing += [("x-echo-peer", name) for name in self.peer()]
         if "x-echo-address" in dict(sent):
             trailing.append(("x-echo-address", context.peer()))
+        if dict(sent).get("x-echo-guard") == "jwt":
+            trailing.append(("x-echo-subject", self.subject(sent)))
         context.set_trailing_metadata(trailing)
 
     def peer(self):
@@ -56,6 +60,18 @@ class Call:
         known = self.context.auth_context()
         keys = ("x509_common_name", "x509_subject_alternative_name")
         return [name.decode() for key in keys for name in known.get(key, [])]
+
+    def subject(self, sent):
+        """Whom the caller's token is about; ends the call where it is not good."""
+        values = [value for key, value in sent if key == "authorization"]
+        try:
+            (value,) = values
+            scheme, token = value.split(" ")
+            if scheme.lower() != "bearer":
+                raise ValueError(scheme)
+            return tokens.subject(token)
+        except (ValueError, jwt.PyJWTError):
+            self.context.abort(grpc.StatusCode.UNAUTHENTICATED, "the token is not accepted")
 
     def wait(self, delay_ms):
         if self.ended.wait(delay_ms / 1000):

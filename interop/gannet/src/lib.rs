@@ -13,6 +13,7 @@ pub mod echo;
 pub mod official;
 pub mod plain;
 pub mod process;
+pub mod tokens;
 
 /// The generated code.
 pub mod proto {
@@ -39,8 +40,11 @@ pub const COMPRESSED: &str = "x-echo-compressed";
 /// The request key for which the server tells, in trailers of the same name, who the caller is by
 /// its certificate.
 pub const PEER: &str = "x-echo-peer";
-/// The request key that asks for calls to be let in only with the [`TOKEN`].
+/// The request key that asks for calls to be let in only with the [`TOKEN`], or, with the value
+/// `jwt`, with one of [`tokens`].
 pub const GUARD: &str = "x-echo-guard";
+/// The trailer that tells whom a token is about.
+pub const SUBJECT: &str = "x-echo-subject";
 /// What opens guarded calls.
 pub const TOKEN: &str = "open-sesame";
 

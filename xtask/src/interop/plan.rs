@@ -142,6 +142,7 @@ const SOME: &[(&str, &[Peer])] = &[
     ("zstd", &[Peer::Gannet]),
     // Python's has no credentials without TLS.
     ("bearer", &[Peer::Gannet, Peer::Go]),
+    ("jwt", &[Peer::Gannet, Peer::Python]),
 ];
 const SOME_SECONDS_MAX: u64 = 20;
 /// Cases of one client against one server.

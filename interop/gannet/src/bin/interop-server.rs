@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
+use gannet::auth::{Claims, JwtAuth};
 use gannet::compression::Compressors;
-use gannet::server::{Handled, Incoming, Next};
+use gannet::server::{Handled, Incoming, Interceptor, Next};
 use gannet::services::{health::Health, reflection::Reflection};
 use gannet::tls::{Crls, Identity, Roots, ServerTls, TlsError};
 use gannet::{Listener, Result, Server, Status};
@@ -16,7 +17,7 @@ use gannet_interop::echo::Echo;
 use gannet_interop::plain::Hello;
 use gannet_interop::proto::gannet::interop::v1::EchoServer;
 use gannet_interop::proto::grpctest::{GRPCTEST, GrpctestServer};
-use gannet_interop::{GUARD, TOKEN};
+use gannet_interop::{GUARD, SUBJECT, TOKEN, tokens};
 
 #[derive(Parser)]
 struct Args {
@@ -57,12 +58,14 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         listener = listener.tls(tls);
     }
     println!("listening on {}", args.addr);
+    let guard = Guard { jwt: JwtAuth::new(tokens::validator()?) };
     let (health, reflection) = (Health::new(), Reflection::new());
     health.set_serving(GRPCTEST.name);
     let mut server = Server::new()
         .on_connection_error(|peer, why| eprintln!("connection lost: {peer}: {}", with_causes(why)))
         .compressors(Compressors::built_in())
         .intercept(guard)
+        .intercept(subject)
         .add(EchoServer::new(Echo::default()))
         .add(GrpctestServer::new(Hello))
         .add(health.server())
@@ -100,11 +103,27 @@ impl Args {
     }
 }
 
-/// Lets guarded calls in only with the token, before their requests are decoded.
-async fn guard(call: Incoming, next: Next) -> Result<Handled> {
-    let shown = call.metadata().get("authorization").and_then(|it| it.strip_prefix("Bearer "));
-    if call.metadata().contains(GUARD) && shown != Some(TOKEN) {
-        return Err(Status::unauthenticated("no entry"));
+/// Lets guarded calls in only with the token, or a JSON Web Token, before their requests are
+/// decoded.
+struct Guard {
+    jwt: JwtAuth,
+}
+
+impl Interceptor for Guard {
+    async fn intercept(&self, call: Incoming, next: Next) -> Result<Handled> {
+        let shown = call.metadata().get("authorization").and_then(|it| it.strip_prefix("Bearer "));
+        match call.metadata().get(GUARD) {
+            Some("jwt") => self.jwt.intercept(call, next).await,
+            Some(_) if shown != Some(TOKEN) => Err(Status::unauthenticated("no entry")),
+            _ => next.run(call).await,
+        }
+    }
+}
+
+/// Tells whom the caller's token is about.
+async fn subject(mut call: Incoming, next: Next) -> Result<Handled> {
+    if let Some(claims) = call.extensions().get::<Claims>().cloned() {
+        call.trailers_mut().insert(SUBJECT, claims.subject().unwrap_or_default())?;
     }
     next.run(call).await
 }

@@ -53,6 +53,7 @@ pub async fn run(case: &str, builder: &ChannelBuilder, channel: &Channel) -> Out
         "metadata_on_error" => metadata::metadata_on_error(&client).await,
         "early_headers" => metadata::early_headers(&client).await,
         "bearer" => credentials::bearer(builder.clone()).await,
+        "jwt" => credentials::jwt(builder.clone()).await,
         "gzip" => compression::run(builder.clone(), Encoding::GZIP).await,
         "deflate" => compression::run(builder.clone(), Encoding::DEFLATE).await,
         "zstd" => compression::run(builder.clone(), Encoding::ZSTD).await,

@@ -18,8 +18,14 @@ use super::tls;
 use crate::exec::{self, Result};
 use crate::install::{self, create, with_path};
 
-const PYTHON_PACKAGES: &[&str] =
-    &["grpcio==1.85.1", "grpcio-tools==1.85.1", "grpcio-status==1.85.1", "hpack==4.2.0"];
+const PYTHON_PACKAGES: &[&str] = &[
+    "grpcio==1.85.1",
+    "grpcio-tools==1.85.1",
+    "grpcio-status==1.85.1",
+    "hpack==4.2.0",
+    "PyJWT==2.15.1",
+    "cryptography==50.0.2",
+];
 /// What asks for health and reflection.
 const SERVICE_PACKAGES: &[&str] =
     &["grpcio-health-checking==1.85.1", "grpcio-reflection==1.85.1", "buf-bin==1.75.0"];

@@ -1,0 +1,43 @@
+//! JSON Web Tokens of the case `jwt`: who signs them, and which are good.
+
+use gannet::auth::{JwtCredentials, JwtValidator, KeyError, KeySet, SigningKey};
+
+/// Names of the keys: RS256, ES256, EdDSA.
+pub const NAMES: [&str; 3] = ["rsa", "p256", "ed25519"];
+/// Who issues tokens.
+pub const ISSUER: &str = "https://issuer.interop";
+/// For whom.
+pub const AUDIENCE: &str = "https://echo.interop";
+/// About whom.
+pub const WHO: &str = "interop";
+
+/// A private key by its name.
+///
+/// # Errors
+/// Where there is none of this name.
+pub fn key(name: &str) -> Result<SigningKey, KeyError> {
+    let pem = match name {
+        "rsa" => include_str!("../../jwt/rsa.pem"),
+        "p256" => include_str!("../../jwt/p256.pem"),
+        "ed25519" => include_str!("../../jwt/ed25519.pem"),
+        _ => "",
+    };
+    Ok(SigningKey::from_pem(pem)?.with_key_id(name))
+}
+
+/// Tokens that servers accept, signed by the key of this name.
+///
+/// # Errors
+/// Where there is none of this name.
+pub fn credentials(name: &str) -> Result<JwtCredentials, KeyError> {
+    Ok(JwtCredentials::new(ISSUER, key(name)?).subject(WHO).audience(AUDIENCE))
+}
+
+/// What servers accept: what the public keys check, in a set that another program has written.
+///
+/// # Errors
+/// Where that cannot be read.
+pub fn validator() -> Result<JwtValidator, Box<dyn std::error::Error>> {
+    let keys = KeySet::from_jwks(include_str!("../../jwt/jwks.json"))?;
+    Ok(JwtValidator::builder().issuer(ISSUER, keys).audience(AUDIENCE).build()?)
+}
