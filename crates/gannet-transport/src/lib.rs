@@ -46,4 +46,5 @@ pub use io::{
     Stream, TcpOptions, connect_tcp, pipe,
 };
 pub use queue::{CallQueue, Command, Queue};
+pub use rouser::{Rouse, Rouser};
 pub use timer::Deadlines;

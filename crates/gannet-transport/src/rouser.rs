@@ -12,13 +12,14 @@ use std::time::{Duration, Instant};
 use std::{fmt, io, process, thread};
 
 /// Who can be roused.
-pub(crate) trait Rouse: Send + Sync {
-    /// Has the connection look what time it is.
+pub trait Rouse: Send + Sync {
+    /// Has it look what time it is.
     fn rouse(&self);
 }
 
-/// See the module.
-pub(crate) struct Rouser {
+/// Has those who are noted look what time it is, a while later: by one thread, which is there as
+/// long as somebody is noted, and at no cost for a runtime.
+pub struct Rouser {
     /// Whoever is noted is roused after this, and before twice as long.
     period: Duration,
     start: fn(&'static Rouser) -> io::Result<()>,
@@ -34,18 +35,20 @@ struct List {
 }
 
 impl Rouser {
-    pub(crate) const fn new(period: Duration) -> Rouser {
+    /// Whoever is noted is roused after `period`, and before twice as long.
+    pub const fn new(period: Duration) -> Rouser {
         let list = List { noted: Vec::new(), process: None, retry: None };
         Rouser { period, start: start_thread, list: Mutex::new(list) }
     }
 
-    pub(crate) fn period(&self) -> Duration {
+    /// As it was given.
+    pub fn period(&self) -> Duration {
         self.period
     }
 
     /// Notes one that is to be roused, once. False where that will not happen: there is no thread,
     /// or the runtime's time is not the system's, as in tests that pause it.
-    pub(crate) fn note(&'static self, who: Weak<dyn Rouse>) -> bool {
+    pub fn note(&'static self, who: Weak<dyn Rouse>) -> bool {
         if !time_is_real() {
             return false;
         }

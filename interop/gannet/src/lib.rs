@@ -10,6 +10,7 @@ pub mod cases;
 pub mod check;
 pub mod churn;
 pub mod echo;
+pub mod kills;
 pub mod official;
 pub mod plain;
 pub mod process;

@@ -255,7 +255,7 @@ impl Control {
         }
         after.aborts.append(&mut self.ended);
         if self.balancer.is_started() && self.next_timeout() != self.armed {
-            self.bells.timers.notify_one();
+            self.bells.timers.ring();
         }
         after
     }

@@ -2,14 +2,17 @@
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use gannet_core::Status;
+use gannet_transport::{Rouse, Rouser};
 use tokio::sync::Notify;
 use tokio::time::sleep_until;
 
-use super::Shared;
+use super::{Shared, now};
 use crate::name::{Listener, Resolution, Updates, Watching};
 
 /// One time that a channel is not idle. What comes of an earlier one is not heard.
@@ -20,9 +23,51 @@ pub(super) struct Epoch(pub(super) u64);
 #[derive(Clone, Debug, Default)]
 pub(super) struct Bells {
     /// The next timer is another one now.
-    pub(super) timers: Arc<Notify>,
+    pub(super) timers: Arc<Alarm>,
     /// The name is to be resolved again.
     pub(super) resolve: Arc<Notify>,
+}
+
+/// Rings when timers are to be looked at.
+#[derive(Debug, Default)]
+pub(super) struct Alarm {
+    bell: Notify,
+    /// The rouser rings it, too.
+    is_noted: AtomicBool,
+}
+
+/// Looks after channels whose next timer is far away: that they are idle.
+static ROUSER: Rouser = Rouser::new(Duration::from_secs(30));
+/// What is due later than this needs no timer of the runtime's, which would cost each of its waits
+/// something: twice the rouser's period, and what a thread may be late.
+const FAR: Duration = Duration::from_secs(120);
+
+impl Alarm {
+    pub(super) fn ring(&self) {
+        self.bell.notify_one();
+    }
+
+    /// Whether it is certain to ring before `at` without a timer.
+    fn rings_before(self: &Arc<Self>, at: Instant) -> bool {
+        if at.saturating_duration_since(now()) <= FAR {
+            return false;
+        }
+        if !self.is_noted.swap(true, Ordering::AcqRel) {
+            let me: Arc<dyn Rouse> = Arc::clone(self) as Arc<dyn Rouse>;
+            if !ROUSER.note(Arc::downgrade(&me)) {
+                self.is_noted.store(false, Ordering::Release);
+                return false;
+            }
+        }
+        true
+    }
+}
+
+impl Rouse for Alarm {
+    fn rouse(&self) {
+        self.is_noted.store(false, Ordering::Release);
+        self.ring();
+    }
 }
 
 /// See the module.
@@ -53,8 +98,9 @@ impl Manager {
                 self.is_done = true;
                 return;
             };
-            let mut rung = pin!(timers.notified());
-            let mut timer = pin!(tick.next.map(|at| sleep_until(at.into())));
+            let mut rung = pin!(timers.bell.notified());
+            let next = tick.next.filter(|at| !timers.rings_before(*at));
+            let mut timer = pin!(next.map(|at| sleep_until(at.into())));
             poll_fn(|cx| {
                 self.poll_resolver(cx);
                 if rung.as_mut().poll(cx).is_ready() {

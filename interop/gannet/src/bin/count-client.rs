@@ -6,7 +6,8 @@
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use gannet::client::{Next, Outgoing};
+use gannet::client::balance::RoundRobin;
+use gannet::client::{ChannelBuilder, Next, Outgoing};
 use gannet::{Channel, Inbound, Result};
 use gannet_interop::plain;
 use gannet_interop::proto::bench::{EchoClient, Payload, Want};
@@ -18,6 +19,10 @@ struct Args {
     /// The server, host:port.
     #[arg(long)]
     addr: String,
+    /// Takes turns between so many addresses, 127.0.0.1 and on, with the server's port; 0: the
+    /// server's address alone.
+    #[arg(long, default_value_t = 0)]
+    backends: u8,
     /// Calls in all.
     #[arg(long, default_value_t = 20_000)]
     calls: u64,
@@ -62,7 +67,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
 }
 
 async fn make_calls(args: Args) -> std::result::Result<u64, Box<dyn std::error::Error>> {
-    let builder = Channel::builder(args.addr.clone());
+    let builder = builder(&args)?;
     let channel = (0..args.interceptors)
         .fold(builder, |builder, _| builder.intercept(|call: Outgoing, next: Next| next.run(call)))
         .build()?;
@@ -95,6 +100,15 @@ async fn make_calls(args: Args) -> std::result::Result<u64, Box<dyn std::error::
         made += task.await??;
     }
     Ok(made)
+}
+
+fn builder(args: &Args) -> std::result::Result<ChannelBuilder, Box<dyn std::error::Error>> {
+    if args.backends == 0 {
+        return Ok(Channel::builder(args.addr.clone()));
+    }
+    let (_, port) = args.addr.rsplit_once(':').ok_or("no port")?;
+    let list: Vec<String> = (1..=args.backends).map(|n| format!("127.0.0.{n}:{port}")).collect();
+    Ok(Channel::builder(format!("ipv4:{}", list.join(","))).balance(RoundRobin::new))
 }
 
 async fn hello(client: &GrpctestClient, args: &Args) -> Result<()> {
