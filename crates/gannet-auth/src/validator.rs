@@ -117,6 +117,9 @@ impl JwtValidator {
     /// # Errors
     /// Why it is not accepted.
     ///
+    /// # Panics
+    /// Outside a tokio runtime, where keys follow a file that is to be looked at.
+    ///
     /// # Cancel safety
     /// Nothing is lost when the future is dropped.
     pub async fn validate(&self, token: &str) -> Result<Claims, Refusal> {

@@ -85,6 +85,9 @@ impl Keys {
     /// # Errors
     /// Where it cannot be used; the keys then stay what they are.
     ///
+    /// # Panics
+    /// Outside a tokio runtime, where they follow a file.
+    ///
     /// # Cancel safety
     /// The file is read to its end whether somebody waits for it or not.
     pub async fn reload(&self) -> Result<bool, KeyError> {
