@@ -46,7 +46,7 @@ pub(super) const CASES: &[Case] = &[
     common("cancel_after_first_response"),
     common("timeout_on_sleeping_server"),
     case("half_duplex", 30, &[Gannet, Cpp, Node], PEERS),
-    case("slow_consumer", 120, &[Cpp], &[Gannet, Cpp]),
+    case("slow_consumer", 120, &[Gannet, Cpp], PEERS),
     case("very_large_request", 30, &[Gannet, Java], &[Gannet, Java]),
     case("pick_first_unary", 30, NOT_PYTHON, &[Gannet, Node]),
     case("rpc_soak", 60, NOT_PYTHON, PEERS),

@@ -21,6 +21,10 @@ const REQUEST_BYTES: [usize; 4] = [27_182, 8, 1_828, 45_904];
 const RESPONSE_BYTES: [i32; 4] = [31_415, 9, 2_653, 58_979];
 /// Milliseconds of the case that lets its deadline pass.
 const SLEEPING_SERVER_MS: u64 = 1;
+/// Two megabytes in all, more than waits anywhere.
+const SLOWLY_READ: usize = 2_000;
+const SLOWLY_READ_BYTES: i32 = 1_030;
+const SLOWLY_READ_PAUSE: Duration = Duration::from_millis(2);
 const SPECIAL: &str =
     "\t\ntest with whitespace\r\nand Unicode BMP \u{263a} and non-BMP \u{1f608}\t\n";
 
@@ -77,6 +81,22 @@ pub(crate) async fn server_streaming(client: &Client) -> Outcome {
     let mut replies = call.await?;
     for bytes in RESPONSE_BYTES {
         check_reply(replies.next().await?, bytes)?;
+    }
+    check("after the last reply", replies.next().await?, None)
+}
+
+/// As many messages as the C++ client's case of this name asks for, and as long; it waits ten
+/// times as long for each.
+pub(crate) async fn slow_consumer(client: &Client) -> Outcome {
+    let request = StreamingOutputCallRequest {
+        response_parameters: vec![parameters(SLOWLY_READ_BYTES); SLOWLY_READ].into(),
+        ..Default::default()
+    };
+    let call = client.test.streaming_output_call(request).metadata(client.metadata());
+    let mut replies = call.await?;
+    for _ in 0..SLOWLY_READ {
+        check_reply(replies.next().await?, SLOWLY_READ_BYTES)?;
+        tokio::time::sleep(SLOWLY_READ_PAUSE).await;
     }
     check("after the last reply", replies.next().await?, None)
 }

@@ -80,6 +80,7 @@ async fn run(args: &Args) -> Outcome {
         "server_compressed_unary" => compression::server_unary(&client).await,
         "server_compressed_streaming" => compression::server_streaming(&client).await,
         "half_duplex" => cases::half_duplex(&client).await,
+        "slow_consumer" => cases::slow_consumer(&client).await,
         "very_large_request" => cases::very_large_request(&client).await,
         "pick_first_unary" => balance::pick_first_unary(&client).await,
         "orca_per_rpc" => balance::orca_per_rpc(&client).await,
