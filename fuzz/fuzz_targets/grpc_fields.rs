@@ -161,7 +161,8 @@ fn base64(value: &[u8]) {
 fn unbased(text: &[u8]) -> Option<Vec<u8>> {
     let padding = text.iter().rev().take_while(|byte| **byte == b'=').count();
     let digits = &text[..text.len() - padding];
-    if digits.len() % 4 == 1 || (padding > 0 && (padding > 2 || text.len() % 4 != 0)) {
+    // All of the padding that is due, none of it, or a part.
+    if digits.len() % 4 == 1 || padding > digits.len().next_multiple_of(4) - digits.len() {
         return None;
     }
     let mut bits = Vec::new();

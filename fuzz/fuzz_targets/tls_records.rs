@@ -89,6 +89,7 @@ struct World {
     wire: VecDeque<u8>,
     is_changed: bool,
     says_goodbye: bool,
+    new_keys: u32,
     sent: usize,
     read: usize,
     written: usize,
@@ -152,6 +153,7 @@ impl World {
             wire: VecDeque::new(),
             is_changed: false,
             says_goodbye: false,
+            new_keys: 0,
             sent: 0,
             read: 0,
             written: 0,
@@ -185,8 +187,10 @@ impl World {
                 let length = u16::try_from(payload.len()).unwrap_or(u16::MAX).to_be_bytes();
                 self.insert(&[&[20 + kind % 6, 3, 3], &length[..], payload].concat());
             }
-            // Only TLS 1.3 has it.
+            // Only TLS 1.3 has it, and more than 32 in a row are refused.
             Step::NewKeys => {
+                self.new_keys += 1;
+                self.is_changed |= self.new_keys > 32;
                 let _ = self.peer.refresh_traffic_keys();
                 self.flush_peer();
             }

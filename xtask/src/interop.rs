@@ -13,6 +13,7 @@ mod official;
 mod peers;
 mod plan;
 mod process;
+mod restarts;
 mod services;
 mod setup;
 pub(crate) mod soak;
@@ -129,6 +130,7 @@ fn run_check(check: &Check, tls: Tls, server: &Server, tools: &Tools) -> Result<
         What::Service(whose, asked) => {
             services::run((*whose, asked), tools, server.port(), check.limit)
         }
+        What::Restarts => restarts::run(tools, check.limit),
         What::Tls(scene) => tls::run(scene, tools, server, check.limit).map(|()| Note::new()),
     }
 }

@@ -99,7 +99,7 @@ pub(super) fn client(
     command
 }
 
-fn python(tools: &Tools, script: &str) -> Command {
+pub(super) fn python(tools: &Tools, script: &str) -> Command {
     let file: PathBuf = exec::root().join("interop/python").join(script);
     let mut command = Command::new(tools.python());
     command.arg(file).env("PYTHONPATH", tools.python_stubs()).env("PYTHONDONTWRITEBYTECODE", "1");

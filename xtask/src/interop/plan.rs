@@ -106,6 +106,8 @@ pub(super) enum What {
     Http(Request),
     /// A tool that asks for health, or for what the server serves.
     Service(Whose, &'static Asked),
+    /// Servers that replace each other, under load of a client in Python.
+    Restarts,
     /// A meeting by TLS, or one that fails.
     Tls(Scene),
 }
@@ -155,6 +157,8 @@ const AGING: (&str, u64) = ("connection_age", 60);
 const PEERS: &[Peer] = &[Peer::Gannet, Peer::Python, Peer::Go];
 const SUITE_SECONDS_MAX: u64 = 240;
 const SERVICE_SECONDS_MAX: u64 = 10;
+/// For each step: a server's start, a drain.
+const RESTART_SECONDS_MAX: u64 = 40;
 const TLS_SECONDS_MAX: u64 = 10;
 const HELLO_SECONDS_MAX: u64 = 10;
 const LOOPBACK: &str = "127.0.0.1";
@@ -187,6 +191,9 @@ pub(super) fn plan(peers_only: bool, extent: Extent, only: Option<&str>) -> Vec<
         groups.push(Group { server, program: Program::Official, tls, checks });
     }
     groups.extend(tested(if peers_only { Peer::Go } else { Peer::Gannet }));
+    if !peers_only && extent != Extent::Quick {
+        groups.push(restarts());
+    }
     if !peers_only {
         groups.extend(secured());
     }
@@ -262,6 +269,13 @@ fn tested(server: Peer) -> Vec<Group> {
         groups.push(Group { server, program, tls: Tls::On, checks });
     }
     groups
+}
+
+/// Of servers that the check starts itself.
+fn restarts() -> Group {
+    let (server, program) = (Peer::Gannet, Program::Echo);
+    let checks = vec![check("python", server, "restarts", What::Restarts, RESTART_SECONDS_MAX)];
+    Group { server, program, tls: Tls::Off, checks }
 }
 
 /// Meetings by TLS of Gannet's programs with others' and with tools.
@@ -341,7 +355,8 @@ mod tests {
                 let usual = CASES.len() + some + paired.count() + 3;
                 let secured = secured().flat_map(|group| group.checks);
                 let secured = secured.filter(|check| check.name.starts_with(&pair)).count();
-                let others = official + services + secured;
+                let restarts = count(&all, &format!("{pair}restarts"));
+                let others = official + services + secured + restarts;
                 assert_eq!(count(&all, &pair) - others, usual, "{pair}");
             }
         }
@@ -349,6 +364,7 @@ mod tests {
         assert!(all.contains(&"h2spec->gannet/tls".to_string()));
         assert_eq!(count(&all, "python->gannet/services/"), 2);
         assert_eq!(count(&all, "python->gannet/greeter/"), 1);
+        assert_eq!(count(&all, "python->gannet/restarts"), 1);
     }
 
     #[test]

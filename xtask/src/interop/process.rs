@@ -140,6 +140,24 @@ impl Server {
         self.port
     }
 
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits for its end, which something else brings about.
+    pub(super) fn wait(&mut self, limit: Duration) -> Result<ExitStatus> {
+        let ended = wait(&mut self.child, limit)?;
+        ended.ok_or_else(|| format!("it did not end{}", self.recent_output()))
+    }
+
+    /// The first line that begins so, once it was printed.
+    pub(super) fn line(&self, start: &str, limit: Duration) -> Result<String> {
+        self.says(start, limit)?;
+        let output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = output.lines().find(|line| line.starts_with(start));
+        line.map(str::to_owned).ok_or_else(|| format!("no line begins with `{start}`"))
+    }
+
     /// How the process ended, where it has.
     pub(super) fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().ok().flatten()

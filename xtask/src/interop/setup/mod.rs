@@ -158,6 +158,11 @@ pub(super) fn prepare(groups: &[Group]) -> Result<Tools> {
     if needs.grpcurl {
         install::go_install(&tools.bin(), GRPCURL)?;
     }
+    if needs.restarts {
+        let program = ["--features", "long", "--bin", "restarted-server"];
+        let build = ["build", "--release", "-p", "gannet-interop"];
+        exec::run(exec::cargo(build).args(program))?;
+    }
     if needs.grpcui {
         grpcui(&tools)?;
     }
@@ -194,6 +199,7 @@ struct Needs {
     own_certificates: bool,
     grpcurl: bool,
     grpcui: bool,
+    restarts: bool,
     health_probe: bool,
     h2spec: bool,
     httpwg: bool,
@@ -225,6 +231,7 @@ impl Needs {
                         Tool::HealthProbe => needs.health_probe = true,
                         Tool::Buf | Tool::Python => needs.python = true,
                     },
+                    What::Restarts => (needs.python, needs.restarts) = (true, true),
                     What::Tls(scene) => {
                         needs.own_certificates = true;
                         match scene.client.program() {
