@@ -1,6 +1,6 @@
 //! Our server, replaced twenty times under the load of another language's client, each time by the
-//! next process on its port: SIGTERM drains it, and no call that it has accepted is lost. Both sides
-//! count.
+//! next process on its port: SIGTERM drains it, and no call that it has accepted is lost. Both
+//! sides count.
 
 use std::io::Write;
 use std::net::Ipv4Addr;
