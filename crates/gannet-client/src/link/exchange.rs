@@ -299,6 +299,18 @@ impl Call {
         }
     }
 
+    /// Ends the call with its connection. A server that drains may end that with its last call, at
+    /// the call's deadline, and without a word about it; our timer may come a moment later.
+    #[cold]
+    pub(super) fn lose(&mut self, lost: &Status) {
+        let now = tokio::time::Instant::now().into_std();
+        let lost = lost.clone();
+        self.fail(match self.is_late(now) {
+            true => deadline_exceeded(self.request.method).with_source(lost),
+            false => lost,
+        });
+    }
+
     /// Gives the request back to its caller, who makes it on another connection. For a call that
     /// the server has not seen; a stream that was opened cannot be moved and fails.
     pub(super) fn hand_back(self, lost: impl FnOnce() -> Status) {

@@ -387,7 +387,7 @@ impl Side for ClientSide {
             match call.phase {
                 Phase::Ended(_) => {}
                 Phase::Waiting | Phase::Refused(_) => call.hand_back(|| lost.clone()),
-                Phase::Open(_) => call.fail(lost.clone()),
+                Phase::Open(_) => call.lose(&lost),
             }
         }
     }

@@ -1,7 +1,9 @@
 //! Deadlines: made locally, told to the server, and covering the whole call.
 
-use std::future::IntoFuture;
+use std::future::{Future, IntoFuture, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use gannet_core::{Code, Origin};
@@ -189,4 +191,38 @@ async fn in_the_queue_for_a_stream() {
     assert_eq!(stream.map(|_| ()).unwrap_err().code(), Code::DeadlineExceeded);
     assert_eq!(third.unwrap(), b"third");
     server.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_ends_at_the_deadline_ends_the_call_by_it() {
+    for after in [SECOND - Duration::from_millis(1), SECOND] {
+        let (channel, mut peers) = Peers::new();
+        let calls = [
+            tokio::spawn({
+                let channel = channel.clone();
+                async move { unary(&channel, b"").timeout(SECOND).await }
+            }),
+            tokio::spawn({
+                let channel = channel.clone();
+                async move {
+                    let (_tx, mut rx) = chat(&channel).timeout(SECOND).await?;
+                    rx.next().await.map(Option::unwrap_or_default)
+                }
+            }),
+        ];
+        let mut peer = peers.accept().await;
+        let mut begun = 0;
+        while begun < calls.len() {
+            begun += usize::from(matches!(peer.next().await, Got::Request { .. }));
+        }
+        // The time has come, and the end of the connection, before the client looks.
+        let mut advance = pin!(tokio::time::advance(after));
+        poll_fn(|cx| Poll::Ready(advance.as_mut().poll(cx).is_pending())).await;
+        drop(peer);
+        for call in calls {
+            let status = call.await.unwrap().unwrap_err();
+            let code = if after < SECOND { Code::Unavailable } else { Code::DeadlineExceeded };
+            assert_eq!(status.code(), code, "{status}");
+        }
+    }
 }
