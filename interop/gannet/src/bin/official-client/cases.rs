@@ -89,7 +89,7 @@ pub(crate) async fn server_streaming(client: &Client) -> Outcome {
 /// times as long for each.
 pub(crate) async fn slow_consumer(client: &Client) -> Outcome {
     let request = StreamingOutputCallRequest {
-        response_parameters: vec![parameters(SLOWLY_READ_BYTES); SLOWLY_READ].into(),
+        response_parameters: vec![parameters(SLOWLY_READ_BYTES); SLOWLY_READ],
         ..Default::default()
     };
     let call = client.test.streaming_output_call(request).metadata(client.metadata());
