@@ -86,6 +86,20 @@ impl Target {
         }
     }
 
+    /// The target with its scheme, as telemetry tells of it (gRFC A66, `grpc.target`).
+    pub(crate) fn uri(&self) -> String {
+        let text = &self.text;
+        let scheme = text.split_once(':').map(|(scheme, _)| scheme);
+        match (&self.names, scheme) {
+            (Names::Addresses(_), None) => format!("in-process:///{text}"),
+            (Names::Given, _) => text.clone(),
+            _ if text.contains("://") => text.clone(),
+            (_, Some("dns")) => text.replacen("dns:", "dns:///", 1),
+            (_, Some("unix" | "unix-abstract" | "ipv4" | "ipv6" | "passthrough")) => text.clone(),
+            _ => format!("dns:///{text}"),
+        }
+    }
+
     /// The target of a channel that was given a connector.
     pub(crate) fn connector(text: &str, connector: PipeConnector) -> Target {
         Target {
@@ -318,6 +332,27 @@ mod tests {
     fn addresses(list: &[&str]) -> Names {
         let addresses = list.iter().map(|text| text.parse::<SocketAddr>().unwrap());
         Names::Addresses(addresses.map(Address::from).collect())
+    }
+
+    #[test]
+    fn telemetry_is_told_a_scheme() {
+        let table = [
+            ("localhost:50051", "dns:///localhost:50051"),
+            ("dns:svc:1", "dns:///svc:1"),
+            ("dns:///svc:1", "dns:///svc:1"),
+            ("https://svc", "https://svc"),
+            ("127.0.0.1:7", "dns:///127.0.0.1:7"),
+            ("[::1]:7", "dns:///[::1]:7"),
+            ("ipv6:[::1]:5", "ipv6:[::1]:5"),
+            ("unix:/a/b", "unix:/a/b"),
+            ("unix:///a/b", "unix:///a/b"),
+        ];
+        for (text, uri) in table {
+            assert_eq!(Target::parse(text).unwrap().uri(), uri);
+        }
+        assert_eq!(Target::given("zoo:cage/7").uri(), "zoo:cage/7");
+        let (connector, _listener) = gannet_transport::pipe();
+        assert_eq!(Target::connector("in-process", connector).uri(), "in-process:///in-process");
     }
 
     #[test]

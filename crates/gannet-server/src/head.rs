@@ -256,7 +256,14 @@ impl Refusal {
     }
 }
 
-fn path(fields: &FieldBlock) -> &[u8] {
+/// The method that a request names, where the server has it.
+pub(crate) fn method_of(fields: &FieldBlock) -> Option<u32> {
+    let is_path = |tag: &FieldTag| (tag.0 & !FieldTag::ELIDE) >> KIND_SHIFT == PATH;
+    fields.tags().map(|(_, tag)| tag).find(is_path).map(|tag| tag.0 & VALUE_MASK)
+}
+
+/// The path of a request that names no method of the server.
+pub(crate) fn path(fields: &FieldBlock) -> &[u8] {
     let field = fields.iter().find(|field| field.kind == FieldKind::Path);
     field.map(|field| field.value).unwrap_or_default()
 }

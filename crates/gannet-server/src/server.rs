@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use gannet_core::compression::{Compressors, Encoding};
 use gannet_http2::Config;
+use gannet_transport::observe::{CallObserver, Observers};
 use gannet_transport::{CloseReason, Peer};
 
 use crate::router::{Plan, Router};
@@ -38,6 +39,7 @@ pub struct Server {
     pub(crate) threads: usize,
     pub(crate) binds: Vec<Bind>,
     on_connection_error: Option<OnConnectionError>,
+    observers: Observers,
     rounds_ignore_time: bool,
 }
 
@@ -52,6 +54,7 @@ impl Server {
             threads: 0,
             binds: Vec::new(),
             on_connection_error: None,
+            observers: Observers::default(),
             rounds_ignore_time: false,
         }
     }
@@ -157,6 +160,13 @@ impl Server {
         self
     }
 
+    /// Has `observer` follow all calls, those included that no method answers: for telemetry.
+    /// Several do so independently of each other.
+    pub fn observe(mut self, observer: impl CallObserver) -> Server {
+        self.observers.add(observer);
+        self
+    }
+
     /// For programs whose instructions are counted, which makes them slow: a round of handlers ends
     /// by how many were polled, not by how long that took. One that is slow then keeps others
     /// waiting, so a server has no use for it.
@@ -183,6 +193,7 @@ impl Server {
             compressors: self.plan.compressors.clone(),
             compute: Compute::default(),
             on_connection_error: self.on_connection_error.take(),
+            observers: std::mem::take(&mut self.observers),
             rounds_ignore_time: self.rounds_ignore_time,
         })
     }

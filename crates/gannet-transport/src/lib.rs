@@ -13,6 +13,7 @@
 //! | `io` | TCP, Unix sockets, the in-process pipe |
 //! | `tls` | TLS over any of them (feature `tls`) |
 //! | `fields` | metadata and statuses as header fields |
+//! | `observe` | who follows calls, for telemetry |
 //! | `timer`, `rouser`, `pool` | deadlines; memory that falls idle; read buffers |
 //!
 //! Does not know services, routing or load balancing.
@@ -21,6 +22,7 @@ mod call;
 mod driver;
 pub mod fields;
 mod io;
+pub mod observe;
 mod pool;
 mod queue;
 mod rouser;
@@ -34,7 +36,7 @@ pub mod tls;
 pub use call::{
     Asks, Attended, CallShared, Direction, EndObserver, Feed, Framed, HeadersObserver, Inbound,
     Observed, Observer, Outbound, Piece, Relay, RelayKind, SEND_QUEUE_BYTES_MAX, Sending,
-    SendingUncompressed, Source, Spares, feed,
+    SendingUncompressed, Source, Spares, Watcher, feed,
 };
 pub use driver::{CloseReason, Driver, Progress, Side, Turn};
 #[cfg(unix)]

@@ -178,6 +178,15 @@ pub mod auth {
     };
 }
 
+/// Observers: who follows calls, for telemetry. `gannet-otel` and `gannet-tracing` are such.
+pub mod observe {
+    pub use gannet_transport::Direction;
+    pub use gannet_transport::observe::{
+        AttemptStart, CallObserver, ClientAttemptObserver, ClientCallObserver, ClientCallStart,
+        Ended, MessageEvent, ServerCallObserver, ServerCallStart,
+    };
+}
+
 /// An in-process connection: give the connector to a channel, the listener to a server.
 #[cfg(all(feature = "client", feature = "server"))]
 pub use gannet_transport::pipe;

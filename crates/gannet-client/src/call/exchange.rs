@@ -10,13 +10,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use gannet_core::{MethodKind, Status};
-use gannet_transport::{CallQueue, CallShared, Source, feed};
+use gannet_core::{Metadata, MethodKind, Status};
+use gannet_transport::{CallQueue, CallShared, Source, Watcher, feed};
 
 use super::Prepared;
 use super::notice::{Around, Notice, Outcome};
 use super::request::{Receiver, Request, Start, StreamReceiver};
 use super::tracking::Tracking;
+use super::watch::{Attempt, Watching};
 use crate::Channel;
 use crate::channel::{Placed, Shared};
 use crate::intercept::Intercepted;
@@ -26,6 +27,8 @@ use crate::link::{Link, LinkCommand};
 pub(crate) struct Exchange<'a> {
     channel: &'a Channel,
     way: Way,
+    /// Where somebody follows the call.
+    watch: Watching,
 }
 
 /// How a call is made.
@@ -45,7 +48,7 @@ enum State {
     /// The request could not be made.
     Failed(Status),
     /// Waits for a connection.
-    Placing(PlaceFuture),
+    Placing(PlaceFuture, Option<Arc<Attempt>>),
     /// The connection has it.
     Started(Started),
     Done,
@@ -80,6 +83,7 @@ impl<'a> Exchange<'a> {
         prepared: Result<Prepared, Status>,
         send_bytes_max: usize,
     ) -> Exchange<'a> {
+        let watch = prepared.as_ref().ok().and_then(|(request, _)| request.watch.clone());
         let way = match prepared {
             Ok((request, None)) if channel.chain().is_none() => Way::Plain(Making::new(request)),
             Ok((request, extra)) => {
@@ -87,7 +91,34 @@ impl<'a> Exchange<'a> {
             }
             Err(status) => Way::Plain(Making { state: State::Failed(status) }),
         };
-        Exchange { channel, way }
+        Exchange { channel, way, watch }
+    }
+
+    /// The application has the outcome.
+    #[inline]
+    pub(crate) fn end<T>(&self, outcome: &Result<T, Status>) {
+        if let Some(watch) = &self.watch {
+            watch.end(outcome.as_ref().map(|_| ()));
+        }
+    }
+
+    /// The application is told that the call has failed.
+    #[cold]
+    pub(crate) fn failed(&self, status: Status) -> Status {
+        if let Some(watch) = &self.watch {
+            watch.end(Err(&status));
+        }
+        status
+    }
+
+    /// The application has the stream: the call ends with that.
+    #[inline]
+    pub(crate) fn end_with(&self, source: &Source) {
+        if let Some(watch) = &self.watch {
+            let watch = Arc::clone(watch);
+            let end = move |outcome: Result<&Metadata, &Status>| watch.end(outcome.map(|_| ()));
+            source.shared().observe_end(Box::new(end));
+        }
     }
 
     #[inline]
@@ -117,26 +148,36 @@ impl Making {
                 return Poll::Pending;
             }
             match std::mem::replace(&mut self.state, State::Done) {
-                State::New(request) => {
+                State::New(mut request) => {
+                    let attempt = Attempt::begin(&mut request, false);
                     self.state = match shared.place(&request) {
-                        Some(placed) => State::Started(Started::new(placed, request)),
-                        None => wait_for_place(shared, request),
+                        Some(placed) => State::Started(Started::new(placed, request, attempt)),
+                        None => wait_for_place(shared, request, attempt),
                     };
                 }
-                State::Placing(mut placing) => match placing.as_mut().poll(cx) {
+                State::Placing(mut placing, attempt) => match placing.as_mut().poll(cx) {
                     Poll::Pending => {
-                        self.state = State::Placing(placing);
+                        self.state = State::Placing(placing, attempt);
                         return Poll::Pending;
                     }
                     Poll::Ready((request, Ok(placed))) => {
-                        self.state = State::Started(Started::new(placed, request));
+                        if let Some(attempt) = &attempt {
+                            attempt.waited();
+                        }
+                        self.state = State::Started(Started::new(placed, request, attempt));
                     }
-                    Poll::Ready((_, Err(status))) => return Poll::Ready(Err(status)),
+                    Poll::Ready((_, Err(status))) => {
+                        Attempt::fail(attempt.as_ref(), &status);
+                        return Poll::Ready(Err(status));
+                    }
                 },
                 State::Started(started) => match started.take_unsent() {
                     None => return Poll::Ready(started.finish()),
                     // Not to the same connection in a circle: by now it is retired.
-                    Some(request) => self.state = wait_for_place(shared, request),
+                    Some(mut request) => {
+                        let attempt = Attempt::begin(&mut request, true);
+                        self.state = wait_for_place(shared, request, attempt);
+                    }
                 },
                 State::Failed(status) => return Poll::Ready(Err(status)),
                 State::Done => unreachable!("an exchange is not polled after its end"),
@@ -146,14 +187,25 @@ impl Making {
 }
 
 #[cold]
-fn wait_for_place(shared: &Arc<Shared>, request: Box<Request>) -> State {
-    State::Placing(Box::pin(Arc::clone(shared).wait_for_place(request)))
+fn wait_for_place(
+    shared: &Arc<Shared>,
+    request: Box<Request>,
+    attempt: Option<Arc<Attempt>>,
+) -> State {
+    State::Placing(Box::pin(Arc::clone(shared).wait_for_place(request)), attempt)
 }
 
 impl Started {
-    pub(crate) fn new(placed: Placed, mut request: Box<Request>) -> Started {
+    pub(crate) fn new(
+        placed: Placed,
+        mut request: Box<Request>,
+        attempt: Option<Arc<Attempt>>,
+    ) -> Started {
         let Placed { link, tracker } = placed;
-        let notice = Notice::new();
+        if let Some(attempt) = &attempt {
+            attempt.picked(link.address());
+        }
+        let notice = Notice::new(attempt);
         let tracking = tracker.map(|tracker| Tracking::new(tracker, &mut request));
         let (receiver, stream) = match request.method.kind {
             MethodKind::Unary => (Receiver::Unary(Arc::clone(&notice)), None),
@@ -163,6 +215,9 @@ impl Started {
                 let (feed, source) = feed(&shared, request.receive_bytes_max());
                 if let Some(compressor) = request.compressor() {
                     shared.choose_compressor(Some(Arc::clone(compressor)));
+                }
+                if let Some(attempt) = notice.attempt() {
+                    shared.watch(Arc::clone(attempt) as Arc<dyn Watcher>);
                 }
                 let opened = Arc::clone(&notice);
                 let receiver = StreamReceiver { opened, shared: Arc::clone(&shared), feed };
@@ -177,7 +232,10 @@ impl Started {
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Made, Unmade>> {
         let outcome = ready!(self.notice.poll(cx));
         Poll::Ready(match outcome.take_unsent() {
-            Some(request) => Err(Unmade::Unsent(request)),
+            Some(request) => {
+                self.tell_unsent();
+                Err(Unmade::Unsent(request))
+            }
             None => self.outcome().map_err(Unmade::Failed),
         })
     }
@@ -185,7 +243,17 @@ impl Started {
     /// The request, where it came back.
     #[inline]
     fn take_unsent(&self) -> Option<Box<Request>> {
-        self.notice.get().and_then(Outcome::take_unsent)
+        let request = self.notice.get().and_then(Outcome::take_unsent);
+        if request.is_some() {
+            self.tell_unsent();
+        }
+        request
+    }
+
+    fn tell_unsent(&self) {
+        if let Some(attempt) = self.notice.attempt() {
+            attempt.end_unsent();
+        }
     }
 
     fn finish(mut self) -> Result<Made, Status> {
@@ -195,6 +263,9 @@ impl Started {
     /// The notice is set, and not with an unsent request.
     #[inline]
     fn outcome(&mut self) -> Result<Made, Status> {
+        if let Some(attempt) = self.notice.attempt() {
+            self.notice = attempt.told(&self.notice);
+        }
         let stream = self.stream.take();
         if let Some(tracking) = self.tracking.take() {
             tracking.made(self.notice.get(), stream.as_ref().map(|(_, source)| source));

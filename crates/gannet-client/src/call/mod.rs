@@ -8,6 +8,7 @@
 //! | `exchange` | making a call: finding a connection, starting, starting again |
 //! | `request`, `notice` | what travels to the connection's task, and back |
 //! | `tracking` | what a picker is told of calls |
+//! | `watch` | telling those who follow calls |
 
 pub(crate) mod exchange;
 pub(crate) mod notice;
@@ -18,6 +19,7 @@ pub(crate) mod request;
 mod streaming;
 mod tracking;
 mod unary;
+pub(crate) mod watch;
 
 use gannet_core::Metadata;
 use gannet_core::compression::Compressed;

@@ -15,6 +15,7 @@ use gannet_core::compression::{Compressed, Packed};
 use gannet_core::{DecodeFn, Metadata, Status, storage};
 
 use super::request::Request;
+use super::watch::Attempt;
 
 /// Set by the connection, awaited by the caller.
 pub(crate) struct Notice {
@@ -22,6 +23,8 @@ pub(crate) struct Notice {
     place: AtomicU32,
     outcome: OnceLock<Outcome>,
     waker: AtomicWaker,
+    /// Where somebody follows the call.
+    attempt: Option<Arc<Attempt>>,
 }
 
 /// What became of a call, as far as the caller waits for it.
@@ -81,6 +84,19 @@ impl Received {
         };
         Ok((message?, Compressed::default()))
     }
+
+    /// How long it is, decompressed, and as it travelled where it was compressed.
+    pub(crate) fn bytes(&self) -> (usize, Option<usize>) {
+        match self {
+            Received::Short(message) => (message.len(), None),
+            Received::Long(message) => (message.len(), None),
+            Received::Packed(packed) => {
+                let told = packed.told();
+                let count = |bytes| usize::try_from(bytes).unwrap_or(usize::MAX);
+                (count(told.bytes), Some(count(told.wire_bytes)))
+            }
+        }
+    }
 }
 
 impl From<Vec<u8>> for Received {
@@ -94,12 +110,19 @@ impl From<Vec<u8>> for Received {
 }
 
 impl Notice {
-    pub(crate) fn new() -> Arc<Notice> {
+    pub(crate) fn new(attempt: Option<Arc<Attempt>>) -> Arc<Notice> {
         Arc::new(Notice {
             place: AtomicU32::new(u32::MAX),
             outcome: OnceLock::new(),
             waker: AtomicWaker::new(),
+            attempt,
         })
+    }
+
+    /// Where somebody follows the call.
+    #[inline]
+    pub(crate) fn attempt(&self) -> Option<&Arc<Attempt>> {
+        self.attempt.as_ref()
     }
 
     pub(crate) fn place(&self) -> u32 {
@@ -154,5 +177,17 @@ impl Outcome {
 impl fmt::Debug for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Notice").field("outcome", &self.outcome).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As a request: one is made and dropped for every call, with two counters before it.
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn a_notice_fits_the_allocators_quick_lists() {
+        assert!(size_of::<Notice>() + 16 <= 120, "{}", size_of::<Notice>());
     }
 }

@@ -1,6 +1,7 @@
 //! What every call can be told before it is made.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gannet_core::codec::Parts;
@@ -8,6 +9,7 @@ use gannet_core::compression::{CodecId, Compressors, Encoding, encode_compressed
 use gannet_core::{Extensions, Metadata, MethodCodec, MethodDescriptor, Status};
 
 use super::request::{Body, Request};
+use super::watch::CallWatch;
 use crate::channel::Config;
 use crate::credentials::CredentialsList;
 use crate::policy::{moment, timed};
@@ -130,15 +132,33 @@ impl<'a, Req, Resp> Options<'a, Req, Resp> {
 
     /// The request of a call whose messages the application sends.
     pub(super) fn stream_request(self) -> Result<Prepared, Status> {
-        self.request(Body::Stream)
+        let watch = CallWatch::begin(self.channel.shared().config(), self.method);
+        let prepared = self.request(Body::Stream);
+        match watch {
+            None => prepared,
+            Some(watch) => followed(watch, prepared),
+        }
     }
 
     /// The request of a call with one message.
     pub(super) fn message_request(self, message: &Req) -> Result<Prepared, Status> {
+        let watch = CallWatch::begin(self.channel.shared().config(), self.method);
+        let prepared = self.encoded_request(message, watch.as_deref());
+        match watch {
+            None => prepared,
+            Some(watch) => followed(watch, prepared),
+        }
+    }
+
+    #[inline]
+    fn encoded_request(self, message: &Req, watch: Option<&CallWatch>) -> Result<Prepared, Status> {
         let (mut framed, mut parts) = (Vec::new(), Parts::default());
         if let Some(compressor) = self.compress.and_then(|id| self.compressors().codec(id)) {
             let (frame, bytes_max) = (self.codec.request.framer(), self.send_bytes_max);
-            encode_compressed(frame, message, bytes_max, &**compressor, &mut framed)?;
+            let told = encode_compressed(frame, message, bytes_max, &**compressor, &mut framed)?;
+            if let Some(watch) = watch {
+                watch.compressed(told);
+            }
             return self.request(Body::one(framed, parts));
         }
         self.codec.request.encode_parts(message, self.send_bytes_max, &mut framed, &mut parts)?;
@@ -168,6 +188,7 @@ impl<'a, Req, Resp> Options<'a, Req, Resp> {
             deadline: deadline.and_then(timed),
             metadata: self.metadata,
             body,
+            watch: None,
             receive_bytes_max: Request::bytes_max(self.receive_bytes_max),
             wait_for_ready: self.wait_for_ready,
             wants_metadata: false,
@@ -181,6 +202,21 @@ impl<'a, Req, Resp> Options<'a, Req, Resp> {
     #[cold]
     fn fail(&mut self, error: Status) {
         self.error.get_or_insert(error);
+    }
+}
+
+/// Gives a call to those who follow it; one that could not be prepared has ended.
+#[cold]
+fn followed(watch: Arc<CallWatch>, prepared: Result<Prepared, Status>) -> Result<Prepared, Status> {
+    match prepared {
+        Ok((mut request, extra)) => {
+            request.watch = Some(watch);
+            Ok((request, extra))
+        }
+        Err(status) => {
+            watch.end(Err(&status));
+            Err(status)
+        }
     }
 }
 

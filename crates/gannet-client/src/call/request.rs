@@ -11,6 +11,7 @@ use gannet_core::{Metadata, MethodDescriptor};
 use gannet_transport::{CallShared, Feed};
 
 use super::notice::Notice;
+use super::watch::Watching;
 
 /// First messages from this length on are sent by reference, bytes.
 const LARGE_BODY_BYTES_MIN: usize = 16 << 10;
@@ -23,6 +24,8 @@ pub(crate) struct Request {
     pub(crate) deadline: Option<Instant>,
     pub(crate) metadata: Metadata,
     pub(crate) body: Body,
+    /// Where somebody follows the call.
+    pub(crate) watch: Watching,
     pub(crate) receive_bytes_max: u32,
     pub(crate) wait_for_ready: bool,
     /// Response headers and trailers are to be kept (unary calls).
@@ -64,7 +67,7 @@ pub(crate) enum Body {
     /// One message with its prefix, and the end; small enough to be copied.
     Small(Vec<u8>),
     /// As `Small`, in pieces that are sent by reference.
-    Large(Vec<Bytes>),
+    Large(Box<[Bytes]>),
 }
 
 impl Body {

@@ -196,10 +196,18 @@ impl<'a, Req, Resp> Opening<'a, Req, Resp> {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Arc<CallShared>, Source)>> {
-        Poll::Ready(match ready!(self.exchange.poll(cx))? {
-            Made::Stream(shared, source) => Ok((shared, source)),
-            Made::Unary(..) => Err(Status::internal("the method's descriptor is of another kind")),
-        })
+        let opened = match ready!(self.exchange.poll(cx)) {
+            Ok(Made::Stream(shared, source)) => {
+                self.exchange.end_with(&source);
+                return Poll::Ready(Ok((shared, source)));
+            }
+            Ok(Made::Unary(..)) => {
+                Err(Status::internal("the method's descriptor is of another kind"))
+            }
+            Err(status) => Err(status),
+        };
+        self.exchange.end(&opened);
+        Poll::Ready(opened)
     }
 
     fn outbound(&self, shared: Arc<CallShared>) -> Outbound<Req> {

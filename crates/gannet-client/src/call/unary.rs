@@ -81,9 +81,14 @@ impl<Resp> Future for UnaryFuture<'_, Resp> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Resp>> {
         let this = self.get_mut();
-        let made = ready!(this.exchange.poll(cx))?;
+        let made = match ready!(this.exchange.poll(cx)) {
+            Ok(made) => made,
+            Err(status) => return Poll::Ready(Err(this.exchange.failed(status))),
+        };
         let decoder = this.codec.decoder();
-        Poll::Ready(with_response(&made, |payload, _| Ok(payload.decode(decoder)?.0)))
+        let outcome = with_response(&made, |payload, _| Ok(payload.decode(decoder)?.0));
+        this.exchange.end(&outcome);
+        Poll::Ready(outcome)
     }
 }
 
@@ -125,12 +130,18 @@ impl<Resp> Future for UnaryWithMetadataFuture<'_, Resp> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        let made = ready!(this.exchange.poll(cx))?;
-        Poll::Ready(with_response(&made, |payload, around| {
-            let (message, compressed) = payload.decode(this.codec.decoder())?;
+        let made = match ready!(this.exchange.poll(cx)) {
+            Ok(made) => made,
+            Err(status) => return Poll::Ready(Err(this.exchange.failed(status))),
+        };
+        let decoder = this.codec.decoder();
+        let outcome = with_response(&made, |payload, around| {
+            let (message, compressed) = payload.decode(decoder)?;
             let Around { headers, trailers } = around.cloned().unwrap_or_default();
             Ok((message, ResponseMetadata { headers, trailers, compressed }))
-        }))
+        });
+        this.exchange.end(&outcome);
+        Poll::Ready(outcome)
     }
 }
 

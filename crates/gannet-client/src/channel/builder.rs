@@ -8,6 +8,7 @@ use gannet_core::compression::{CodecId, Compressors, Encoding};
 use gannet_core::limits;
 use gannet_http2::Keepalive;
 use gannet_transport::PipeConnector;
+use gannet_transport::observe::{CallObserver, Observers};
 use gannet_transport::tls::ClientTls;
 
 use super::defaults::{CallDefaults, Defaults};
@@ -46,6 +47,10 @@ pub(crate) struct Config {
     pub(crate) defaults: Defaults,
     /// Credentials may go over connections that anybody can read.
     pub(crate) credentials_without_tls: bool,
+    /// Who follows calls.
+    pub(crate) observers: Observers,
+    /// The target as they are told of it, with its scheme.
+    pub(crate) target_uri: Arc<str>,
 }
 
 /// Builds a [`Channel`].
@@ -75,6 +80,7 @@ pub struct ChannelBuilder {
     layers: Vec<Arc<dyn Layer>>,
     credentials: CredentialsList,
     credentials_without_tls: bool,
+    observers: Observers,
 }
 
 impl ChannelBuilder {
@@ -103,6 +109,7 @@ impl ChannelBuilder {
             layers: Vec::new(),
             credentials: CredentialsList::default(),
             credentials_without_tls: false,
+            observers: Observers::default(),
         }
     }
 
@@ -332,6 +339,13 @@ impl ChannelBuilder {
         self
     }
 
+    /// Has `observer` follow all calls and their attempts: for telemetry. Several do so
+    /// independently of each other.
+    pub fn observe(mut self, observer: impl CallObserver) -> Self {
+        self.observers.add(observer);
+        self
+    }
+
     /// Makes the channel. Nothing is resolved or connected before the first call.
     ///
     /// # Errors
@@ -361,6 +375,7 @@ impl ChannelBuilder {
             return Err(TargetError::new(&self.target, problem));
         }
         let config = Config {
+            target_uri: target.uri().into(),
             target,
             resolver,
             balance: self.balance,
@@ -381,6 +396,7 @@ impl ChannelBuilder {
             compressors: self.compressors,
             defaults: self.defaults,
             credentials_without_tls: self.credentials_without_tls,
+            observers: self.observers,
         };
         let shared = Shared::new(config);
         let chain = Chain::new(Arc::clone(&shared), self.layers, self.credentials);

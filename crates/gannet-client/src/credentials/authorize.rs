@@ -11,6 +11,7 @@ use tokio::runtime::Handle;
 use super::{Credentials, CredentialsList, CredentialsRequest};
 use crate::call::exchange::{Made, Started, Unmade};
 use crate::call::request::Request;
+use crate::call::watch::Attempt;
 use crate::channel::{Config, Shared, no_runtime};
 use crate::link::deadline_exceeded;
 
@@ -23,14 +24,17 @@ pub(crate) async fn make_authorized(
     for one in &credentials.0 {
         check_connection(shared.config(), &**one)?;
     }
-    let entries = request.metadata.len();
+    let mut is_again = false;
     loop {
+        let attempt = Attempt::begin(&mut request, is_again);
+        let entries = request.metadata.len();
+        is_again = true;
         let placed = match shared.place(&request) {
             Some(placed) => placed,
             None => {
                 let (same, placed) = Arc::clone(&shared).wait_for_place(request).await;
                 request = same;
-                placed?
+                placed.inspect_err(|status| Attempt::fail(attempt.as_ref(), status))?
             }
         };
         let deadline = request.deadline.map(tokio::time::Instant::from_std);
@@ -43,7 +47,7 @@ pub(crate) async fn make_authorized(
                 Err(_) => return Err(deadline_exceeded(request.method)),
             },
         }
-        let mut started = Started::new(placed, request);
+        let mut started = Started::new(placed, request, attempt);
         request = match poll_fn(|cx| started.poll(cx)).await {
             Ok(made) => return Ok(made),
             Err(Unmade::Failed(status)) => return Err(status),

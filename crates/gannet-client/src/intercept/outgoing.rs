@@ -138,7 +138,11 @@ impl Outgoing {
             None => codec.encode_parts(message, bytes_max, &mut framed, &mut parts)?,
             Some(compressor) => {
                 let frame = codec.framer();
-                encode_compressed(frame, message, bytes_max, &**compressor, &mut framed)?;
+                let told =
+                    encode_compressed(frame, message, bytes_max, &**compressor, &mut framed)?;
+                if let Some(watch) = &self.request.watch {
+                    watch.compressed(told);
+                }
             }
         }
         self.request.body = Body::one(framed, parts);
@@ -221,7 +225,7 @@ impl Outgoing {
 pub(super) fn response_of<C: Codec<T>, T>(message: &T) -> Result<Arc<Notice>> {
     let mut payload = Vec::new();
     MessageCodec::new::<C>().encode(message, usize::MAX, &mut payload)?;
-    let notice = Notice::new();
+    let notice = Notice::new(None);
     notice.set(Outcome::Response { payload: Received::from(payload), metadata: None });
     Ok(notice)
 }

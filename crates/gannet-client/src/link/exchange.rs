@@ -18,6 +18,7 @@ use super::remote::Remote;
 use super::response::{self, ResponseHead};
 use crate::call::notice::{Around, Notice, Outcome, Received};
 use crate::call::request::{Body, Receiver, Request, StreamReceiver};
+use crate::call::watch::Attempt;
 
 /// A call, from its arrival on the connection until its stream is forgotten.
 #[derive(Debug)]
@@ -140,6 +141,38 @@ impl Call {
         }
     }
 
+    /// Where somebody follows the call.
+    #[inline]
+    pub(super) fn attempt(&self) -> Option<&Arc<Attempt>> {
+        match &self.receiving {
+            Receiving::Unary(unary) => unary.notice.attempt(),
+            Receiving::Stream(stream) => stream.opened.attempt(),
+        }
+    }
+
+    /// Its request was given to the engine, as far as it is no stream.
+    #[inline]
+    pub(super) fn tell_sent(&self) {
+        if self.request.watch.is_some()
+            && let Some(attempt) = self.attempt()
+        {
+            attempt.sent(&self.request);
+        }
+    }
+
+    /// Whether a call that the server refused unseen is to be made again by its caller, since
+    /// somebody follows that. A stream cannot be, and is made again here.
+    pub(super) fn goes_back_refused(&self) -> bool {
+        matches!(self.receiving, Receiving::Unary(_)) && self.attempt().is_some()
+    }
+
+    /// The server refused it unseen, and it is made again here.
+    pub(super) fn tell_refused(&mut self) {
+        if let Some(attempt) = self.attempt().map(Arc::clone) {
+            attempt.begin_again(&mut self.request);
+        }
+    }
+
     /// Whether this is the call that `notice` belongs to.
     pub(super) fn has_notice(&self, notice: &Arc<Notice>) -> bool {
         matches!(&self.receiving, Receiving::Unary(unary) if Arc::ptr_eq(&unary.notice, notice))
@@ -197,6 +230,11 @@ impl Call {
             && let Err(status) = self.response_encoding(name)
         {
             return self.end(now, Err(status));
+        }
+        if self.request.watch.is_some()
+            && let Some(attempt) = self.attempt()
+        {
+            attempt.headers();
         }
         match &mut self.receiving {
             Receiving::Unary(unary) if self.request.wants_metadata => {

@@ -123,12 +123,7 @@ impl ClientSide {
         match call.phase {
             Phase::Waiting => {}
             Phase::Open(stream) => self.collect(turn, key, stream),
-            Phase::Refused(stream) => {
-                call.phase = Phase::Waiting;
-                self.waiting_live += 1;
-                self.leave_stream(turn, stream);
-                self.waiting.push_front(key);
-            }
+            Phase::Refused(stream) => self.make_again(turn, key, stream),
             Phase::Ended(stream) => {
                 match stream {
                     Some(stream) => self.leave_stream(turn, stream),
@@ -139,7 +134,25 @@ impl ClientSide {
         }
     }
 
+    /// Makes a call once more that the server refused unseen: here, or by its caller.
+    #[cold]
+    fn make_again(&mut self, turn: &mut Turn<'_, Client>, key: CallKey, stream: StreamKey) {
+        self.leave_stream(turn, stream);
+        let Some(call) = self.calls.get_mut(key) else { return };
+        if call.goes_back_refused() {
+            if let Some(call) = self.remove(key) {
+                call.hand_back(|| Status::unavailable(self.remote.tell("it refused the call")));
+            }
+            return;
+        }
+        call.phase = Phase::Waiting;
+        call.tell_refused();
+        self.waiting_live += 1;
+        self.waiting.push_front(key);
+    }
+
     /// Done with a stream: where it is not at its end, the engine resets it.
+    #[inline(always)]
     fn leave_stream(&mut self, turn: &mut Turn<'_, Client>, stream: StreamKey) {
         turn.conn.forget(stream);
         if let Some(place) = self.by_stream.get_mut(stream.index()) {
@@ -147,6 +160,7 @@ impl ClientSide {
         }
     }
 
+    #[inline(always)]
     fn remove(&mut self, key: CallKey) -> Option<Call> {
         let call = self.calls.remove(key)?;
         if call.is_armed {

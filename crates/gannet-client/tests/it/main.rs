@@ -21,6 +21,7 @@ mod intercept;
 mod intercept_streams;
 mod keepalive;
 mod negative;
+mod observe;
 mod peer;
 #[cfg(feature = "_tls")]
 mod providers;

@@ -111,6 +111,8 @@ pub struct Packed {
     compressor: Arc<dyn Compressor>,
     payload: Vec<u8>,
     message_bytes_max: usize,
+    /// Where it was decompressed already, and what that came to.
+    inflated: Option<(Bytes, Compressed)>,
 }
 
 impl Packed {
@@ -120,7 +122,7 @@ impl Packed {
         payload: Vec<u8>,
         message_bytes_max: usize,
     ) -> Packed {
-        Packed { compressor, payload, message_bytes_max }
+        Packed { compressor, payload, message_bytes_max, inflated: None }
     }
 
     /// Decompresses and decodes it; what compression came to, besides.
@@ -129,14 +131,42 @@ impl Packed {
     ///
     /// As [`decompress`], and as decoding.
     pub fn decode<T>(&self, decode: DecodeFn<T>) -> Result<(T, Compressed), Status> {
-        let message = decompress(&*self.compressor, &self.payload, self.message_bytes_max)?;
-        let told = Compressed::one(self.payload.len(), message.len());
+        if let Some((message, told)) = &self.inflated {
+            return Ok((decode(Payload::Shared(message))?, *told));
+        }
+        let (message, told) = self.decompress()?;
         let message = if storage::is_long(&message) {
             decode(Payload::Shared(&storage::share(message)))
         } else {
             decode(Payload::Shared(&Bytes::from(message)))
         };
         Ok((message?, told))
+    }
+
+    /// The same message, decompressed for those who [decode](Self::decode) it.
+    ///
+    /// # Errors
+    ///
+    /// As [`decompress`].
+    pub fn inflated(&self) -> Result<Packed, Status> {
+        let (message, told) = self.decompress()?;
+        Ok(Packed {
+            compressor: Arc::clone(&self.compressor),
+            payload: Vec::new(),
+            message_bytes_max: self.message_bytes_max,
+            inflated: Some((message.into(), told)),
+        })
+    }
+
+    /// What compression came to, where it [was decompressed](Self::inflated); nothing before.
+    pub fn told(&self) -> Compressed {
+        self.inflated.as_ref().map(|(_, told)| *told).unwrap_or_default()
+    }
+
+    fn decompress(&self) -> Result<(Vec<u8>, Compressed), Status> {
+        let message = decompress(&*self.compressor, &self.payload, self.message_bytes_max)?;
+        let told = Compressed::one(self.payload.len(), message.len());
+        Ok((message, told))
     }
 }
 

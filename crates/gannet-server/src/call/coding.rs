@@ -5,6 +5,7 @@ use std::sync::Arc;
 use gannet_core::compression::{
     CodecId, CodecSet, Compressed, Compressor, Compressors, Encoding, encode_compressed,
 };
+use gannet_core::frame::PREFIX_BYTES;
 use gannet_core::{EncodeFn, Result};
 
 use super::{Call, Data};
@@ -20,6 +21,8 @@ pub(super) struct Coding {
     pub(super) declared: Option<Encoding>,
     /// What came of the one request.
     request: Compressed,
+    /// What came of the one reply.
+    reply: Compressed,
 }
 
 impl Call {
@@ -102,6 +105,7 @@ impl Call {
         let told = encode_compressed(frame, message, message_bytes_max, &*codec, out)?;
         if let Some(coding) = self.data.coding_mut() {
             coding.declared = told.map(|_| codec.encoding());
+            coding.reply = told.unwrap_or_default();
         }
         Ok(())
     }
@@ -111,18 +115,32 @@ impl Call {
         self.data.coding().and_then(|coding| coding.declared)
     }
 
+    /// The length of the one reply without its prefix: as it was encoded, and as it is compressed.
+    pub(crate) fn reply_bytes(&self) -> (usize, Option<usize>) {
+        let framed_bytes = self.reply().len() + self.reply_parts_bytes();
+        let wire_bytes = framed_bytes.saturating_sub(PREFIX_BYTES);
+        match self.data.coding().filter(|coding| coding.declared.is_some()) {
+            Some(coding) => {
+                (usize::try_from(coding.reply.bytes).unwrap_or(usize::MAX), Some(wire_bytes))
+            }
+            None => (wire_bytes, None),
+        }
+    }
+
     /// The one request came compressed.
     pub(crate) fn note_request_compressed(&mut self, compressed: Compressed) {
         if let Some(coding) = self.data.coding_mut() {
             coding.request = compressed;
         }
+        self.tell_request(compressed);
     }
 }
 
 impl Coding {
     fn new(compressors: Compressors) -> Coding {
-        let (accepted, request) = (CodecSet::default(), Compressed::default());
-        Coding { compressors, accepted, chosen: None, declared: None, request }
+        let (request, reply) = (Compressed::default(), Compressed::default());
+        let accepted = CodecSet::default();
+        Coding { compressors, accepted, chosen: None, declared: None, request, reply }
     }
 
     pub(super) fn clear(&mut self) {
@@ -130,6 +148,7 @@ impl Coding {
         self.chosen = None;
         self.declared = None;
         self.request = Compressed::default();
+        self.reply = Compressed::default();
     }
 
     /// With what the response is to be compressed.

@@ -4,10 +4,11 @@ use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use gannet_core::compression;
+use gannet_core::compression::{self, Compressed};
 use gannet_core::frame::PREFIX_BYTES;
 use gannet_core::{Extensions, Metadata, Result};
-use gannet_transport::CallShared;
+use gannet_transport::observe::{MessageEvent, ServerCallObserver};
+use gannet_transport::{CallShared, Direction};
 
 use super::coding::Coding;
 use super::response::REPLY_RETAINED_BYTES_MAX;
@@ -30,6 +31,8 @@ pub(crate) struct Extra {
     /// Storage for an encoded request.
     pub(crate) request: Vec<u8>,
     pub(crate) stash: Option<Arc<Stash>>,
+    /// Told when the one request is decompressed.
+    pub(crate) observer: Option<Arc<dyn ServerCallObserver>>,
 }
 
 impl Extra {
@@ -38,6 +41,7 @@ impl Extra {
         self.requests = None;
         self.replies = None;
         self.is_shortened = false;
+        self.observer = None;
     }
 
     /// Of handlers and interceptors within others, which have ended; that of the one that ended
@@ -83,6 +87,15 @@ impl Call {
 
     pub(crate) fn extra_mut(&mut self) -> &mut Extra {
         self.data.more_mut().extra.get_or_insert_default()
+    }
+
+    /// The one request, which came compressed, was decompressed.
+    pub(super) fn tell_request(&self, compressed: Compressed) {
+        if let Some(observer) = self.data.extra().and_then(|extra| extra.observer.as_ref()) {
+            let count = |bytes| usize::try_from(bytes).unwrap_or(usize::MAX);
+            let (bytes, wire_bytes) = (count(compressed.bytes), count(compressed.wire_bytes));
+            observer.message(&MessageEvent::new(Direction::Inbound, 0, bytes, Some(wire_bytes)));
+        }
     }
 
     pub(crate) fn request_metadata_mut(&mut self) -> &mut Metadata {

@@ -86,6 +86,11 @@ impl Call {
         self.data.response().map_or(&[], |response| &response.reply)
     }
 
+    /// Of the same, what was not copied, bytes.
+    pub(super) fn reply_parts_bytes(&self) -> usize {
+        self.data.response().map_or(0, |response| response.parts.bytes())
+    }
+
     pub(crate) fn reply_mut(&mut self) -> (&mut Vec<u8>, &mut Parts) {
         let response = self.data.response_mut();
         (&mut response.reply, &mut response.parts)

@@ -8,8 +8,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use gannet_http2::Server;
+use gannet_transport::observe::ServerCallObserver;
 use gannet_transport::{CallShared, Command, Queue, Turn};
 
+use super::observe::poll_within;
 use super::run::now;
 use super::slot::{Ending, State};
 use super::{Rules, ServerSide};
@@ -31,6 +33,7 @@ pub(super) struct Away {
     queue: Arc<Queue<Finished>>,
     rules: Arc<Rules>,
     method: u32,
+    observer: Option<Arc<dyn ServerCallObserver>>,
 }
 
 impl Away {
@@ -48,7 +51,10 @@ impl Away {
         }
         let Some(handler) = &mut self.handler else { return Poll::Ready(None) };
         let started = now();
-        let polled = catch_unwind(AssertUnwindSafe(|| handler.poll(cx)));
+        let polled = catch_unwind(AssertUnwindSafe(|| match &self.observer {
+            None => handler.poll(cx),
+            Some(observer) => poll_within(&**observer, handler, cx),
+        }));
         if let Some(method) = self.rules.router.method(self.method) {
             method.cost.record(now().saturating_duration_since(started));
         }
@@ -87,6 +93,7 @@ impl Drop for Away {
 impl ServerSide {
     /// Sends a slot's handler away.
     pub(super) fn send_away(&mut self, at: usize, dispatch: Dispatch) {
+        let observer = self.observer(at).map(Arc::clone);
         let slot = &mut self.slots[at];
         let Some(handler) = slot.handler.take() else { return };
         slot.state = State::Away;
@@ -96,6 +103,7 @@ impl ServerSide {
             queue: Arc::clone(&self.queue),
             rules: Arc::clone(&self.rules),
             method: slot.method,
+            observer,
         };
         match dispatch {
             Dispatch::Blocking => {

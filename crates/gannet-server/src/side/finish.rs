@@ -29,6 +29,9 @@ impl ServerSide {
 
     /// Sends what a handler returned, and takes the call back.
     fn answer(&mut self, turn: &mut Turn<'_, Server>, at: usize, outcome: Outcome) -> Code {
+        if self.followed.is_some() {
+            self.tell_answer(at, &outcome);
+        }
         let slot = &mut self.slots[at];
         let Outcome { mut call, result } = outcome;
         self.constants.answer(turn, slot.key, slot.headers_sent, &mut call, &result);
@@ -138,6 +141,10 @@ impl ServerSide {
             return;
         }
         slot.headers_sent = true;
+        if self.followed.is_some() {
+            self.tell_headers(at);
+        }
+        let slot = &self.slots[at];
         // Those that were published before a message was sent are seen after it is.
         let headers = slot.shared.take_headers().unwrap_or_default();
         let encoding = slot.shared.declared_encoding();
@@ -168,18 +175,10 @@ impl ServerSide {
     fn finish(&mut self, turn: &mut Turn<'_, Server>, at: usize) {
         let slot = &mut self.slots[at];
         let Some(ending) = slot.ending.take() else { return };
-        let (key, headers_sent) = (slot.key, slot.headers_sent);
         let code = match ending {
             Ending::Returned(outcome) => self.answer(turn, at, outcome),
-            Ending::Panicked => {
-                let refusal = Refusal::grpc(handler_panicked());
-                self.constants.refuse(turn, key, headers_sent, &refusal);
-                Code::Unknown
-            }
-            Ending::Refused(refusal) => {
-                self.constants.refuse(turn, key, headers_sent, &refusal);
-                refusal.status.code()
-            }
+            Ending::Panicked => self.refused(turn, at, &Refusal::grpc(handler_panicked())),
+            Ending::Refused(refusal) => self.refused(turn, at, &refusal),
         };
         let slot = &mut self.slots[at];
         slot.shared.end(code);
@@ -188,6 +187,16 @@ impl ServerSide {
             return;
         }
         self.forget(turn, at);
+    }
+
+    /// Answers without a handler's outcome.
+    fn refused(&mut self, turn: &mut Turn<'_, Server>, at: usize, refusal: &Refusal) -> Code {
+        if self.followed.is_some() {
+            self.tell_ended(at, Err(&refusal.status));
+        }
+        let slot = &self.slots[at];
+        self.constants.refuse(turn, slot.key, slot.headers_sent, refusal);
+        refusal.status.code()
     }
 
     /// Gives the stream back to the engine, and frees the slot.

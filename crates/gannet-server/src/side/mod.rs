@@ -8,6 +8,7 @@
 //! | `finish` | replies, credit, streams that are forgotten |
 //! | `away` | handlers that run outside of the connection's task |
 //! | `compute` | the threads of those that compute for long |
+//! | `observe` | telling those who follow calls |
 //! | `watch` | which polls of handlers are timed |
 //!
 //! A unary call in steady state touches: its slot, the handler's storage, the engine. No lock, no
@@ -16,6 +17,7 @@
 mod away;
 mod compute;
 mod finish;
+mod observe;
 mod receive;
 mod run;
 mod slot;
@@ -30,6 +32,7 @@ use gannet_core::compression::Compressors;
 use gannet_core::{Code, Status};
 use gannet_http2::hpack::{CachedBlock, CachedField};
 use gannet_http2::{Connection, Event, Reason, Server, StreamKey};
+use gannet_transport::observe::Observers;
 use gannet_transport::{
     Asks, CallShared, CloseReason, Deadlines, Framed, Peer, Progress, Queue, Side, Spares, Turn,
 };
@@ -40,6 +43,7 @@ use crate::server::OnConnectionError;
 use crate::service::{Handler, drop_quietly};
 pub(crate) use away::Finished;
 pub(crate) use compute::Compute;
+use observe::Followed;
 use slot::{Ending, Slot, State};
 use watch::Watch;
 
@@ -53,6 +57,7 @@ pub(crate) struct Rules {
     pub(crate) compressors: Compressors,
     pub(crate) compute: Compute,
     pub(crate) on_connection_error: Option<OnConnectionError>,
+    pub(crate) observers: Observers,
     /// For counting: what a round of handlers does depends on no clock.
     pub(crate) rounds_ignore_time: bool,
 }
@@ -95,6 +100,8 @@ pub(crate) struct ServerSide {
     emptied: Option<Box<Framed>>,
     /// Storage of finished handlers, by method.
     handlers: Vec<Vec<Handler>>,
+    /// What follows calls, where any is followed.
+    followed: Option<Box<Followed>>,
     /// Notices handlers that keep the connection waiting.
     watch: Watch,
 }
@@ -152,6 +159,7 @@ impl ServerSide {
             spares: Spares::default(),
             emptied: None,
             handlers: Vec::new(),
+            followed: None,
             watch: Watch::default(),
         }
     }
@@ -221,6 +229,10 @@ impl ServerSide {
             return;
         }
         slot.shared.end(code);
+        if self.followed.is_some() {
+            self.tell_ended_early(at, code);
+        }
+        let slot = &mut self.slots[at];
         if let Some(feed) = &mut slot.feed {
             let _ = feed.end(Err(ended_early(code)), &slot.shared);
         }
@@ -350,6 +362,7 @@ impl Side for ServerSide {
         self.unsettled = Vec::new();
         self.sending = Vec::new();
         self.credits = Vec::new();
+        self.followed = None;
         self.spares = Spares::default();
         self.emptied = None;
         // All of calls that are gone.

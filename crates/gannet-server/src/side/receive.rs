@@ -15,6 +15,7 @@ use super::slot::{Ending, Slot, State};
 use super::{ServerSide, place};
 use crate::Call;
 use crate::head::{Head, Refusal};
+use crate::router::Method;
 use crate::service::{Input, Late, drop_quietly};
 
 /// A request message of this length is decoded by its handler's first poll.
@@ -45,6 +46,9 @@ impl ServerSide {
         self.slots[at].renew(key, &self.queue);
         self.slots[at].shared.set_place(place(at));
         self.live += 1;
+        if !self.rules.observers.is_empty() {
+            self.follow(at, now, fields);
+        }
         match self.heads.read(fields, &self.rules.router, &self.rules.compressors) {
             Ok(head) => self.begin(now, at, &head, fields, end_stream),
             Err(refusal) => self.refuse(at, refusal, end_stream),
@@ -74,11 +78,7 @@ impl ServerSide {
     ) {
         let Some(method) = self.rules.router.method(head.method) else { return };
         let descriptor = method.descriptor;
-        let mut deadline = head.timeout.and_then(|timeout| now.checked_add(timeout));
-        let mut deadline_is_ours = false;
-        if let Some(max) = method.timeout {
-            (deadline, deadline_is_ours) = shortened(deadline, now.checked_add(max));
-        }
+        let (deadline, deadline_is_ours) = deadline_of(head, method, now);
         let is_long = descriptor.kind != MethodKind::Unary;
         let kept = is_long.then(|| self.heads.kept(fields));
         let slot = &mut self.slots[at];
@@ -320,6 +320,16 @@ impl ServerSide {
 #[cold]
 fn compressed_unasked() -> Status {
     Status::internal("the request is compressed, but no grpc-encoding was declared")
+}
+
+/// When a call ends by itself, and whether the client does not know of that.
+#[inline]
+pub(super) fn deadline_of(head: &Head, method: &Method, now: Instant) -> (Option<Instant>, bool) {
+    let deadline = head.timeout.and_then(|timeout| now.checked_add(timeout));
+    match method.timeout {
+        Some(max) => shortened(deadline, now.checked_add(max)),
+        None => (deadline, false),
+    }
 }
 
 /// The earlier of the client's deadline and the server's; whether that is the server's.

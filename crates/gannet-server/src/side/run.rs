@@ -7,6 +7,7 @@ use std::time::Instant;
 use gannet_http2::Server;
 use gannet_transport::{Asks, Attended, Progress, Turn};
 
+use super::observe::{observer, poll_within};
 use super::slot::{Ending, State};
 use super::watch::Round;
 use super::{HANDLERS_KEPT_MAX, ServerSide};
@@ -24,6 +25,9 @@ pub(super) fn now() -> Instant {
 impl ServerSide {
     /// Lets the service make the call's handler, in the slot.
     pub(super) fn start(&mut self, at: usize, input: Input<'_>) {
+        if self.followed.is_some() {
+            self.tell_request(at, &input);
+        }
         let rules = &*self.rules;
         let slot = &mut self.slots[at];
         let (Some(method), Some(call)) = (rules.router.method(slot.method), slot.call.take())
@@ -131,7 +135,11 @@ impl ServerSide {
         let handler = slot.handler.as_mut()?;
         let mut cx = Context::from_waker(&slot.waker);
         let attended = slot.has_outbox.then(|| slot.shared.attend());
-        let polled = catch_unwind(AssertUnwindSafe(|| handler.poll(&mut cx)));
+        let observer = observer(&self.followed, at);
+        let polled = catch_unwind(AssertUnwindSafe(|| match observer {
+            None => handler.poll(&mut cx),
+            Some(observer) => poll_within(&**observer, handler, &mut cx),
+        }));
         if let Some(attended) = attended {
             self.hear(turn, at, attended);
         }

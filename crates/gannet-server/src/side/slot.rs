@@ -122,7 +122,10 @@ impl Slot {
         self.ending = None;
         self.reader = None;
         self.encoding = None;
-        self.feed = None;
+        // A look is less than what drops it.
+        if self.feed.is_some() {
+            self.feed = None;
+        }
         self.accepted_bytes = 0;
         self.headers_sent = false;
         self.headers_due = false;

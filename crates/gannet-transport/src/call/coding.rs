@@ -112,21 +112,24 @@ impl Coding {
         Ok(message)
     }
 
-    /// Appends a message that is to be sent, as it was decided.
+    /// Appends a message that is to be sent, as it was decided; what compression came to.
     pub(super) fn encode<T>(
         &self,
         frame: EncodeFn<T>,
         message: &T,
         message_bytes_max: usize,
         out: &mut Vec<u8>,
-    ) -> Result<(), EncodeError> {
-        let Some(compressor) = self.sends() else { return frame(message, message_bytes_max, out) };
+    ) -> Result<Option<Compressed>, EncodeError> {
+        let Some(compressor) = self.sends() else {
+            frame(message, message_bytes_max, out)?;
+            return Ok(None);
+        };
         let told =
             compression::encode_compressed(frame, message, message_bytes_max, &**compressor, out)?;
         if let Some(compressed) = told {
             self.sent.add(compressed);
         }
-        Ok(())
+        Ok(told)
     }
 
     /// What compression of sent messages came to.
@@ -201,7 +204,7 @@ impl CallShared {
     /// Whether each message that is read is to be looked at by itself: somebody looks, or marks
     /// are passed on.
     pub(super) fn reads_one_by_one(&self) -> bool {
-        self.is_tapped() || (self.has_coding() && self.coding().marks.get().is_some())
+        self.is_shown() || (self.has_coding() && self.coding().marks.get().is_some())
     }
 
     /// A message was read that is not marked.
@@ -237,13 +240,13 @@ impl CallShared {
         self.coding().way(is_plain)
     }
 
-    /// Appends a message that is sent next, compressed as was decided or is now.
+    /// Appends a message that is sent next, compressed as was decided or is now; what that came to.
     pub(super) fn encode_coded<T>(
         &self,
         frame: EncodeFn<T>,
         message: &T,
         out: &mut Vec<u8>,
-    ) -> Result<(), EncodeError> {
+    ) -> Result<Option<Compressed>, EncodeError> {
         // Not later: the headers may be on their way without it.
         if self.queued.load(Ordering::Relaxed) == 0 {
             self.fix_headers();

@@ -7,7 +7,8 @@
 //! [`Outbound`] are what the application holds.
 //!
 //! A [`Relay`] is the same without a connection, and observers ([`Observed`]) are shown what goes
-//! through: for those who stand between the application and its call.
+//! through: for those who stand between the application and its call. A [`Watcher`] is told of
+//! sizes only: for telemetry.
 //!
 //! Which side of the connection is client or server is not known here.
 
@@ -23,6 +24,7 @@ mod relay;
 mod shared;
 mod source;
 mod tap;
+mod watch;
 
 pub use asks::Asks;
 pub use delivery::Spares;
@@ -35,3 +37,4 @@ pub use relay::{Relay, RelayKind};
 pub use shared::{CallShared, SEND_QUEUE_BYTES_MAX};
 pub use source::{Piece, Source};
 pub use tap::{Direction, EndObserver, HeadersObserver, Observed, Observer};
+pub use watch::Watcher;

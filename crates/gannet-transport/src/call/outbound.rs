@@ -1,5 +1,6 @@
 //! The stream of messages an application sends.
 
+use std::cell::Cell;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -65,7 +66,7 @@ impl<T> Outbound<T> {
     #[inline]
     fn put_framed(&mut self, message: &T, is_marked: bool) -> Result<()> {
         let bytes_max = self.shared.send_bytes_max();
-        if self.shared.is_tapped() {
+        if self.shared.is_shown() {
             return self.put_shown(message, is_marked, bytes_max);
         }
         self.shared.put_message(|out| {
@@ -96,11 +97,17 @@ impl<T> Outbound<T> {
             self.show(&framed)?;
             framed.clear();
         }
-        self.shared.encode_coded(self.frame, message, &mut framed)?;
+        let compressed = self.shared.encode_coded(self.frame, message, &mut framed)?;
         let put = self.shared.put_message(|out| -> Result<()> {
             out.extend_from_slice(&framed);
             Ok(())
         });
+        if self.shared.is_shown() {
+            let wire_bytes = framed.len().saturating_sub(frame::PREFIX_BYTES);
+            let plain_bytes = compressed.and_then(|told| usize::try_from(told.bytes).ok());
+            let compressed_bytes = plain_bytes.map(|_| wire_bytes);
+            self.tell(plain_bytes.unwrap_or(wire_bytes), compressed_bytes);
+        }
         storage::give(framed);
         put
     }
@@ -108,15 +115,23 @@ impl<T> Outbound<T> {
     /// As [`put_framed`](Self::put_framed), for a message that observers look at.
     #[cold]
     fn put_shown(&mut self, message: &T, is_marked: bool, bytes_max: usize) -> Result<()> {
+        let framed_bytes = Cell::new(0);
         self.shared.put_message(|out| {
             let start = out.len();
             (self.frame)(message, bytes_max, out)
                 .map_err(Status::from)
                 .and_then(|()| self.show(out.get(start..).unwrap_or_default()))
                 .inspect_err(|_| out.truncate(start))?;
+            framed_bytes.set(out.len() - start);
             mark(out, start, is_marked);
-            Ok(())
-        })
+            Ok::<_, Status>(())
+        })?;
+        self.tell(framed_bytes.get().saturating_sub(frame::PREFIX_BYTES), None);
+        Ok(())
+    }
+
+    fn tell(&self, bytes: usize, compressed_bytes: Option<usize>) {
+        self.shared.tell_message(Direction::Outbound, bytes, compressed_bytes);
     }
 
     fn show(&self, framed: &[u8]) -> Result<()> {

@@ -44,6 +44,11 @@ const RELEASE_STEP_BYTES: usize = 16 << 10;
 /// Storage up to this size is kept for the next messages of the same call, bytes.
 pub(super) const RETAINED_BYTES_MAX: usize = 512;
 
+/// Observers are shown messages.
+pub(super) const TAPPED: u8 = 1;
+/// A [`Watcher`](super::Watcher) is told of them.
+pub(super) const WATCHED: u8 = 2;
+
 /// A slot that hands something over by one atomic swap.
 type Slot<T> = AtomicCell<Option<Box<T>>>;
 
@@ -66,8 +71,8 @@ pub struct CallShared {
     finished: AtomicBool,
     /// Messages may be compressed: see the `coding` of the rare things.
     pub(super) has_coding: AtomicBool,
-    /// Somebody looks at the messages.
-    pub(super) tapped: AtomicBool,
+    /// Who looks at the messages: [`TAPPED`], [`WATCHED`].
+    pub(super) shown: AtomicU8,
     /// 0 while the call runs, then 1 + the code it ended with.
     ended: AtomicU8,
     /// What a message to be sent may have, bytes.
@@ -110,7 +115,7 @@ impl CallShared {
             has_streamed: AtomicBool::new(false),
             finished: AtomicBool::new(false),
             has_coding: AtomicBool::new(false),
-            tapped: AtomicBool::new(false),
+            shown: AtomicU8::new(0),
             ended: AtomicU8::new(0),
             send_bytes_max: AtomicU32::new(0),
             taken: AtomicU32::new(0),
@@ -125,8 +130,9 @@ impl CallShared {
     }
 
     /// Makes the state fit for another call, where nobody but the `holders` that the caller knows
-    /// of can still reach it; otherwise changes nothing and returns false. So it does for a call
-    /// whose messages were compressed: what that takes is not made for a second one.
+    /// of can still reach it; otherwise returns false, and is to be used no more. So it is after a
+    /// call whose messages were compressed or [watched](Self::watch): what that takes is not made
+    /// for a second one.
     pub fn recycle(self: &Arc<Self>, holders: usize) -> bool {
         if Arc::strong_count(self) != holders || self.has_coding() {
             return false;
@@ -142,16 +148,16 @@ impl CallShared {
                 drop((rare.outbound.take(), rare.ended.take()));
             }
         }
-        if self.has_streamed.load(Ordering::Relaxed) {
-            self.clear_streams();
-        }
-        true
+        !self.has_streamed.load(Ordering::Relaxed) || self.clear_streams()
     }
 
+    /// Whether that can be done.
     #[cold]
-    fn clear_streams(&self) {
-        if self.tapped.swap(false, Ordering::Relaxed) {
-            self.rare().taps.clear();
+    fn clear_streams(&self) -> bool {
+        match self.shown.swap(0, Ordering::Relaxed) {
+            0 => {}
+            TAPPED => self.rare().taps.clear(),
+            _ => return false,
         }
         let flags = [&self.has_streamed, &self.attention, &self.headers_fixed, &self.finished];
         flags.iter().for_each(|flag| flag.store(false, Ordering::Relaxed));
@@ -159,6 +165,7 @@ impl CallShared {
         self.queued.store(0, Ordering::Relaxed);
         self.sent.store(0, Ordering::Relaxed);
         drop((self.outbox.take(), self.take_headers(), self.inbox.take(), self.spare.take()));
+        true
     }
 
     /// Where the side finds the call; meaningful to the connection's task only.

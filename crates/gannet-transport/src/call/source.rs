@@ -132,7 +132,7 @@ impl Source {
                     // They stay, for those who ask for them.
                     None if at.has_headers() => {
                         at.read.headers = true;
-                        match (self.shared.is_tapped(), &at.headers) {
+                        match (self.shared.is_shown(), &at.headers) {
                             (true, Some(headers)) => self.shared.show_headers(headers),
                             _ => at.find_plain(),
                         }
@@ -212,10 +212,11 @@ impl Source {
             return None;
         }
         let at = self.at.as_mut()?;
-        let is_tapped = self.shared.is_tapped();
+        let is_shown = self.shared.is_shown();
+        let mut compressed_bytes = None;
         if at.has_headers() {
             at.read.headers = true;
-            match (is_tapped, &at.headers) {
+            match (is_shown, &at.headers) {
                 (true, Some(headers)) => self.shared.show_headers(headers),
                 _ => at.find_plain(),
             }
@@ -229,6 +230,7 @@ impl Source {
                 }
                 self.shared.take(frame::PREFIX_BYTES + payload.len());
                 if compressed {
+                    compressed_bytes = Some(payload.len());
                     whole(&self.shared, payload)
                 } else {
                     self.shared.read_unmarked();
@@ -238,6 +240,7 @@ impl Source {
             _ if at.is_coded() => {
                 let range = at.next_packed()?;
                 self.shared.take(frame::PREFIX_BYTES + range.len());
+                compressed_bytes = Some(range.len());
                 packed(&self.shared, &at.packed, range)
             }
             _ => match at.next_packed() {
@@ -252,13 +255,21 @@ impl Source {
                 }
             },
         };
-        if is_tapped { Some(self.show(step)) } else { Some(step) }
+        if is_shown { Some(self.show(step, compressed_bytes)) } else { Some(step) }
     }
 
     /// Shows a message to the observers, or the end.
     #[cold]
-    fn show(&mut self, step: Step) -> Step {
+    fn show(&mut self, step: Step, compressed_bytes: Option<usize>) -> Step {
         let Some(at) = &mut self.at else { return step };
+        let bytes = match &step {
+            Step::Packed(range) => Some(range.len()),
+            Step::Whole(message) => Some(message.len()),
+            Step::Headers | Step::Undecodable(_) | Step::End => None,
+        };
+        if let Some(bytes) = bytes {
+            self.shared.tell_message(Direction::Inbound, bytes, compressed_bytes);
+        }
         let shown = match &step {
             Step::Headers | Step::Undecodable(_) => Ok(()),
             Step::Packed(range) => {
@@ -270,6 +281,7 @@ impl Source {
                 Some(status) => Err(status),
                 None => {
                     if let Some(outcome) = &at.end {
+                        self.shared.tell_end(outcome.as_ref().map(|_| ()));
                         self.shared.show_end(outcome.as_ref());
                     }
                     Ok(())
@@ -281,6 +293,7 @@ impl Source {
             // What still comes is not wanted.
             self.shared.ask(Asks::INBOUND_DROPPED);
         }
+        self.shared.tell_end(Err(&status));
         self.shared.show_end(Err(&status));
         at.fail(status);
         Step::End
@@ -309,14 +322,27 @@ fn packed(shared: &CallShared, packed: &[u8], range: Range<usize>) -> Step {
     }
 }
 
+impl Source {
+    /// The end was not read; it may be in what is left.
+    #[cold]
+    fn show_given_up(&self, left: Option<&Delivery>) {
+        let given_up = Status::cancelled("what came was not read to its end");
+        let came = self.at.as_deref().into_iter().chain(left).find_map(|at| at.end.as_ref());
+        match came {
+            Some(outcome) => self.shared.tell_end(outcome.as_ref().map(|_| ())),
+            None => self.shared.tell_end(Err(&given_up)),
+        }
+        self.shared.show_end(Err(&given_up));
+    }
+}
+
 impl Drop for Source {
     fn drop(&mut self) {
         if self.outcome().is_none() {
-            if self.shared.is_tapped() {
-                let told = "what came was not read to its end";
-                self.shared.show_end(Err(&Status::cancelled(told)));
+            let left = self.shared.inbox.take();
+            if self.shared.is_shown() {
+                self.show_given_up(left.as_deref());
             }
-            drop(self.shared.inbox.take());
             self.shared.ask(Asks::INBOUND_DROPPED);
         }
     }

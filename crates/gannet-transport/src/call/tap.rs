@@ -5,12 +5,14 @@
 //! that costs a look at a flag.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 
 use crossbeam_utils::atomic::AtomicCell;
 use gannet_core::{Metadata, Status};
 
+use super::shared::TAPPED;
+use super::watch::Watch;
 use super::{Asks, CallShared};
 
 /// One message of a call, encoded, as observers are shown it.
@@ -57,6 +59,8 @@ pub(super) struct Taps {
     end: AtomicCell<Option<Box<Ends>>>,
     /// What an observer failed the call with, until that is taken.
     failure: AtomicCell<Option<Box<Status>>>,
+    /// Who is told of sizes.
+    pub(super) watch: OnceLock<Watch>,
 }
 
 /// Those of the headers.
@@ -174,27 +178,33 @@ impl CallShared {
     pub fn observe(&self, direction: Direction, observer: Observer) {
         self.set_streamed();
         self.rare().taps.add(direction, observer);
-        self.tapped.store(true, Ordering::Relaxed);
+        self.shown.fetch_or(TAPPED, Ordering::Relaxed);
     }
 
     /// Shows the response's headers to `observer` when the application comes to them.
     pub fn observe_headers(&self, observer: HeadersObserver) {
         self.set_streamed();
         self.rare().taps.add_headers(observer);
-        self.tapped.store(true, Ordering::Relaxed);
+        self.shown.fetch_or(TAPPED, Ordering::Relaxed);
     }
 
     /// Tells `observer` how the call ended, when the application comes to that or gives up.
     pub fn observe_end(&self, observer: EndObserver) {
         self.set_streamed();
         self.rare().taps.add_end(observer);
-        self.tapped.store(true, Ordering::Relaxed);
+        self.shown.fetch_or(TAPPED, Ordering::Relaxed);
     }
 
     /// Whether somebody looks at the messages.
     #[inline]
     pub fn is_tapped(&self) -> bool {
-        self.tapped.load(Ordering::Relaxed)
+        self.shown.load(Ordering::Relaxed) & TAPPED != 0
+    }
+
+    /// Whether somebody looks at the messages, or is told of them.
+    #[inline]
+    pub(super) fn is_shown(&self) -> bool {
+        self.shown.load(Ordering::Relaxed) != 0
     }
 
     /// Shows a message to the observers.
@@ -231,7 +241,7 @@ impl CallShared {
     pub fn fail(self: &Arc<Self>, status: Status) {
         self.set_streamed();
         self.rare().taps.fail(status);
-        self.tapped.store(true, Ordering::Relaxed);
+        self.shown.fetch_or(TAPPED, Ordering::Relaxed);
         self.ask(Asks::OUTBOUND_DROPPED);
     }
 

@@ -89,6 +89,7 @@ impl ClientSide {
             }),
         };
         call.opened(stream);
+        call.tell_sent();
         self.waiting_live = self.waiting_live.saturating_sub(1);
         let index = stream.index();
         if self.by_stream.len() <= index {

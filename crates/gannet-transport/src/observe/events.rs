@@ -1,0 +1,169 @@
+//! What observers are told. Moments are by the runtime's clock.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Instant;
+
+use gannet_core::{Code, Metadata, MethodDescriptor, Status};
+use gannet_http2::hpack::FieldBlock;
+
+use crate::call::Direction;
+use crate::{Peer, fields};
+
+/// A client begins a call.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct ClientCallStart<'a> {
+    /// The method that is called.
+    pub method: &'static MethodDescriptor,
+    /// The channel's target, with its scheme.
+    pub target: &'a Arc<str>,
+    /// When.
+    pub at: Instant,
+}
+
+impl<'a> ClientCallStart<'a> {
+    /// For the client.
+    pub fn new(
+        method: &'static MethodDescriptor,
+        target: &'a Arc<str>,
+        at: Instant,
+    ) -> ClientCallStart<'a> {
+        ClientCallStart { method, target, at }
+    }
+}
+
+/// A call of a client is tried.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct AttemptStart {
+    /// How often it was tried before, without transparent retries.
+    pub previous: u32,
+    /// It is made again because the server has certainly not seen it (gRFC A6).
+    pub is_transparent: bool,
+    /// When the call ends by itself.
+    pub deadline: Option<Instant>,
+    /// When.
+    pub at: Instant,
+}
+
+impl AttemptStart {
+    /// For the client.
+    pub fn new(
+        previous: u32,
+        is_transparent: bool,
+        deadline: Option<Instant>,
+        at: Instant,
+    ) -> AttemptStart {
+        AttemptStart { previous, is_transparent, deadline, at }
+    }
+}
+
+/// A request has come to a server.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct ServerCallStart<'a> {
+    /// The method that is called, where the server has it.
+    pub method: Option<&'static MethodDescriptor>,
+    /// Who calls.
+    pub peer: &'a Peer,
+    /// When the call ends by itself.
+    pub deadline: Option<Instant>,
+    /// When.
+    pub at: Instant,
+    path: &'a [u8],
+    fields: &'a FieldBlock,
+}
+
+impl<'a> ServerCallStart<'a> {
+    /// For the server. `path` is that of a request without a method.
+    pub fn new(
+        method: Result<&'static MethodDescriptor, &'a [u8]>,
+        peer: &'a Peer,
+        deadline: Option<Instant>,
+        at: Instant,
+        fields: &'a FieldBlock,
+    ) -> ServerCallStart<'a> {
+        let path = method.map_or_else(|path| path, |method| method.path.as_bytes());
+        ServerCallStart { method: method.ok(), peer, deadline, at, path, fields }
+    }
+
+    /// The path that was asked for, `/pkg.Service/Method`; any text where there is no such method.
+    pub fn path(&self) -> Cow<'a, str> {
+        String::from_utf8_lossy(self.path)
+    }
+
+    /// The values of a header of the request, in order, as they travel: binary ones are base64.
+    pub fn header(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+        let found = self.fields.iter().filter(move |field| field.name == name.as_bytes());
+        found.map(|field| field.value)
+    }
+
+    /// All headers of the request, as they travel, but for some that are the protocol's own.
+    pub fn headers(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+        let kept = self.fields.iter().filter(|field| !field.tag.is_elided());
+        kept.map(|field| (field.name, field.value))
+    }
+
+    /// All of the request's metadata.
+    pub fn metadata(&self) -> Metadata {
+        fields::read_metadata(self.fields)
+    }
+}
+
+/// A message was sent or received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MessageEvent {
+    /// Which way.
+    pub direction: Direction,
+    /// Which one of its direction, from 0.
+    pub number: u64,
+    /// The encoded message, without the prefix of its frame: before it was compressed, or after it
+    /// was decompressed.
+    pub bytes: usize,
+    /// The same as it travels, where it is compressed.
+    pub compressed_bytes: Option<usize>,
+}
+
+impl MessageEvent {
+    /// For the two sides.
+    pub fn new(
+        direction: Direction,
+        number: u64,
+        bytes: usize,
+        compressed_bytes: Option<usize>,
+    ) -> MessageEvent {
+        MessageEvent { direction, number, bytes, compressed_bytes }
+    }
+
+    /// The message as it travels, without the prefix of its frame.
+    pub fn wire_bytes(&self) -> usize {
+        self.compressed_bytes.unwrap_or(self.bytes)
+    }
+}
+
+/// A call or an attempt has ended.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Ended<'a> {
+    /// The code: of a server's call the one that is sent.
+    pub code: Code,
+    /// Why, unless the code is OK.
+    pub status: Option<&'a Status>,
+    /// When.
+    pub at: Instant,
+}
+
+impl<'a> Ended<'a> {
+    /// For the two sides: by what a call came to.
+    pub fn new(outcome: Result<(), &'a Status>, at: Instant) -> Ended<'a> {
+        Ended { code: outcome.map_or_else(Status::code, |()| Code::Ok), status: outcome.err(), at }
+    }
+
+    /// For the server, which sends INTERNAL for what another server said.
+    pub fn sent(outcome: Result<(), &'a Status>, at: Instant) -> Ended<'a> {
+        let code = outcome.map_or_else(Status::sent_code, |()| Code::Ok);
+        Ended { code, ..Ended::new(outcome, at) }
+    }
+}

@@ -1,0 +1,149 @@
+//! Observers of calls: what telemetry is built on (gRFC A66, "CallTracer").
+//!
+//! A [`CallObserver`] is set on a server or a channel and makes a state for each call that it wants
+//! to follow. That state is told what happens: attempts, messages with their sizes, headers, the
+//! end. It can add metadata to what a client sends and read what a server received, by which a
+//! trace goes on in another process, and it stands around the polls of a server's handler, so that
+//! what is recorded in there belongs to the call.
+//!
+//! A call without observers pays a look at an empty list. With one it pays for the state that this
+//! makes, which is shared and takes no lock: what is told comes from the connection's task and from
+//! the application's, each as it goes. Observers see, and change nothing: that is for interceptors.
+//!
+//! | file | what it holds |
+//! | --- | --- |
+//! | `events` | what observers are told |
+//! | `several` | more than one observer |
+//!
+//! Reads no clock: those who tell of a moment do, the runtime's.
+
+mod events;
+mod several;
+
+use gannet_core::Metadata;
+use std::sync::Arc;
+
+pub use events::{AttemptStart, ClientCallStart, Ended, MessageEvent, ServerCallStart};
+pub use several::Observers;
+
+/// Follows calls of a server or of a channel. One value may follow both.
+///
+/// Everything here is called where calls are made and served, often on a connection's own task: it
+/// must be quick, and must neither block nor panic.
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::sync::atomic::{AtomicU64, Ordering};
+/// use gannet_transport::observe::{CallObserver, Ended, ServerCallObserver, ServerCallStart};
+///
+/// #[derive(Default)]
+/// struct Failures(Arc<AtomicU64>);
+///
+/// struct OneCall(Arc<AtomicU64>);
+///
+/// impl CallObserver for Failures {
+///     fn server_call(&self, _: &ServerCallStart<'_>) -> Option<Arc<dyn ServerCallObserver>> {
+///         Some(Arc::new(OneCall(Arc::clone(&self.0))))
+///     }
+/// }
+///
+/// impl ServerCallObserver for OneCall {
+///     fn ended(&self, end: &Ended<'_>) {
+///         if !end.code.is_ok() {
+///             self.0.fetch_add(1, Ordering::Relaxed);
+///         }
+///     }
+/// }
+/// ```
+pub trait CallObserver: Send + Sync + 'static {
+    /// A client begins a call, in the application's task and before it encodes the request; what
+    /// follows this one.
+    fn client_call(&self, call: &ClientCallStart<'_>) -> Option<Box<dyn ClientCallObserver>> {
+        let _ = call;
+        None
+    }
+
+    /// A request has come; what follows the call. Also for one that no method answers, but not for
+    /// what is no gRPC at all.
+    fn server_call(&self, call: &ServerCallStart<'_>) -> Option<Arc<dyn ServerCallObserver>> {
+        let _ = call;
+        None
+    }
+}
+
+/// Follows one call of a client, from its making until the application has its outcome.
+pub trait ClientCallObserver: Send + Sync {
+    /// The call is tried, mostly for the first time, before a connection is looked for; what
+    /// follows this attempt. `metadata` is what will be sent, with what credentials give coming
+    /// behind it: what is inserted here is sent with this attempt.
+    fn attempt(
+        &self,
+        attempt: &AttemptStart,
+        metadata: &mut Metadata,
+    ) -> Option<Box<dyn ClientAttemptObserver>> {
+        let _ = (attempt, metadata);
+        None
+    }
+
+    /// The application has the outcome, or has given the call up: CANCELLED then. Once.
+    fn ended(&self, end: &Ended<'_>) {
+        let _ = end;
+    }
+}
+
+/// Follows one attempt of a client's call.
+///
+/// Messages and the end are told when the application comes to them, so that a stream that is not
+/// read does not end.
+pub trait ClientAttemptObserver: Send + Sync {
+    /// The attempt has a connection, to `peer`; `is_delayed` where it had to wait for one.
+    fn picked(&self, peer: &str, is_delayed: bool) {
+        let _ = (peer, is_delayed);
+    }
+
+    /// The response's headers have come, before a message. Not where the whole response is a
+    /// status.
+    fn headers(&self) {}
+
+    /// A message was sent or received.
+    fn message(&self, message: &MessageEvent) {
+        let _ = message;
+    }
+
+    /// How the attempt ended. Once, and last.
+    fn ended(&self, end: &Ended<'_>) {
+        let _ = end;
+    }
+}
+
+/// Follows one call of a server.
+pub trait ServerCallObserver: Send + Sync {
+    /// A message was received or sent.
+    fn message(&self, message: &MessageEvent) {
+        let _ = message;
+    }
+
+    /// The response's headers go out, before a message. Not where the whole response is a status.
+    fn headers(&self) {}
+
+    /// Polls the call's handler, with all interceptors, by calling `poll` once. What is set up
+    /// around that, such as a current span, holds for what the handler does.
+    fn scope(&self, poll: &mut dyn FnMut()) {
+        poll();
+    }
+
+    /// The response's end goes out, the client gave up, or the connection was lost. Once, and last.
+    fn ended(&self, end: &Ended<'_>) {
+        let _ = end;
+    }
+}
+
+impl<T: CallObserver + ?Sized> CallObserver for Arc<T> {
+    fn client_call(&self, call: &ClientCallStart<'_>) -> Option<Box<dyn ClientCallObserver>> {
+        (**self).client_call(call)
+    }
+
+    fn server_call(&self, call: &ServerCallStart<'_>) -> Option<Arc<dyn ServerCallObserver>> {
+        (**self).server_call(call)
+    }
+}
