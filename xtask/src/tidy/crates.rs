@@ -33,6 +33,7 @@ const MAP: &[Place] = &[
     place("gannet-server", RUNTIME),
     place("gannet-client", RUNTIME),
     place("gannet-auth", &["gannet-core", "gannet-transport", "gannet-server", "gannet-client"]),
+    place("gannet-tracing", &["gannet-core", "gannet-transport"]),
     place(
         "gannet",
         &[
@@ -57,7 +58,7 @@ const MAP: &[Place] = &[
         &["gannet", "gannet-build", "gannet-core", "gannet-server", "gannet-transport"],
     ),
     place("gannet-web", &["gannet-core", "gannet-server", "gannet-transport"]),
-    place("gannet-otel", &["gannet-core", "gannet-server", "gannet-client"]),
+    place("gannet-otel", &["gannet-core", "gannet-transport"]),
     place("gannet-xds", &["gannet", "gannet-build", "gannet-core", "gannet-client"]),
     place(
         "gannet-testing",

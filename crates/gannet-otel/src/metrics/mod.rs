@@ -1,0 +1,130 @@
+//! [`Metrics`]: what gRFC A66 counts, and A96 for retries.
+//!
+//! | instrument | what of | labels |
+//! | --- | --- | --- |
+//! | `grpc.client.attempt.started` | `{attempt}`, counted | method, target |
+//! | `grpc.client.attempt.duration` | s | method, target, status |
+//! | `grpc.client.attempt.sent_total_compressed_message_size` | By | method, target, status |
+//! | `grpc.client.attempt.rcvd_total_compressed_message_size` | By | method, target, status |
+//! | `grpc.client.call.duration` | s | method, target, status |
+//! | `grpc.client.call.retries` | `{retry}`, where asked for | method, target |
+//! | `grpc.client.call.transparent_retries` | likewise | method, target |
+//! | `grpc.client.call.retry_delay` | s, where asked for | method, target |
+//! | `grpc.server.call.started` | `{call}`, counted | method |
+//! | `grpc.server.call.duration` | s | method, status |
+//! | `grpc.server.call.sent_total_compressed_message_size` | By | method, status |
+//! | `grpc.server.call.rcvd_total_compressed_message_size` | By | method, status |
+//!
+//! Hedges are not counted (`grpc.client.call.hedges`), as there are none.
+
+mod client;
+mod instruments;
+mod server;
+
+use std::fmt;
+use std::sync::Arc;
+
+use gannet_transport::observe::{
+    CallObserver, ClientCallObserver, ClientCallStart, ServerCallObserver, ServerCallStart,
+};
+use opentelemetry::StringValue;
+use opentelemetry::metrics::MeterProvider;
+
+use instruments::{Instruments, Retries};
+
+/// Counts calls: see the crate. Cheap to clone, and clones share the instruments.
+#[derive(Clone)]
+#[must_use = "it counts what it observes"]
+pub struct Metrics {
+    instruments: Arc<Instruments>,
+    retries: Option<Arc<Retries>>,
+    target_filter: Option<Filter>,
+    method_filter: Option<Filter>,
+}
+
+type Filter = Arc<dyn Fn(&str) -> bool + Send + Sync>;
+
+/// A label's value where the true one is not to be told.
+const OTHER: &str = "other";
+
+impl Metrics {
+    /// Counts with the meters of `provider`.
+    pub fn new(provider: &dyn MeterProvider) -> Metrics {
+        let instruments = Arc::new(Instruments::new(&provider.meter_with_scope(crate::scope())));
+        Metrics { instruments, retries: None, target_filter: None, method_filter: None }
+    }
+
+    /// Counts retries, too (gRFC A96), which is experimental in gRPC: `grpc.client.call.retries`,
+    /// `grpc.client.call.transparent_retries` and `grpc.client.call.retry_delay`, of calls that
+    /// have any.
+    pub fn with_retries(mut self, provider: &dyn MeterProvider) -> Metrics {
+        self.retries = Some(Arc::new(Retries::new(&provider.meter_with_scope(crate::scope()))));
+        self
+    }
+
+    /// Tells the target of a channel only where `filter` says so, and `other` in its place: for
+    /// programs that have channels to very many. By default all are told.
+    pub fn target_filter(
+        mut self,
+        filter: impl Fn(&str) -> bool + Send + Sync + 'static,
+    ) -> Metrics {
+        self.target_filter = Some(Arc::new(filter));
+        self
+    }
+
+    /// Tells methods that a server does not have, `pkg.Service/Method`, where `filter` says so. By
+    /// default they are `other`, as a client could make up as many as it likes.
+    pub fn method_filter(
+        mut self,
+        filter: impl Fn(&str) -> bool + Send + Sync + 'static,
+    ) -> Metrics {
+        self.method_filter = Some(Arc::new(filter));
+        self
+    }
+
+    fn target(&self, target: &Arc<str>) -> StringValue {
+        match &self.target_filter {
+            Some(filter) if !filter(target) => OTHER.into(),
+            _ => Arc::clone(target).into(),
+        }
+    }
+
+    fn method(&self, call: &ServerCallStart<'_>) -> StringValue {
+        if let Some(method) = call.method {
+            return full_name(method.path).into();
+        }
+        match &self.method_filter {
+            Some(filter) => {
+                let path = call.path();
+                let name = full_name(&path);
+                if filter(name) { name.to_owned().into() } else { OTHER.into() }
+            }
+            None => OTHER.into(),
+        }
+    }
+}
+
+impl CallObserver for Metrics {
+    fn client_call(&self, call: &ClientCallStart<'_>) -> Option<Box<dyn ClientCallObserver>> {
+        let method = full_name(call.method.path).into();
+        let target = self.target(call.target);
+        let instruments = Arc::clone(&self.instruments);
+        let retries = self.retries.as_ref().map(Arc::clone);
+        Some(client::follow(instruments, retries, method, target, call.at))
+    }
+
+    fn server_call(&self, call: &ServerCallStart<'_>) -> Option<Arc<dyn ServerCallObserver>> {
+        Some(server::follow(Arc::clone(&self.instruments), self.method(call), call.at))
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").field("retries", &self.retries.is_some()).finish_non_exhaustive()
+    }
+}
+
+/// A path without its first slash: `pkg.Service/Method`.
+fn full_name(path: &str) -> &str {
+    path.strip_prefix('/').unwrap_or(path)
+}

@@ -1,0 +1,192 @@
+//! How a trace goes on in another process: metadata as OpenTelemetry's propagators read and write
+//! it, and the format that gRPC used before them (gRFC A72, "Propagator Wire Format").
+
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use gannet_core::Metadata;
+use gannet_transport::observe::ServerCallStart;
+use opentelemetry::propagation::text_map_propagator::FieldIter;
+use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
+use opentelemetry::trace::{SpanContext, TraceContextExt as _, TraceState};
+use opentelemetry::{Context, SpanId, TraceFlags, TraceId};
+
+/// Binary values travel without padding, and are read with and without.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new()
+        .with_encode_padding(false)
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// The metadata of a client's call, for propagators to write to. What they write takes the place of
+/// what was there.
+pub(crate) struct Outgoing<'a>(pub(crate) &'a mut Metadata);
+
+impl Injector for Outgoing<'_> {
+    fn set(&mut self, key: &str, value: String) {
+        self.0.remove(key);
+        // What a propagator writes that is no header, is not sent. Binary values come as base64, as
+        // they travel.
+        if key.ends_with("-bin") {
+            self.0.append_wire(key.as_bytes(), value.as_bytes());
+        } else {
+            let _ = self.0.append(key.to_ascii_lowercase(), value);
+        }
+    }
+}
+
+/// The headers of a server's call, for propagators to read. Binary values are base64.
+pub(crate) struct Incoming<'a>(pub(crate) &'a ServerCallStart<'a>);
+
+impl Extractor for Incoming<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.get_all(key)?.first().copied()
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        let fields = self.0.headers().map(|(name, _)| name);
+        fields.filter_map(|name| std::str::from_utf8(name).ok()).collect()
+    }
+
+    fn get_all(&self, key: &str) -> Option<Vec<&str>> {
+        let values = self.0.header(key).filter_map(|value| std::str::from_utf8(value).ok());
+        let values: Vec<_> = values.collect();
+        (!values.is_empty()).then_some(values)
+    }
+}
+
+/// The propagator of gRPC's OpenCensus plugins: the header `grpc-trace-bin`, which holds trace,
+/// span and flags in 29 bytes. For services that talk to such; others had better use W3C's.
+///
+/// It works with any carrier of text, where the value is base64.
+#[derive(Clone, Debug)]
+pub struct GrpcTraceBin {
+    fields: [String; 1],
+}
+
+/// The header.
+const NAME: &str = "grpc-trace-bin";
+/// Version, then three fields, each behind its number: 16 bytes of trace, 8 of span, flags.
+const BYTES: usize = 29;
+
+impl GrpcTraceBin {
+    /// The propagator.
+    pub fn new() -> GrpcTraceBin {
+        GrpcTraceBin { fields: [NAME.to_owned()] }
+    }
+}
+
+impl Default for GrpcTraceBin {
+    fn default() -> GrpcTraceBin {
+        GrpcTraceBin::new()
+    }
+}
+
+impl TextMapPropagator for GrpcTraceBin {
+    fn inject_context(&self, cx: &Context, injector: &mut dyn Injector) {
+        let span = cx.span();
+        if span.span_context().is_valid() {
+            injector.set(NAME, BASE64.encode(write(span.span_context())));
+        }
+    }
+
+    fn extract_with_context(&self, cx: &Context, extractor: &dyn Extractor) -> Context {
+        let bytes = extractor.get(NAME).and_then(|value| BASE64.decode(value).ok());
+        match bytes.as_deref().and_then(read) {
+            Some(span) => cx.with_remote_span_context(span),
+            None => cx.clone(),
+        }
+    }
+
+    fn fields(&self) -> FieldIter<'_> {
+        FieldIter::new(&self.fields)
+    }
+}
+
+fn write(span: &SpanContext) -> [u8; BYTES] {
+    let mut bytes = [0; BYTES];
+    bytes[2..18].copy_from_slice(&span.trace_id().to_bytes());
+    bytes[18] = 1;
+    bytes[19..27].copy_from_slice(&span.span_id().to_bytes());
+    bytes[27] = 2;
+    bytes[28] = span.trace_flags().to_u8();
+    bytes
+}
+
+fn read(bytes: &[u8]) -> Option<SpanContext> {
+    let bytes: &[u8; BYTES] = bytes.try_into().ok()?;
+    if (bytes[0], bytes[1], bytes[18], bytes[27]) != (0, 0, 1, 2) {
+        return None;
+    }
+    let trace = TraceId::from_bytes(bytes[2..18].try_into().ok()?);
+    let span = SpanId::from_bytes(bytes[19..27].try_into().ok()?);
+    let flags = TraceFlags::new(bytes[28]) & TraceFlags::SAMPLED;
+    let context = SpanContext::new(trace, span, flags, true, TraceState::default());
+    context.is_valid().then_some(context)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashMap;
+
+    fn span() -> SpanContext {
+        let (trace, span) = (TraceId::from_bytes([0xab; 16]), SpanId::from_bytes([0xcd; 8]));
+        SpanContext::new(trace, span, TraceFlags::SAMPLED, true, TraceState::default())
+    }
+
+    #[test]
+    fn grpc_trace_bin_is_as_opencensus_has_it() {
+        let mut expected = vec![0, 0];
+        expected.extend([0xab; 16]);
+        expected.push(1);
+        expected.extend([0xcd; 8]);
+        expected.extend([2, 1]);
+        assert_eq!(write(&span()).as_slice(), expected);
+        assert_eq!(read(&expected), Some(span()));
+        for wrong in [0, 1, 18, 27] {
+            let mut bytes = expected.clone();
+            bytes[wrong] ^= 0x40;
+            assert_eq!(read(&bytes), None, "byte {wrong}");
+        }
+        assert_eq!(read(&expected[..28]), None);
+        assert_eq!(read(&[&*expected, &[0]].concat()), None);
+        let mut nobody = expected;
+        nobody[19..27].fill(0);
+        assert_eq!(read(&nobody), None, "a span of zeros is none");
+    }
+
+    #[test]
+    fn it_goes_through_any_carrier() {
+        let propagator = GrpcTraceBin::new();
+        assert_eq!(propagator.fields().collect::<Vec<_>>(), ["grpc-trace-bin"]);
+        let mut carrier = HashMap::new();
+        let cx = Context::new().with_remote_span_context(span());
+        propagator.inject_context(&cx, &mut carrier);
+        let came = propagator.extract_with_context(&Context::new(), &carrier);
+        assert_eq!(*came.span().span_context(), span());
+        let mut nothing = HashMap::new();
+        propagator.inject_context(&Context::new(), &mut nothing);
+        assert!(nothing.is_empty());
+        carrier.insert("grpc-trace-bin".to_owned(), "not base64!".to_owned());
+        let came = propagator.extract_with_context(&Context::new(), &carrier);
+        assert!(!came.span().span_context().is_valid());
+    }
+
+    #[test]
+    fn what_is_written_takes_the_place_of_what_was_there() {
+        let mut metadata = Metadata::new();
+        metadata.append("traceparent", "old").unwrap();
+        metadata.append("traceparent", "older").unwrap();
+        Outgoing(&mut metadata).set("traceparent", "new".to_owned());
+        Outgoing(&mut metadata).set("no header", "x".to_owned());
+        Outgoing(&mut metadata).set("Baggage", "a=b".to_owned());
+        let cx = Context::new().with_remote_span_context(span());
+        GrpcTraceBin::new().inject_context(&cx, &mut Outgoing(&mut metadata));
+        assert_eq!(metadata.get_bin(NAME).unwrap().as_deref(), Some(&write(&span())[..]));
+        let keys: Vec<_> = metadata.iter().map(|(key, _)| key.to_owned()).collect();
+        assert_eq!(keys, ["traceparent", "baggage", NAME]);
+        assert_eq!(metadata.get("traceparent"), Some("new"));
+    }
+}

@@ -1,0 +1,240 @@
+//! gRFC A72: spans, what they hold, and how they hang together over processes.
+
+use std::future::IntoFuture;
+use std::time::Duration;
+
+use gannet_client::Channel;
+use gannet_core::compression::{Compressors, Encoding};
+use gannet_http2::Reason;
+use gannet_otel::{GrpcTraceBin, Tracing};
+use opentelemetry::trace::TracerProvider as _;
+use opentelemetry::trace::{SpanId, SpanKind, Status, TraceContextExt as _, Tracer as _};
+use opentelemetry::{Context, KeyValue};
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider, SpanData};
+
+use crate::peer::{OK, Peers, chat, field, unary};
+use crate::service::{Test, serve, settle};
+
+struct Tracers {
+    exporter: InMemorySpanExporter,
+    provider: SdkTracerProvider,
+}
+
+impl Tracers {
+    fn new() -> Tracers {
+        let exporter = InMemorySpanExporter::default();
+        let provider = SdkTracerProvider::builder().with_simple_exporter(exporter.clone()).build();
+        Tracers { exporter, provider }
+    }
+
+    fn w3c(&self) -> Tracing {
+        Tracing::new(&self.provider).propagator(TraceContextPropagator::new())
+    }
+
+    /// All that have ended, by their beginning.
+    fn take(&self) -> Vec<SpanData> {
+        let mut spans = self.exporter.get_finished_spans().unwrap();
+        spans.sort_by_key(|span| span.start_time);
+        self.exporter.reset();
+        spans
+    }
+}
+
+/// A channel to a server, both traced.
+fn traced(tracing: &Tracing, test: Test) -> Channel {
+    serve(
+        test,
+        |server| server.observe(tracing.clone()),
+        |builder| builder.observe(tracing.clone()),
+    )
+}
+
+fn named<'a>(spans: &'a [SpanData], name: &str) -> &'a SpanData {
+    spans.iter().find(|span| span.name == name).unwrap_or_else(|| panic!("{name}: {spans:#?}"))
+}
+
+fn attributes(attributes: &[KeyValue]) -> Vec<String> {
+    attributes.iter().map(|one| format!("{}={}", one.key, one.value)).collect()
+}
+
+fn events(span: &SpanData) -> Vec<String> {
+    let shown = |event: &opentelemetry::trace::Event| {
+        format!("{} {}", event.name, attributes(&event.attributes).join(" "))
+    };
+    span.events.iter().map(shown).collect()
+}
+
+#[tokio::test]
+async fn a_call_has_three_spans_of_one_trace() {
+    let tracers = Tracers::new();
+    let channel = traced(&tracers.w3c(), Test::default());
+    unary(&channel, b"hello").await.unwrap();
+    settle().await;
+    let spans = tracers.take();
+    assert_eq!(spans.len(), 3);
+    let sent = named(&spans, "Sent.test.Test.Unary");
+    let attempt = named(&spans, "Attempt.test.Test.Unary");
+    let recv = named(&spans, "Recv.test.Test.Unary");
+    assert_eq!(sent.parent_span_id, SpanId::INVALID);
+    assert_eq!(attempt.parent_span_id, sent.span_context.span_id());
+    assert_eq!(recv.parent_span_id, attempt.span_context.span_id());
+    assert!(recv.parent_span_is_remote);
+    for span in [attempt, recv] {
+        assert_eq!(span.span_context.trace_id(), sent.span_context.trace_id());
+    }
+    assert_eq!((&sent.span_kind, &recv.span_kind), (&SpanKind::Client, &SpanKind::Server));
+    let given = ["previous-rpc-attempts=0", "transparent-retry=false"];
+    assert_eq!(attributes(&attempt.attributes), given);
+    let out = "Outbound message sequence-number=0 message-size=5";
+    let come = "Inbound message sequence-number=0 message-size=5";
+    assert_eq!(events(attempt), ["Delayed LB pick complete ", out, come]);
+    assert_eq!(events(recv), [come, out]);
+    assert!(sent.events.is_empty());
+    for span in &spans {
+        assert_eq!(span.status, Status::Ok, "{}", span.name);
+    }
+    unary(&channel, b"again").await.unwrap();
+    settle().await;
+    assert_eq!(events(named(&tracers.take(), "Attempt.test.Test.Unary")), [out, come]);
+}
+
+#[tokio::test]
+async fn a_call_that_a_handler_makes_belongs_to_its_span() {
+    let tracers = Tracers::new();
+    let inner = traced(&tracers.w3c(), Test::default());
+    let outer = traced(&tracers.w3c(), Test { channel: Some(inner) });
+    let tracer = tracers.provider.tracer("the application");
+    let context = Context::new().with_span(tracer.start("main"));
+    let call = {
+        let _current = context.clone().attach();
+        unary(&outer, b"call").into_future()
+    };
+    call.await.unwrap();
+    settle().await;
+    context.span().end();
+    let spans = tracers.take();
+    assert_eq!(spans.len(), 7);
+    let mut span = spans.iter().find(|span| {
+        let is_parent = |other: &SpanData| other.parent_span_id == span.span_context.span_id();
+        !spans.iter().any(is_parent)
+    });
+    let mut path = Vec::new();
+    while let Some(one) = span {
+        path.push(one.name.to_string());
+        assert_eq!(one.span_context.trace_id(), spans[0].span_context.trace_id());
+        span = spans.iter().find(|other| other.span_context.span_id() == one.parent_span_id);
+    }
+    let three = ["Recv", "Attempt", "Sent"].map(|what| format!("{what}.test.Test.Unary"));
+    assert_eq!(path, [&three[..], &three[..], &["main".to_owned()]].concat());
+}
+
+#[tokio::test]
+async fn failures_are_errors_with_their_code() {
+    let tracers = Tracers::new();
+    let channel = traced(&tracers.w3c(), Test::default());
+    unary(&channel, b"fail").await.unwrap_err();
+    settle().await;
+    for span in tracers.take() {
+        assert_eq!(span.status, Status::error("NOT_FOUND, no such thing"), "{}", span.name);
+    }
+    let call = unary(&channel, b"wait").into_future();
+    tokio::time::timeout(Duration::from_millis(20), call).await.unwrap_err();
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let spans = tracers.take();
+    assert_eq!(spans.len(), 3, "{spans:?}");
+    for span in spans {
+        let Status::Error { description } = &span.status else { panic!("{:?}", span.status) };
+        assert!(description.starts_with("CANCELLED, "), "{description}");
+    }
+    let missing = &crate::service::MISSING;
+    let call = channel.unary::<gannet_core::codec::Raw, Vec<u8>, Vec<u8>>(missing, vec![]);
+    call.await.unwrap_err();
+    settle().await;
+    named(&tracers.take(), "Recv.test.Test.Missing");
+}
+
+#[tokio::test]
+async fn messages_of_streams_have_numbers_and_both_sizes() {
+    let tracers = Tracers::new();
+    let tracing = tracers.w3c();
+    let channel = serve(
+        Test::default(),
+        |server| server.observe(tracing.clone()).compressors(Compressors::built_in()),
+        |builder| {
+            let builder = builder.observe(tracing.clone()).compressors(Compressors::built_in());
+            builder.compress(Encoding::GZIP)
+        },
+    );
+    let (mut tx, mut rx) = chat(&channel).await.unwrap();
+    for message in [vec![7; 900], vec![1; 3]] {
+        tx.send(message).await.unwrap();
+        rx.next().await.unwrap();
+    }
+    tx.finish();
+    assert_eq!(rx.next().await.unwrap(), None);
+    settle().await;
+    let spans = tracers.take();
+    let recv = events(named(&spans, "Recv.test.Test.Chat"));
+    let come = "Inbound message sequence-number=0 message-size=900 message-size-compressed=";
+    assert!(recv[0].starts_with(come), "{recv:?}");
+    let rest = [
+        "Outbound message sequence-number=0 message-size=900",
+        "Inbound message sequence-number=1 message-size=3",
+        "Outbound message sequence-number=1 message-size=3",
+    ];
+    assert_eq!(recv[1..], rest);
+    let attempt = events(named(&spans, "Attempt.test.Test.Chat"));
+    let out = "Outbound message sequence-number=0 message-size=900 message-size-compressed=";
+    assert!(attempt.iter().any(|event| event.starts_with(out)), "{attempt:?}");
+}
+
+#[tokio::test]
+async fn each_attempt_is_a_span_and_tells_of_itself() {
+    let tracers = Tracers::new();
+    let tracing = tracers.w3c().propagator(GrpcTraceBin::new());
+    let (channel, mut peers) = Peers::with(|builder| builder.observe(tracing));
+    let server = tokio::spawn(async move {
+        let mut peer = peers.accept().await;
+        let (key, first, _) = peer.unary().await;
+        peer.reset(key, Reason::REFUSED_STREAM);
+        let (key, second, _) = peer.unary().await;
+        peer.respond(key, &[b"ok"], OK).await;
+        (peer, [first, second])
+    });
+    let call = unary(&channel, b"").header("traceparent", "what a proxy has passed on");
+    call.await.unwrap();
+    let (_, requests) = server.await.unwrap();
+    let spans = tracers.take();
+    let attempts: Vec<_> = spans.iter().filter(|span| span.name.starts_with("Attempt")).collect();
+    let attributes: Vec<_> = attempts.iter().map(|span| attributes(&span.attributes)).collect();
+    let expected = [
+        ["previous-rpc-attempts=0", "transparent-retry=false"],
+        ["previous-rpc-attempts=0", "transparent-retry=true"],
+    ];
+    assert_eq!(attributes, expected);
+    for (span, fields) in attempts.iter().zip(&requests) {
+        let (trace, id) = (span.span_context.trace_id(), span.span_context.span_id());
+        let parents: Vec<_> = fields.iter().filter(|(key, _)| key == "traceparent").collect();
+        assert_eq!(parents.len(), 1, "in place of what was there");
+        assert_eq!(parents[0].1, format!("00-{trace}-{id}-01"));
+        assert!(field(fields, "grpc-trace-bin").is_some());
+    }
+    let ended = attempts[0].status.clone();
+    assert!(matches!(ended, Status::Error { description } if description.starts_with("UNAVAIL")));
+    assert_eq!(attempts[1].status, Status::Ok);
+}
+
+#[tokio::test]
+async fn grpc_trace_bin_goes_over_the_wire() {
+    let tracers = Tracers::new();
+    let tracing = Tracing::new(&tracers.provider).propagator(GrpcTraceBin::new());
+    let channel = traced(&tracing, Test::default());
+    unary(&channel, b"hello").await.unwrap();
+    settle().await;
+    let spans = tracers.take();
+    let attempt = named(&spans, "Attempt.test.Test.Unary");
+    let recv = named(&spans, "Recv.test.Test.Unary");
+    assert_eq!(recv.parent_span_id, attempt.span_context.span_id());
+    assert_eq!(recv.span_context.trace_id(), attempt.span_context.trace_id());
+}

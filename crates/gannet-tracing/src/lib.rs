@@ -1,0 +1,194 @@
+//! Spans of the crate `tracing` for calls: one for each call of a server, one for each of a client.
+//!
+//! ```
+//! use gannet_tracing::Spans;
+//!
+//! # fn example(server: gannet_server::Server) -> Result<(), gannet_client::TargetError> {
+//! let server = server.observe(Spans::new());
+//! let channel = gannet_client::Channel::builder("localhost:50051").observe(Spans::new()).build()?;
+//! # Ok(()) }
+//! ```
+//!
+//! They are made where the target `gannet` is enabled at the level INFO, and have these fields:
+//!
+//! | field | what it tells |
+//! | --- | --- |
+//! | `method` | `/pkg.Service/Method` |
+//! | `peer` | who calls; of a client's call, which server it went to last |
+//! | `target` | of a client's call: what its channel leads to |
+//! | `timeout_ms` | how much time the call had when it began, where it had a deadline |
+//! | `status`, `message` | how it ended: `OK`, or the code's name and why |
+//! | `sent`, `received` | messages |
+//! | `sent_bytes`, `received_bytes` | their bytes as they travelled, without frames |
+//! | `attempts` | of a client's call, where it was not one |
+//!
+//! A handler runs within its call's span, and a client's span is within the one that is current
+//! where the call is made. Spans close when the call has ended, which is when most subscribers
+//! write them. Each message is an event at the level TRACE.
+//!
+//! Nothing goes to other processes: for that there is `gannet-otel`.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Instant;
+
+use gannet_core::Metadata;
+use gannet_transport::Direction;
+use gannet_transport::observe::{
+    AttemptStart, CallObserver, ClientAttemptObserver, ClientCallObserver, ClientCallStart, Ended,
+    MessageEvent, ServerCallObserver, ServerCallStart,
+};
+use tracing::field::{Empty, display};
+use tracing::{Span, info_span, trace};
+
+/// Makes spans: see the crate.
+#[derive(Clone, Copy, Debug, Default)]
+#[must_use = "it makes spans of what it observes"]
+pub struct Spans(());
+
+impl Spans {
+    /// All calls of what it is given to.
+    pub fn new() -> Spans {
+        Spans(())
+    }
+}
+
+impl CallObserver for Spans {
+    fn client_call(&self, call: &ClientCallStart<'_>) -> Option<Box<dyn ClientCallObserver>> {
+        let span = info_span!(
+            target: "gannet", "client_call",
+            method = call.method.path, target = &**call.target, peer = Empty, timeout_ms = Empty,
+            status = Empty, message = Empty, sent = Empty, received = Empty,
+            sent_bytes = Empty, received_bytes = Empty, attempts = Empty,
+        );
+        let call = Arc::new(Followed { span, sums: Sums::default(), attempts: AtomicU32::new(0) });
+        (!call.span.is_disabled()).then(|| Box::new(ClientCall(call)) as Box<_>)
+    }
+
+    fn server_call(&self, call: &ServerCallStart<'_>) -> Option<Arc<dyn ServerCallObserver>> {
+        let span = info_span!(
+            target: "gannet", parent: None, "server_call",
+            method = %call.path(), peer = %call.peer, timeout_ms = Empty,
+            status = Empty, message = Empty, sent = Empty, received = Empty,
+            sent_bytes = Empty, received_bytes = Empty,
+        );
+        if span.is_disabled() {
+            return None;
+        }
+        record_timeout(&span, call.deadline, call.at);
+        Some(Arc::new(Followed { span, sums: Sums::default(), attempts: AtomicU32::new(0) }))
+    }
+}
+
+/// A call, while it goes on.
+struct Followed {
+    span: Span,
+    sums: Sums,
+    attempts: AtomicU32,
+}
+
+/// What went by.
+#[derive(Default)]
+struct Sums {
+    sent: Sum,
+    received: Sum,
+}
+
+#[derive(Default)]
+struct Sum {
+    messages: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Followed {
+    fn add(&self, message: &MessageEvent) {
+        let (sum, way) = match message.direction {
+            Direction::Outbound => (&self.sums.sent, "sent"),
+            Direction::Inbound => (&self.sums.received, "received"),
+        };
+        let bytes = u64::try_from(message.wire_bytes()).unwrap_or(u64::MAX);
+        sum.messages.fetch_add(1, Ordering::Relaxed);
+        sum.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let MessageEvent { number, bytes, compressed_bytes, .. } = message;
+        trace!(
+            target: "gannet", parent: &self.span,
+            number, bytes, compressed_bytes, "message {way}",
+        );
+    }
+
+    fn finish(&self, end: &Ended<'_>) {
+        let span = &self.span;
+        span.record("status", end.code.name());
+        if let Some(status) = end.status {
+            span.record("message", status.message());
+        }
+        let Sums { sent, received } = &self.sums;
+        span.record("sent", sent.messages.load(Ordering::Relaxed));
+        span.record("received", received.messages.load(Ordering::Relaxed));
+        span.record("sent_bytes", sent.bytes.load(Ordering::Relaxed));
+        span.record("received_bytes", received.bytes.load(Ordering::Relaxed));
+        let attempts = self.attempts.load(Ordering::Relaxed);
+        if attempts > 1 {
+            span.record("attempts", attempts);
+        }
+    }
+}
+
+impl ServerCallObserver for Followed {
+    fn message(&self, message: &MessageEvent) {
+        self.add(message);
+    }
+
+    fn scope(&self, poll: &mut dyn FnMut()) {
+        self.span.in_scope(poll);
+    }
+
+    fn ended(&self, end: &Ended<'_>) {
+        self.finish(end);
+    }
+}
+
+struct ClientCall(Arc<Followed>);
+
+impl ClientCallObserver for ClientCall {
+    fn attempt(
+        &self,
+        attempt: &AttemptStart,
+        _: &mut Metadata,
+    ) -> Option<Box<dyn ClientAttemptObserver>> {
+        if self.0.attempts.fetch_add(1, Ordering::Relaxed) == 0 {
+            record_timeout(&self.0.span, attempt.deadline, attempt.at);
+        }
+        Some(Box::new(Attempt(Arc::clone(&self.0))))
+    }
+
+    fn ended(&self, end: &Ended<'_>) {
+        self.0.finish(end);
+    }
+}
+
+struct Attempt(Arc<Followed>);
+
+impl ClientAttemptObserver for Attempt {
+    fn picked(&self, peer: &str, _: bool) {
+        self.0.span.record("peer", display(peer));
+    }
+
+    fn message(&self, message: &MessageEvent) {
+        self.0.add(message);
+    }
+}
+
+fn record_timeout(span: &Span, deadline: Option<Instant>, at: Instant) {
+    if let Some(deadline) = deadline {
+        let left = deadline.saturating_duration_since(at).as_millis();
+        span.record("timeout_ms", u64::try_from(left).unwrap_or(u64::MAX));
+    }
+}
+
+impl fmt::Debug for Followed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Followed").field("span", &self.span).finish_non_exhaustive()
+    }
+}
