@@ -194,6 +194,16 @@ const CASES: &[Case] = &[
         ..UNARY
     },
     Case {
+        name: "client-10x100-round-robin",
+        side: Side::Client,
+        // As many on each connection as a client of one has.
+        args: &["--in-flight", "1000", "--backends", "10"],
+        canned: &["--text", "world", "--addr", "0.0.0.0:0"],
+        // What a call over one connection costs, and a tenth of it.
+        budgets: [Some(6_950.0), None, Some(LOCKS_MAX), None, None],
+        ..UNARY
+    },
+    Case {
         name: "client-server-stream-16",
         args: &["--mode", "server-stream", "--in-flight", "1", "--messages", "1000"],
         canned: &["--reply", "stream", "--messages", "1000", "--bytes", "16"],
@@ -370,7 +380,10 @@ fn profile(case: &Case, build: &Build, calls: u64) -> Result<Profile> {
         }
         Side::Client => {
             let mut command = cheap("canned-server");
-            command.args(["--addr", "127.0.0.1:0"]).args(case.canned);
+            if !case.canned.contains(&"--addr") {
+                command.args(["--addr", "127.0.0.1:0"]);
+            }
+            command.args(case.canned);
             Serving::start(command)?
         }
     };

@@ -197,6 +197,8 @@ impl Balancer {
         if let Some(backend) = self.backends.get_mut(&id) {
             backend.machine.established();
             backend.health = None;
+            // The table is another one, whatever the policy makes of it.
+            self.is_changed = true;
             self.tell(id);
         }
         self.run(now);
@@ -238,6 +240,7 @@ impl Balancer {
             && backend.machine.lost()
         {
             backend.health = None;
+            self.is_changed = true;
             self.tell(id);
         }
         self.run(now);
@@ -300,7 +303,7 @@ impl Balancer {
         &self.picker
     }
 
-    /// Whether state or picker were published since this was asked last.
+    /// Whether state, picker or [table](Self::table) have changed since this was asked last.
     pub(crate) fn take_changed(&mut self) -> bool {
         std::mem::take(&mut self.is_changed)
     }

@@ -34,11 +34,19 @@ pub struct RoundRobin {
     endpoints: HashMap<Vec<Address>, ChildId>,
     /// In the name resolver's order.
     order: Vec<ChildId>,
-    /// When each was told to connect last.
-    connected: HashMap<ChildId, Instant>,
-    /// Those that are to be told again, and when.
-    resting: HashMap<Token, ChildId>,
+    members: HashMap<ChildId, Member>,
+    /// Whose timer it is.
+    timers: HashMap<Token, ChildId>,
     published: Published,
+}
+
+/// What is known of an endpoint beside its child.
+struct Member {
+    /// When it was told to connect last.
+    connected: Instant,
+    /// When it is told to again, where that was just before; kept for the next time.
+    timer: Option<Token>,
+    is_resting: bool,
 }
 
 /// What was published last, as far as it matters whether it is published again.
@@ -58,8 +66,8 @@ impl RoundRobin {
             children: Children::new(),
             endpoints: HashMap::new(),
             order: Vec::new(),
-            connected: HashMap::new(),
-            resting: HashMap::new(),
+            members: HashMap::new(),
+            timers: HashMap::new(),
             published: Published::Nothing,
         }
     }
@@ -75,7 +83,8 @@ impl RoundRobin {
             }
             let child = old.remove(&key).unwrap_or_else(|| {
                 let child = self.children.add(PickFirst::new());
-                self.connected.insert(child, now);
+                self.members
+                    .insert(child, Member { connected: now, timer: None, is_resting: false });
                 child
             });
             self.endpoints.insert(key, child);
@@ -89,14 +98,10 @@ impl RoundRobin {
             self.look_after(child, now, actions);
         }
         for child in old.into_values() {
-            self.connected.remove(&child);
-            self.resting.retain(|token, resting| {
-                let is_gone = *resting == child;
-                if is_gone {
-                    actions.cancel_timer(*token);
-                }
-                !is_gone
-            });
+            if let Some(timer) = self.members.remove(&child).and_then(|member| member.timer) {
+                self.timers.remove(&timer);
+                actions.cancel_timer(timer);
+            }
             self.children.remove(child, actions);
         }
         if self.order.is_empty() {
@@ -111,18 +116,20 @@ impl RoundRobin {
     /// connection as soon as it is made has succeeded each time, and no backoff would hold.
     fn look_after(&mut self, child: ChildId, now: Instant, actions: &mut Actions) {
         let Some((ChannelState::Idle, _)) = self.children.published(child) else { return };
-        let last = self.connected.get(&child).copied();
-        let due = last.and_then(|last| moment(last, RECONNECT_MIN)).filter(|due| *due > now);
+        let Some(member) = self.members.get_mut(&child) else { return };
+        let due = moment(member.connected, RECONNECT_MIN).filter(|due| *due > now);
         let Some(due) = due else { return self.connect(child, now, actions) };
-        if !self.resting.values().any(|resting| *resting == child) {
-            let token = actions.token();
-            actions.set_timer(token, due);
-            self.resting.insert(token, child);
+        if !std::mem::replace(&mut member.is_resting, true) {
+            let timer = *member.timer.get_or_insert_with(|| actions.token());
+            self.timers.insert(timer, child);
+            actions.set_timer(timer, due);
         }
     }
 
     fn connect(&mut self, child: ChildId, now: Instant, actions: &mut Actions) {
-        self.connected.insert(child, now);
+        if let Some(member) = self.members.get_mut(&child) {
+            (member.connected, member.is_resting) = (now, false);
+        }
         self.children.handle(child, Event::ExitIdle, now, actions);
     }
 
@@ -189,10 +196,12 @@ impl Policy for RoundRobin {
                     self.fail(&status, actions);
                 }
             }
-            Event::Timer(token) if self.resting.contains_key(&token) => {
-                if let Some(child) = self.resting.remove(&token)
-                    && let Some((ChannelState::Idle, _)) = self.children.published(child)
-                {
+            Event::Timer(token) if self.timers.contains_key(&token) => {
+                let Some(child) = self.timers.get(&token).copied() else { return };
+                if let Some(member) = self.members.get_mut(&child) {
+                    member.is_resting = false;
+                }
+                if let Some((ChannelState::Idle, _)) = self.children.published(child) {
                     self.connect(child, now, actions);
                     self.publish(actions);
                 }
@@ -255,7 +264,7 @@ impl Picker for Turns {
 impl RoundRobin {
     /// Timers of endpoints that are to be connected to again.
     pub(super) fn resting_tokens(&self) -> impl Iterator<Item = Token> {
-        self.resting.keys().copied()
+        self.timers.keys().copied()
     }
 }
 

@@ -1,6 +1,6 @@
 //! A thousand backends under each policy, in virtual time: attempts that succeed, fail and hang,
 //! connections that are lost, names that change and fail. Everything follows from a seed, which a
-//! failure prints (`GANNET_SIM_SEED` runs that one alone).
+//! failure prints (`GANNET_SIM_FIRST=s GANNET_SIM_SEEDS=n` runs n of them from s on).
 //!
 //! After every step: no call goes to what is not connected, nothing is dialed more often than its
 //! backoff allows, and there is one backend for each address that the name stands for. At the end,
@@ -56,6 +56,8 @@ struct World {
     fails: u64,
     hangs: u64,
     asked_names: usize,
+    /// Connections that were made, attempts that failed, connections that were lost.
+    happened: [usize; 3],
 }
 
 impl World {
@@ -80,6 +82,7 @@ impl World {
             fails: 300,
             hangs: 100,
             asked_names: 0,
+            happened: [0; 3],
         }
     }
 
@@ -164,11 +167,13 @@ impl World {
         if succeeds {
             assert!(self.balancer.handle_established(backend, number, self.now));
             self.connected.insert(backend);
+            self.happened[0] += 1;
             if let Some(address) = self.addresses.get(&backend) {
                 self.resets.insert(address.clone(), self.now);
             }
         } else {
             let status = Status::unavailable("refused");
+            self.happened[1] += 1;
             self.balancer.handle_failed(backend, number, status, self.now);
         }
     }
@@ -180,6 +185,7 @@ impl World {
                 let at = self.roll(self.connected.len().max(1));
                 if let Some(lost) = self.connected.iter().nth(at).copied() {
                     self.connected.remove(&lost);
+                    self.happened[2] += 1;
                     self.balancer.handle_lost(lost, self.now);
                 }
             }
@@ -264,10 +270,9 @@ fn numbered(n: usize) -> Address {
 }
 
 fn seeds() -> Vec<u64> {
-    match std::env::var("GANNET_SIM_SEED").ok().and_then(|seed| seed.parse().ok()) {
-        Some(seed) => vec![seed],
-        None => (1..=SEEDS).collect(),
-    }
+    let number = |name| std::env::var(name).ok().and_then(|text: String| text.parse().ok());
+    let first = number("GANNET_SIM_FIRST").unwrap_or(1);
+    (first..first + number("GANNET_SIM_SEEDS").unwrap_or(SEEDS)).collect()
 }
 
 /// A world that has seen much, as it is when all is well again.
@@ -285,6 +290,7 @@ fn run<P: Policy>(seed: u64, make: fn() -> P, connections: impl Fn(usize) -> usi
     world.calm_down(connections);
     assert!(world.asked_names > 0, "nobody asks for names; seed {seed}");
     assert!(world.now > world.start, "time passes");
+    assert!(world.happened.iter().all(|n| *n > 10), "too little: {:?}", world.happened);
     world
 }
 
