@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use gannet::client::balance::RoundRobin;
@@ -111,25 +111,32 @@ struct Load {
 }
 
 /// Who has answered how often.
-struct Tally(BTreeMap<String, std::sync::atomic::AtomicUsize>);
+struct Tally {
+    answers: BTreeMap<String, AtomicUsize>,
+    failures: AtomicUsize,
+}
 
 impl Tally {
     fn new(servers: &[Process]) -> Tally {
-        Tally(servers.iter().map(|server| (server.addr.to_string(), Default::default())).collect())
+        let names = servers.iter().map(|server| server.addr.to_string());
+        Tally {
+            answers: names.map(|name| (name, AtomicUsize::new(0))).collect(),
+            failures: AtomicUsize::new(0),
+        }
     }
 
     fn count(&self, name: &str) {
-        if let Some(count) = self.0.get(name) {
+        if let Some(count) = self.answers.get(name) {
             count.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     fn of(&self, name: &str) -> usize {
-        self.0.get(name).map_or(0, |count| count.load(Ordering::Relaxed))
+        self.answers.get(name).map_or(0, |count| count.load(Ordering::Relaxed))
     }
 
     fn all(&self) -> usize {
-        self.0.values().map(|count| count.load(Ordering::Relaxed)).sum()
+        self.answers.values().map(|count| count.load(Ordering::Relaxed)).sum()
     }
 }
 
@@ -150,7 +157,10 @@ impl Load {
                 while !stop.load(Ordering::Relaxed) {
                     match call(&client).await {
                         Ok(name) => tally.count(&name),
-                        Err(status) => failures.push(status),
+                        Err(status) => {
+                            tally.failures.fetch_add(1, Ordering::Relaxed);
+                            failures.push(status);
+                        }
                     }
                 }
                 failures
@@ -276,6 +286,9 @@ impl Rounds {
         load.until("load", |tally| tally.all() > CALLS_BESIDE).await?;
         servers[victim].tell("silence")?;
         // In time all callers have a call there, which ends when keepalive has found it.
+        let is_found = |tally: &Tally| tally.failures.load(Ordering::Relaxed) > 0;
+        load.until("what keepalive finds", is_found).await?;
+        figures.answered += load.tally.all();
         let failures = load.finish().await;
         figures.failed += failures_of(&addr, &failures, &["keepalive"])?;
         // From then on no call goes there, although it still accepts connections.
