@@ -26,13 +26,19 @@
 //! Only OpenTelemetry's API is needed here; which SDK there is behind it, the application decides.
 //! Nothing is global: what is not given is not used.
 //!
+//! The feature `prometheus` brings an SDK along, and an address from which Prometheus fetches what
+//! was counted.
+//!
 //! | module | what it holds |
 //! | --- | --- |
 //! | `metrics` | what is counted, and under which names |
 //! | `tracing` | which spans there are, and what they hold |
 //! | `propagation` | how a trace goes on in another process |
+//! | `prometheus` | what was counted, as Prometheus reads it, over HTTP (feature `prometheus`) |
 
 mod metrics;
+#[cfg(feature = "prometheus")]
+pub mod prometheus;
 mod propagation;
 mod tracing;
 

@@ -6,5 +6,7 @@ mod metrics;
 #[allow(dead_code, reason = "what these tests do not script")]
 #[path = "../../../gannet-client/tests/it/peer.rs"]
 mod peer;
+#[cfg(feature = "prometheus")]
+mod prometheus;
 mod service;
 mod tracing;
