@@ -17,7 +17,7 @@ mod options;
 mod reply;
 pub(crate) mod request;
 mod streaming;
-mod tracking;
+pub(crate) mod tracking;
 mod unary;
 pub(crate) mod watch;
 

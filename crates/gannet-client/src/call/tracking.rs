@@ -9,16 +9,38 @@ use super::notice::Outcome;
 use super::request::Request;
 use crate::policy::{CallEnd, CallTracker};
 
-/// A call that somebody tracks. Dropped, it was given up, or made on another connection.
+/// Who is to be told once what became of a call. Dropped, it was given up, or made on another
+/// connection.
+pub(crate) struct Untold(Option<Arc<dyn CallTracker>>);
+
+impl Untold {
+    pub(crate) fn new(tracker: Arc<dyn CallTracker>) -> Untold {
+        Untold(Some(tracker))
+    }
+
+    fn tell(&mut self, end: CallEnd<'_>) {
+        if let Some(tracker) = self.0.take() {
+            tracker.ended(&end);
+        }
+    }
+}
+
+impl Drop for Untold {
+    fn drop(&mut self) {
+        self.tell(CallEnd::new(Code::Cancelled, None));
+    }
+}
+
+/// A call that somebody tracks, from when a connection has it.
 pub(crate) struct Tracking {
-    tracker: Option<Arc<dyn CallTracker>>,
+    tracker: Untold,
 }
 
 impl Tracking {
-    pub(super) fn new(tracker: Arc<dyn CallTracker>, request: &mut Request) -> Box<Tracking> {
+    pub(super) fn new(tracker: Untold, request: &mut Request) -> Box<Tracking> {
         // Trackers may look at them.
         request.wants_metadata = true;
-        Box::new(Tracking { tracker: Some(tracker) })
+        Box::new(Tracking { tracker })
     }
 
     /// A unary call has come to its outcome, or a stream is open.
@@ -27,7 +49,7 @@ impl Tracking {
             (Some(Outcome::Opened), Some(source)) => {
                 let mut tracking = self;
                 source.shared().observe_end(Box::new(move |end| {
-                    tracking.tell(match end {
+                    tracking.tracker.tell(match end {
                         Ok(trailers) => CallEnd::new(Code::Ok, Some(trailers)),
                         Err(status) => CallEnd::new(status.code(), Some(status.metadata())),
                     });
@@ -35,25 +57,13 @@ impl Tracking {
             }
             (Some(Outcome::Response { metadata, .. }), _) => {
                 let trailers = metadata.as_ref().map(|around| &around.trailers);
-                self.tell(CallEnd::new(Code::Ok, trailers));
+                self.tracker.tell(CallEnd::new(Code::Ok, trailers));
             }
             (Some(Outcome::Failed(status)), _) => {
-                self.tell(CallEnd::new(status.code(), Some(status.metadata())));
+                self.tracker.tell(CallEnd::new(status.code(), Some(status.metadata())));
             }
             // Told by being dropped.
             _ => {}
         }
-    }
-
-    fn tell(&mut self, end: CallEnd<'_>) {
-        if let Some(tracker) = self.tracker.take() {
-            tracker.ended(&end);
-        }
-    }
-}
-
-impl Drop for Tracking {
-    fn drop(&mut self) {
-        self.tell(CallEnd::new(Code::Cancelled, None));
     }
 }

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::dial::dial;
 use super::{Config, Shared, now};
-use crate::link::{Classifier, ClientSide, Constants, Link};
+use crate::link::{Classifier, ClientSide, Constants, Link, LinkCommand};
 use crate::name::Address;
 use crate::policy::BackendId;
 
@@ -55,6 +55,8 @@ impl Connecting {
         self.is_done = true;
         if let Some(channel) = self.channel.upgrade() {
             channel.dialed(&self.dial, connected);
+        } else if let Ok(link) = connected {
+            link.push(LinkCommand::Close);
         }
     }
 

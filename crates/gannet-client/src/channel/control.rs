@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use gannet_core::Status;
 use gannet_http2::Keepalive;
 use tokio::runtime::{Handle, Id};
 use tokio::task::AbortHandle;
@@ -44,6 +45,8 @@ pub(super) struct Control {
     pub(super) is_shut_down: bool,
     /// When there was a call last, as far as is known of connections that are gone.
     last_call: Option<Instant>,
+    /// What the policy that panicked last has told calls.
+    pub(super) panicked: Option<Status>,
     /// Tasks that are over.
     ended: Vec<AbortHandle>,
 }
@@ -91,6 +94,7 @@ impl Control {
             came_to_nothing: false,
             is_shut_down: false,
             last_call: None,
+            panicked: None,
             ended: Vec::new(),
         }
     }
@@ -118,6 +122,13 @@ impl Control {
         self.runtime = None;
         self.idleness.stop();
         self.balancer.stop();
+    }
+
+    /// Stops where the policy has panicked: with what.
+    pub(super) fn stop_panicked(&mut self) -> Option<String> {
+        let panic = self.balancer.panic()?.to_owned();
+        self.stop();
+        Some(panic)
     }
 
     /// Whether tasks run elsewhere than this.
@@ -239,6 +250,7 @@ impl Control {
                     after.aborts.extend(live.health);
                     if let Some(link) = live.link {
                         self.note_last_call(&link, now);
+                        link.retire();
                         link.push(LinkCommand::Close);
                     }
                 }

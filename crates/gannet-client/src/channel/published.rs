@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use gannet_core::Status;
 
 use crate::call::request::Request;
+use crate::call::tracking::Untold;
 use crate::link::Link;
-use crate::policy::{CallTracker, Pick, PickArgs, Picker, SubchannelId, Token};
+use crate::policy::{Pick, PickArgs, Picker, SubchannelId, Token};
 
 /// A picker, and the connections that it picks from: replaced whenever either changes.
 pub(super) struct Published {
@@ -24,7 +25,7 @@ pub(super) type Slot = (u32, Arc<Link>);
 /// Where a call goes.
 pub(crate) struct Placed {
     pub(crate) link: Arc<Link>,
-    pub(crate) tracker: Option<Arc<dyn CallTracker>>,
+    pub(crate) tracker: Option<Untold>,
 }
 
 /// What a call finds.
@@ -54,13 +55,13 @@ impl Published {
     pub(super) fn pick(&self, request: &Request) -> Choice {
         let args = PickArgs::new(request.method, &request.metadata, lane(), fastrand_u64);
         match self.picker.pick(&args) {
-            Pick::Complete(picked) => match self.link(picked.subchannel) {
-                Some(link) => {
-                    let link = Arc::clone(link);
-                    Choice::Place(Placed { link, tracker: picked.tracker })
+            Pick::Complete(picked) => {
+                let tracker = picked.tracker.map(Untold::new);
+                match self.link(picked.subchannel) {
+                    Some(link) => Choice::Place(Placed { link: Arc::clone(link), tracker }),
+                    None => Choice::Queue,
                 }
-                None => Choice::Queue,
-            },
+            }
             Pick::Queue => Choice::Queue,
             Pick::Wake(token) => Choice::Wake(token),
             Pick::Fail(status) => Choice::Fail(status),

@@ -37,6 +37,8 @@ pub(crate) struct Shared {
     state: AtomicU8,
     /// Calls that wait for another picker.
     waiting: AtomicUsize,
+    /// How often a policy has panicked.
+    panics: AtomicUsize,
     /// When a call found no connection last.
     last_look: LastCall,
     control: Mutex<Control>,
@@ -70,6 +72,7 @@ impl Shared {
             published: ArcSwap::from_pointee(Published::new(&queueing, Vec::new())),
             state: AtomicU8::new(ChannelState::Idle as u8),
             waiting: AtomicUsize::new(0),
+            panics: AtomicUsize::new(0),
             last_look: LastCall::new(now()),
             control: Mutex::new(Control::new(&config)),
             config: Arc::new(config),
@@ -124,7 +127,7 @@ impl Shared {
     ///
     /// # Errors
     /// UNAVAILABLE while attempts fail, unless it waits for a connection; DEADLINE_EXCEEDED;
-    /// INTERNAL outside a tokio runtime.
+    /// INTERNAL outside a tokio runtime, and where the policy panics.
     pub(crate) async fn wait_for_place(
         self: Arc<Self>,
         request: Box<Request>,
@@ -132,9 +135,15 @@ impl Shared {
         let waiting = Waiting::new(&self);
         // In a row, each but the last of which came to nothing.
         let mut starts = 0;
+        let panics = self.panics.load(Ordering::Acquire);
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());
             changed.as_mut().enable();
+            if self.panics.load(Ordering::Acquire) != panics
+                && let Some(status) = self.control().panicked.clone()
+            {
+                return (request, Err(status));
+            }
             match self.look(&request) {
                 Look::Place(placed) => return (request, Ok(placed)),
                 Look::Fail(status) => return (request, Err(status)),
@@ -359,7 +368,7 @@ impl Shared {
     }
 
     fn control(&self) -> MutexGuard<'_, Control> {
-        // What panics under the lock is a policy; its channel goes on as it was left.
+        // What panics under the lock is a policy or picker; its channel goes on as it was left.
         self.control.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -369,6 +378,11 @@ impl Shared {
         let mut control = self.control();
         let was = control.epoch;
         let done = act(&mut control, now);
+        if let Some(told) = control.stop_panicked() {
+            control.panicked = Some(policy_panicked(self.config.shown_target(), &told));
+            // Calls that wait look at it when they are told of the change.
+            self.panics.fetch_add(1, Ordering::Release);
+        }
         let mut after = control.settle(now, |state, published| self.publish(state, published));
         if control.balancer.is_started() && control.epoch != was {
             after.manage = Some((control.epoch, control.bells.clone()));
@@ -462,6 +476,11 @@ impl Drop for Waiting<'_> {
 /// How often in a row one call starts the task that connects and sees it come to nothing, which it
 /// does only where its runtime fails it.
 const CONNECT_STARTS_MAX: u32 = 8;
+
+#[cold]
+fn policy_panicked(target: &str, told: &str) -> Status {
+    Status::internal(format!("{target}: the load balancing policy panicked: {told}"))
+}
 
 #[cold]
 fn never_connects() -> Status {

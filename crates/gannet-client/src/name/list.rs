@@ -61,7 +61,9 @@ impl Resolver for AddressList {
     async fn watch(&self, updates: Updates) {
         let mut told = self.told.subscribe();
         loop {
-            match told.borrow_and_update().clone() {
+            // Whoever is told may tell: not while it is borrowed.
+            let names = told.borrow_and_update().clone();
+            match names {
                 Ok(resolution) => updates.resolved(resolution),
                 Err(status) => updates.failed(status),
             }

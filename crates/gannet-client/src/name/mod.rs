@@ -15,10 +15,12 @@ mod scheme;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use gannet_core::Status;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 pub(crate) use address::Way;
 pub use address::{Address, Endpoint, Family, Resolution};
@@ -26,6 +28,9 @@ pub(crate) use dns::Dns;
 pub use list::AddressList;
 pub(crate) use scheme::Schemes;
 pub use scheme::TargetUri;
+
+/// How long after the channel has asked it asks again, at least.
+const ASK_INTERVAL_MIN: Duration = Duration::from_secs(1);
 
 /// Finds out what a name stands for, and goes on doing so: given to
 /// [`ChannelBuilder::resolver`](crate::ChannelBuilder::resolver), or to
@@ -86,6 +91,8 @@ impl fmt::Debug for dyn AnyResolver {
 pub struct Updates {
     listener: Arc<dyn Listener>,
     asked: Arc<Notify>,
+    /// When the resolver heard of that last.
+    heard: Mutex<Option<Instant>>,
 }
 
 /// Who is told.
@@ -95,7 +102,7 @@ pub(crate) trait Listener: Send + Sync {
 
 impl Updates {
     pub(crate) fn new(listener: Arc<dyn Listener>, asked: Arc<Notify>) -> Updates {
-        Updates { listener, asked }
+        Updates { listener, asked, heard: Mutex::new(None) }
     }
 
     /// The name stands for this, in place of what was told before. Connections to addresses that
@@ -111,12 +118,23 @@ impl Updates {
     }
 
     /// Waits until the channel wants to know again, as connections have failed or are lost. Once is
-    /// enough for all times that it wanted to since this was awaited last.
+    /// enough for all times that it wanted to since this was awaited last. The first time is told
+    /// at once, each other at least a second after the one before it: a resolver that answers
+    /// whenever it is asked does so once a second while nothing can be connected to.
     ///
     /// # Cancel safety
     /// Nothing is lost where the future is dropped.
     pub async fn asked(&self) {
+        let heard = *self.heard();
+        if let Some(heard) = heard {
+            tokio::time::sleep_until(heard + ASK_INTERVAL_MIN).await;
+        }
         self.asked.notified().await;
+        *self.heard() = Some(Instant::now());
+    }
+
+    fn heard(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

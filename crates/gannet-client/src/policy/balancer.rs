@@ -9,8 +9,10 @@
 //! [`state`]: Balancer::state
 //! [`picker`]: Balancer::picker
 
+use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt::{self, Write as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -65,6 +67,8 @@ pub(crate) struct Balancer {
     state: ChannelState,
     picker: Arc<dyn Picker>,
     is_changed: bool,
+    /// With which the policy has panicked. It is not told anything then.
+    panic: Option<String>,
 }
 
 /// One address.
@@ -116,6 +120,7 @@ impl Balancer {
             state: ChannelState::Idle,
             picker: Arc::new(Queueing),
             is_changed: false,
+            panic: None,
         }
     }
 
@@ -130,6 +135,7 @@ impl Balancer {
     /// Enters the idle state: there is no policy, no subchannel and no timer then.
     pub(crate) fn stop(&mut self) {
         self.policy = None;
+        self.panic = None;
         self.events.clear();
         self.timers.clear();
         self.policy_timers.clear();
@@ -145,6 +151,12 @@ impl Balancer {
         let backends = std::mem::take(&mut self.backends);
         self.effects.extend(backends.into_keys().map(Effect::Abandon));
         self.publish(Update { state: ChannelState::Idle, picker: Arc::new(Queueing) });
+    }
+
+    /// With which the policy has panicked, where it has: nothing comes of it until it is
+    /// [stopped](Self::stop).
+    pub(crate) fn panic(&self) -> Option<&str> {
+        self.panic.as_deref()
     }
 
     /// Whether there is a policy.
@@ -263,10 +275,14 @@ impl Balancer {
 
     /// Time has passed.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        while let Some((at, due)) = self.timers.first().copied()
-            && at <= now
-        {
-            self.timers.pop_first();
+        // Those that are due now: what they set to this moment comes next time, so that others get
+        // to run.
+        let due: Vec<_> = self.timers.iter().take_while(|(at, _)| *at <= now).copied().collect();
+        for (at, due) in due {
+            if !self.timers.remove(&(at, due)) {
+                // Cancelled by one of the others.
+                continue;
+            }
             match due {
                 Due::Backoff(id) => {
                     let backend = self.backends.get_mut(&id);
@@ -355,8 +371,14 @@ impl Balancer {
                 // Removed since.
                 continue;
             }
-            let Some(policy) = &mut self.policy else { break };
-            policy.handle(event, now, &mut self.actions);
+            let Some(policy) = self.policy.as_mut().filter(|_| self.panic.is_none()) else { break };
+            let actions = &mut self.actions;
+            // What it leaves behind is not looked at: nothing is left of it but to be dropped.
+            let handled = catch_unwind(AssertUnwindSafe(|| policy.handle(event, now, actions)));
+            if let Err(panic) = handled {
+                self.panic = Some(told_by(&*panic));
+                break;
+            }
             for action in self.actions.drain() {
                 self.act(action, now);
             }
@@ -458,6 +480,8 @@ impl Balancer {
         let Some(handle) = self.subchannels[id.index()].take() else { return };
         self.actions.free(id);
         if let Some(backend) = self.backends.get_mut(&handle.backend) {
+            // Its picker may go on picking it: nothing is connected there any more.
+            self.is_changed |= backend.machine.state().is_ready();
             backend.subchannels.retain(|known| *known != id);
             self.forsaken.push(handle.backend);
         }
@@ -494,6 +518,13 @@ impl Balancer {
         self.picker = update.picker;
         self.is_changed = true;
     }
+}
+
+/// What a panic says.
+fn told_by(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    text.unwrap_or_else(|| "a value that is no text".to_owned())
 }
 
 impl fmt::Debug for Balancer {

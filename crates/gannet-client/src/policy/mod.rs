@@ -35,6 +35,8 @@ mod state;
 mod subchannel;
 
 #[cfg(test)]
+mod balancer_tests;
+#[cfg(test)]
 mod pick_first_tests;
 #[cfg(test)]
 mod round_robin_tests;

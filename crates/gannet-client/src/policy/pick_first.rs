@@ -43,6 +43,8 @@ pub struct PickFirst {
     /// Those that are tried or, where one is selected, that alone.
     slots: Vec<Slot>,
     phase: Phase,
+    /// An attempt of this pass has failed.
+    has_failed: bool,
     /// When the next is tried beside the others.
     timer: Option<Token>,
     /// As published; `None` before.
@@ -81,6 +83,7 @@ impl PickFirst {
             addresses: Vec::new(),
             slots: Vec::new(),
             phase: Phase::Resting,
+            has_failed: false,
             timer: None,
             state: None,
         }
@@ -143,6 +146,7 @@ impl PickFirst {
             actions.remove(slot.id);
         }
         self.phase = Phase::Pass(0);
+        self.has_failed = false;
         if self.state != Some(ChannelState::TransientFailure) {
             self.publish(ChannelState::Connecting, actions);
         }
@@ -183,7 +187,10 @@ impl PickFirst {
         }
         self.phase = Phase::Retrying(0);
         self.fail_with_slots(actions);
-        actions.resolve();
+        // Where all are in backoff from before, the name that was just told is as good as known.
+        if self.has_failed {
+            actions.resolve();
+        }
         for slot in self.slots.iter().filter(|slot| slot.state == ChannelState::Idle) {
             actions.connect(slot.id);
         }
@@ -214,6 +221,7 @@ impl PickFirst {
             SubchannelState::TransientFailure(failure) => {
                 slot.failure = Some(failure);
                 slot.is_tried = true;
+                self.has_failed = true;
                 match self.phase {
                     Phase::Pass(_) => self.advance(now, actions),
                     Phase::Retrying(failures) => {

@@ -23,6 +23,7 @@ mod keepalive;
 mod negative;
 mod observe;
 mod peer;
+mod policies;
 #[cfg(feature = "_tls")]
 mod providers;
 mod runtimes;

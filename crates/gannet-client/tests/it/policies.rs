@@ -1,0 +1,263 @@
+//! Policies and resolvers of an application's own, and what a channel makes of their faults.
+
+use std::future::IntoFuture;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use gannet_client::ChannelState;
+use gannet_client::name::{Address, AddressList, Resolution, Resolver, Updates};
+use gannet_client::policy::{
+    Actions, CallEnd, CallTracker, Event, Only, Pick, PickArgs, PickFirst, Picked, Picker, Policy,
+    RoundRobin, SubchannelId, SubchannelState,
+};
+use gannet_core::Code;
+use gannet_http2::Config;
+use tokio::time::{sleep, timeout};
+
+use crate::backends::{backend, builder, dead, scripted};
+use crate::peer::{Peer, Peers, accept, chat, spawn_unary, unary};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Answers whenever it is asked, and counts that.
+struct Eager(Arc<AtomicUsize>, Vec<Address>);
+
+impl Resolver for Eager {
+    async fn watch(&self, updates: Updates) {
+        loop {
+            assert!(self.0.fetch_add(1, Ordering::SeqCst) < 10_000, "it spins");
+            updates.resolved(Resolution::new(self.1.clone()));
+            updates.asked().await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resolver_that_answers_whenever_it_is_asked_is_asked_once_a_second() {
+    for names in [vec![dead("dead")], vec![dead("one"), dead("two")], Vec::new()] {
+        for spread in [false, true] {
+            let count = Arc::new(AtomicUsize::new(0));
+            let builder = builder().resolver(Eager(Arc::clone(&count), names.clone()));
+            let builder = if spread { builder.balance(RoundRobin::new) } else { builder };
+            let channel = builder.build().unwrap();
+            let call = unary(&channel, b"").wait_for_ready(true).timeout(SECOND * 10);
+            assert_eq!(call.await.unwrap_err().code(), Code::DeadlineExceeded);
+            let asked = count.load(Ordering::SeqCst);
+            assert!((3..=13).contains(&asked), "asked {asked} times in 10 s");
+        }
+    }
+}
+
+#[derive(Default)]
+struct Count {
+    picks: AtomicUsize,
+    ends: AtomicUsize,
+}
+
+impl CallTracker for Count {
+    fn ended(&self, _: &CallEnd<'_>) {
+        self.ends.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+struct Tracks(SubchannelId, Arc<Count>);
+
+impl Picker for Tracks {
+    fn pick(&self, _: &PickArgs<'_>) -> Pick {
+        self.1.picks.fetch_add(1, Ordering::SeqCst);
+        let tracker: Arc<dyn CallTracker> = Arc::clone(&self.1) as _;
+        Pick::Complete(Picked::new(self.0).tracked(tracker))
+    }
+}
+
+/// One subchannel, tracked, which is picked before it is connected.
+struct Tracking(Arc<Count>);
+
+impl Policy for Tracking {
+    fn handle(&mut self, event: Event, _: Instant, actions: &mut Actions) {
+        if let Event::Resolved(resolution) = event {
+            let id = actions.create(&resolution.endpoints[0].addresses()[0]);
+            actions.connect(id);
+            let picker = Tracks(id, Arc::clone(&self.0));
+            actions.update(ChannelState::Connecting, Arc::new(picker));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_tracker_is_told_of_an_end_though_the_call_went_nowhere() {
+    let count = Arc::new(Count::default());
+    let (one, mut acceptor) = scripted("one");
+    let policy = Arc::clone(&count);
+    let channel = builder()
+        .resolver(AddressList::new([one]))
+        .balance(move || Tracking(Arc::clone(&policy)))
+        .build()
+        .unwrap();
+    let call = spawn_unary(&channel, b"x");
+    sleep(SECOND).await;
+    let mut peer = Peer::new(accept(&mut acceptor).await, Config::default());
+    peer.flush().await;
+    peer.echo().await;
+    assert_eq!(call.await.unwrap().unwrap(), b"x");
+    let picks = count.picks.load(Ordering::SeqCst);
+    assert!(picks > 1, "it was picked in vain, too");
+    assert_eq!(count.ends.load(Ordering::SeqCst), picks);
+}
+
+/// pick_first that panics at this event, as often as is said.
+struct Panics(PickFirst, fn(&Event) -> bool, Arc<AtomicUsize>);
+
+impl Policy for Panics {
+    fn handle(&mut self, event: Event, now: Instant, actions: &mut Actions) {
+        let less = |left: usize| left.checked_sub(1);
+        if (self.1)(&event) && self.2.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok()
+        {
+            panic!("a hole in the table");
+        }
+        self.0.handle(event, now, actions);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_that_wait_for_a_policy_that_panics_fail_and_the_next_begins_anew() {
+    let good = backend("good");
+    let connecting: fn(&Event) -> bool =
+        |event| matches!(event, Event::Subchannel(_, SubchannelState::Connecting));
+    let left = Arc::new(AtomicUsize::new(2));
+    let channel = builder()
+        .resolver(AddressList::new([good.address]))
+        .balance(move || Panics(PickFirst::new(), connecting, Arc::clone(&left)))
+        .build()
+        .unwrap();
+    for patient in [false, true] {
+        let call = unary(&channel, b"").wait_for_ready(patient).into_future();
+        let status = timeout(SECOND, call).await.expect("it ends").unwrap_err();
+        assert_eq!(
+            status.to_string(),
+            "INTERNAL: test:///backends: the load balancing policy panicked: a hole in the table"
+        );
+        assert_eq!(channel.state(), ChannelState::Idle);
+    }
+    assert_eq!(unary(&channel, b"").await.unwrap(), b"good");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_that_panics_at_a_loss_does_not_keep_the_next_call() {
+    let idle: fn(&Event) -> bool =
+        |event| matches!(event, Event::Subchannel(_, SubchannelState::Idle));
+    let left = Arc::new(AtomicUsize::new(1));
+    let (channel, mut peers) = Peers::with(|builder| {
+        builder.balance(move || Panics(PickFirst::new(), idle, Arc::clone(&left)))
+    });
+    let server = tokio::spawn(async move {
+        let mut peer = peers.accept().await;
+        peer.echo().await;
+        let _ = peer.request().await;
+        drop(peer);
+        peers.accept().await.echo().await;
+    });
+    unary(&channel, b"1").await.unwrap();
+    let lost = timeout(SECOND * 60, unary(&channel, b"2").into_future()).await;
+    assert_eq!(lost.expect("it ends").unwrap_err().code(), Code::Unavailable);
+    let next = timeout(SECOND * 60, unary(&channel, b"3").into_future()).await;
+    assert_eq!(next.expect("it ends").unwrap(), b"3");
+    server.await.unwrap();
+}
+
+/// Picks a subchannel that it has removed, until another is ready.
+struct Swaps(Option<SubchannelId>, Arc<AtomicUsize>);
+
+struct Counted(Only, Arc<AtomicUsize>);
+
+impl Picker for Counted {
+    fn pick(&self, call: &PickArgs<'_>) -> Pick {
+        assert!(self.1.fetch_add(1, Ordering::SeqCst) < 10_000, "it is asked for ever");
+        self.0.pick(call)
+    }
+}
+
+impl Policy for Swaps {
+    fn handle(&mut self, event: Event, _: Instant, actions: &mut Actions) {
+        match event {
+            Event::Resolved(resolution) => {
+                let id = actions.create(&resolution.endpoints[0].addresses()[0]);
+                actions.connect(id);
+                if let Some(old) = self.0.replace(id) {
+                    actions.remove(old);
+                }
+            }
+            Event::Subchannel(id, SubchannelState::Ready) => {
+                let picker = Counted(Only(id), Arc::clone(&self.1));
+                actions.update(ChannelState::Ready, Arc::new(picker));
+            }
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subchannel_that_is_removed_and_picked_still_is_as_if_not_connected() {
+    let picks = Arc::new(AtomicUsize::new(0));
+    let ((one, mut first), two) = (scripted("one"), backend("two"));
+    let (silent, _accepts) = scripted("silent");
+    let list = AddressList::new([one]);
+    let seen = Arc::clone(&picks);
+    let channel = builder()
+        .resolver(list.clone())
+        .balance(move || Swaps(None, Arc::clone(&seen)))
+        .build()
+        .unwrap();
+    channel.connect().unwrap();
+    let mut peer = Peer::new(accept(&mut first).await, Config::default());
+    peer.flush().await;
+    // Keeps the connection open.
+    let _stream = chat(&channel).await.unwrap();
+    peer.request().await;
+    list.set([silent]);
+    sleep(SECOND / 5).await;
+    let before = picks.load(Ordering::SeqCst);
+    let waits = spawn_unary(&channel, b"");
+    sleep(SECOND).await;
+    let asked = picks.load(Ordering::SeqCst) - before;
+    assert!(asked < 10, "asked {asked} times for one call");
+    list.set([two.address]);
+    assert_eq!(waits.await.unwrap().unwrap(), b"two");
+}
+
+/// Sets the list that it is told.
+struct Sets(PickFirst, Option<(AddressList, Address)>);
+
+impl Policy for Sets {
+    fn handle(&mut self, event: Event, now: Instant, actions: &mut Actions) {
+        if let Event::Resolved(_) = event
+            && let Some((list, address)) = self.1.take()
+        {
+            list.set([address]);
+        }
+        self.0.handle(event, now, actions);
+    }
+}
+
+#[test]
+fn a_list_can_be_set_by_whoever_is_told_of_it() {
+    let (tell, told) = std::sync::mpsc::channel();
+    // What waits for a lock of its own waits for ever, and in virtual time, too.
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let good = backend("good");
+            let list = AddressList::new([dead("dead")]);
+            let (set, address) = (list.clone(), good.address.clone());
+            let channel = builder()
+                .resolver(list)
+                .balance(move || Sets(PickFirst::new(), Some((set.clone(), address.clone()))))
+                .build()
+                .unwrap();
+            let _ = tell.send(unary(&channel, b"").wait_for_ready(true).await);
+        });
+    });
+    let answer = told.recv_timeout(Duration::from_secs(60)).expect("a deadlock");
+    assert_eq!(answer.unwrap(), b"good");
+}
