@@ -9,6 +9,9 @@ use gannet::services::health::Health;
 use gannet::services::reflection::Reflection;
 use gannet::tls::{Identity, ServerTls};
 use gannet::{Listener, Server};
+use gannet_otel::Metrics;
+use gannet_otel::prometheus::{Endpoint, Prometheus};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::Failure;
@@ -28,6 +31,9 @@ pub(crate) struct Args {
     /// Where orchestrators ask for the health, without TLS, which their probes do not speak
     #[arg(long, default_value = "127.0.0.1:50061")]
     probes: SocketAddr,
+    /// Where Prometheus fetches what was counted, without TLS
+    #[arg(long, default_value = "127.0.0.1:9464")]
+    metrics: SocketAddr,
     /// The folder that `greeter keys` has made
     #[arg(long, default_value = "keys")]
     keys: PathBuf,
@@ -47,24 +53,30 @@ pub(crate) async fn serve(args: Args) -> Result<(), Failure> {
     let health = Health::new();
     health.set_serving(GREETER.name);
     let reflection = Reflection::new();
+    let prometheus = Prometheus::new("greeter")?;
     let server = Server::new()
+        .observe(Metrics::new(prometheus.provider()))
         .intercept(auth(&args, &name)?)
         .add(GreeterServer::new(Host { replica: name.clone() }))
         .add(health.server())
         .add(reflection.v1())
         .add(reflection.v1alpha());
     let (calls, probes) = (listener(&args)?, Listener::tcp(args.probes)?);
+    let metrics = TcpListener::bind(args.metrics).await;
+    let metrics = metrics.map_err(|error| format!("--metrics {}: {error}", args.metrics))?;
     for (what, listener) in [("calls", &calls), ("probes", &probes)] {
         if let Some(address) = listener.local_addr() {
             println!("listening on {address} for {what}");
         }
     }
+    println!("listening on {} for metrics", metrics.local_addr()?);
     let calls = server.serve(calls).shutdown_on(ended(), grace(&args)?);
     // A server of its own, so that who probes can ask for the health and for nothing else.
     let probes = Server::new().add(health.server()).serve(probes);
     tokio::select! {
         served = calls => served?,
         served = probes => served?,
+        () = Endpoint::new(prometheus).serve(metrics) => {}
     }
     println!("{name}: all calls are finished");
     Ok(())

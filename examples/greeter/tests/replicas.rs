@@ -2,7 +2,7 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -25,11 +25,15 @@ struct Replica {
     printed: BufReader<ChildStdout>,
     calls: SocketAddr,
     probes: SocketAddr,
+    metrics: SocketAddr,
 }
 
 impl Replica {
     fn start(keys: &Path, name: &str) -> Replica {
-        let mut command = greeter(&["serve", "--listen=127.0.0.1:0", "--probes=127.0.0.1:0"]);
+        let anywhere =
+            ["--listen", "--probes", "--metrics"].map(|flag| format!("{flag}=127.0.0.1:0"));
+        let mut command = greeter(&["serve"]);
+        command.args(anywhere);
         command.arg("--keys").arg(keys).args(["--name", name]).stdout(Stdio::piped());
         let mut process = command.spawn().unwrap();
         let mut printed = BufReader::new(process.stdout.take().unwrap());
@@ -41,7 +45,8 @@ impl Replica {
             address.and_then(|address| address.parse().ok()).unwrap_or_else(|| panic!("{line:?}"))
         };
         let (calls, probes) = (address("calls"), address("probes"));
-        Replica { process, printed, calls, probes }
+        let metrics = address("metrics");
+        Replica { process, printed, calls, probes, metrics }
     }
 
     /// SIGTERM, as an orchestrator ends a pod.
@@ -53,7 +58,7 @@ impl Replica {
     /// The rest of what it says, once it has ended by itself.
     fn ended(mut self) -> String {
         let mut rest = String::new();
-        std::io::Read::read_to_string(&mut self.printed, &mut rest).unwrap();
+        self.printed.read_to_string(&mut rest).unwrap();
         assert!(self.process.wait().unwrap().success(), "{rest}");
         rest
     }
@@ -128,4 +133,24 @@ async fn probes_need_no_tls_and_see_only_the_health() {
     let asked = HealthCheckRequest { service: "greeter.Greeter".to_owned(), ..Default::default() };
     let health: HealthCheckResponse = channel.unary::<Buffa, _, _>(check, asked).await.unwrap();
     assert_eq!(health.status, ServingStatus::SERVING);
+}
+
+#[test]
+fn prometheus_gets_what_was_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let replicas = replicas(folder.path(), 1);
+    for flags in [&["--count=7"][..], &["--count=2", "--token=ben.token"]] {
+        output(call(folder.path(), &replicas, flags));
+    }
+    let mut stream = std::net::TcpStream::connect(replicas[0].metrics).unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: greeter\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    for (status, count) in [("OK", 7), ("PERMISSION_DENIED", 2)] {
+        let labels = format!(r#"{{grpc_method="greeter.Greeter/Greet",grpc_status="{status}","#);
+        let start = format!("grpc_server_call_duration_seconds_count{labels}");
+        let line = text.lines().find(|line| line.starts_with(&start));
+        assert!(line.is_some_and(|line| line.ends_with(&format!(" {count}"))), "{text}");
+    }
+    assert!(text.contains(r#"service_name="greeter""#), "{text}");
 }

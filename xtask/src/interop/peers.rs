@@ -51,7 +51,7 @@ pub(super) fn server(tools: &Tools, group: &Group, port: u16) -> Command {
 
 fn greeter(tools: &Tools, port: u16) -> Command {
     let mut command = Command::new(tools.greeter());
-    command.args(["serve", "--name=replica", "--probes=127.0.0.1:0"]);
+    command.args(["serve", "--name=replica", "--probes=127.0.0.1:0", "--metrics=127.0.0.1:0"]);
     command.arg(format!("--listen={}:{port}", Ipv4Addr::LOCALHOST));
     command.arg("--keys").arg(tools.greeter_keys());
     command

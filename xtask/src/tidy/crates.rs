@@ -24,7 +24,7 @@ const fn place(name: &'static str, may_know: &'static [&'static str]) -> Place {
 }
 
 const RUNTIME: &[&str] = &["gannet-core", "gannet-http2", "gannet-transport"];
-const FACADE: &[&str] = &["gannet", "gannet-build", "gannet-testing"];
+const FACADE: &[&str] = &["gannet", "gannet-build", "gannet-otel", "gannet-testing"];
 
 const MAP: &[Place] = &[
     Place { name: "gannet-http2", may_know: &[], sans_io: true },
