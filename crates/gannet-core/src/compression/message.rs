@@ -109,10 +109,15 @@ pub fn decompress(
 /// A compressed message, until whoever wants it decodes it.
 pub struct Packed {
     compressor: Arc<dyn Compressor>,
-    payload: Vec<u8>,
+    content: Content,
     message_bytes_max: usize,
-    /// Where it was decompressed already, and what that came to.
-    inflated: Option<(Bytes, Compressed)>,
+}
+
+/// No longer than the first of them, as calls carry it wherever they go.
+enum Content {
+    Compressed(Vec<u8>),
+    /// Decompressed already, and what that came to.
+    Inflated(Box<(Bytes, Compressed)>),
 }
 
 impl Packed {
@@ -122,7 +127,7 @@ impl Packed {
         payload: Vec<u8>,
         message_bytes_max: usize,
     ) -> Packed {
-        Packed { compressor, payload, message_bytes_max, inflated: None }
+        Packed { compressor, content: Content::Compressed(payload), message_bytes_max }
     }
 
     /// Decompresses and decodes it; what compression came to, besides.
@@ -131,10 +136,14 @@ impl Packed {
     ///
     /// As [`decompress`], and as decoding.
     pub fn decode<T>(&self, decode: DecodeFn<T>) -> Result<(T, Compressed), Status> {
-        if let Some((message, told)) = &self.inflated {
-            return Ok((decode(Payload::Shared(message))?, *told));
-        }
-        let (message, told) = self.decompress()?;
+        let payload = match &self.content {
+            Content::Compressed(payload) => payload,
+            Content::Inflated(inflated) => {
+                let (message, told) = &**inflated;
+                return Ok((decode(Payload::Shared(message))?, *told));
+            }
+        };
+        let (message, told) = self.decompress(payload)?;
         let message = if storage::is_long(&message) {
             decode(Payload::Shared(&storage::share(message)))
         } else {
@@ -149,30 +158,48 @@ impl Packed {
     ///
     /// As [`decompress`].
     pub fn inflated(&self) -> Result<Packed, Status> {
-        let (message, told) = self.decompress()?;
+        let inflated = match &self.content {
+            Content::Compressed(payload) => {
+                let (message, told) = self.decompress(payload)?;
+                Box::new((message.into(), told))
+            }
+            Content::Inflated(inflated) => inflated.clone(),
+        };
         Ok(Packed {
             compressor: Arc::clone(&self.compressor),
-            payload: Vec::new(),
+            content: Content::Inflated(inflated),
             message_bytes_max: self.message_bytes_max,
-            inflated: Some((message.into(), told)),
         })
     }
 
     /// What compression came to, where it [was decompressed](Self::inflated); nothing before.
     pub fn told(&self) -> Compressed {
-        self.inflated.as_ref().map(|(_, told)| *told).unwrap_or_default()
+        match &self.content {
+            Content::Compressed(_) => Compressed::default(),
+            Content::Inflated(inflated) => inflated.1,
+        }
     }
 
-    fn decompress(&self) -> Result<(Vec<u8>, Compressed), Status> {
-        let message = decompress(&*self.compressor, &self.payload, self.message_bytes_max)?;
-        let told = Compressed::one(self.payload.len(), message.len());
+    /// Bytes that are held.
+    fn bytes(&self) -> usize {
+        match &self.content {
+            Content::Compressed(payload) => payload.len(),
+            Content::Inflated(inflated) => inflated.0.len(),
+        }
+    }
+
+    fn decompress(&self, payload: &[u8]) -> Result<(Vec<u8>, Compressed), Status> {
+        let message = decompress(&*self.compressor, payload, self.message_bytes_max)?;
+        let told = Compressed::one(payload.len(), message.len());
         Ok((message, told))
     }
 }
 
 impl Drop for Packed {
     fn drop(&mut self) {
-        storage::give(std::mem::take(&mut self.payload));
+        if let Content::Compressed(payload) = &mut self.content {
+            storage::give(std::mem::take(payload));
+        }
     }
 }
 
@@ -180,7 +207,7 @@ impl fmt::Debug for Packed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Packed")
             .field("encoding", &self.compressor.encoding())
-            .field("bytes", &self.payload.len())
+            .field("bytes", &self.bytes())
             .finish()
     }
 }
