@@ -56,14 +56,15 @@ impl JwtAuth {
     }
 
     /// Does not look at calls of a service (`"pkg.Service"`) or of one method
-    /// (`"/pkg.Service/Method"`), such as health checks.
+    /// (`"/pkg.Service/Method"`), such as health checks. A name that nothing of the server has
+    /// fails `serve`.
     pub fn except(mut self, name: impl Into<String>) -> JwtAuth {
         self.except.push(name.into());
         self
     }
 
     /// Asks the calls of a service, or of one method, for a scope besides what the validator asks
-    /// of all.
+    /// of all. A name that nothing of the server has fails `serve`.
     pub fn require_scope_on(
         mut self,
         name: impl Into<String>,
@@ -121,6 +122,11 @@ impl Interceptor for JwtAuth {
             }
         }
         next.run(call).await
+    }
+
+    fn names(&self) -> Vec<&str> {
+        let scopes = self.scopes.iter().map(|(name, _)| name);
+        self.except.iter().chain(scopes).map(String::as_str).collect()
     }
 }
 

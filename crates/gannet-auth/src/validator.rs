@@ -1,8 +1,9 @@
 //! [`JwtValidator`]: which tokens are good (RFC 7519 section 7.2, RFC 8725).
 //!
-//! The order is: length, parts, header, key, signature, and only then what the token claims. So
-//! nothing is read of a payload that nobody has signed, and what a key checks is what it was made
-//! for.
+//! The order is: length, parts, header, key, signature, and only then what the token claims. Of a
+//! payload that nobody may have signed, nothing is read but by whom it claims to be issued: that
+//! says whose keys are tried, and the signature then decides. What a key checks is what it was
+//! made for.
 
 use std::error::Error;
 use std::fmt;
@@ -11,11 +12,11 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
-use crate::jwt::{Claims, Header, Parts, Refusal, shown};
+use crate::jwt::{Claims, Header, Parts, Refusal, read_object, shown};
 use crate::keys::{KeySet, Keys};
 use crate::remembered::Remembered;
 
-/// How many keys are tried at most on a token that does not name one.
+/// How many keys are tried at most on a token: of its issuer's, where it does not name one.
 const KEYS_TRIED_MAX: usize = 4;
 const TOKEN_BYTES_MAX_DEFAULT: usize = 8 << 10;
 const LEEWAY_DEFAULT: Duration = Duration::from_secs(60);
@@ -112,19 +113,28 @@ impl JwtValidator {
     }
 
     /// As [`check`](Self::check); files of keys are looked after, and read again at once where the
-    /// token's key is not known.
+    /// token names a key that is not known, or where nobody has looked for
+    /// [too long](crate::KeysFile::every).
     ///
     /// # Errors
     /// Why it is not accepted.
     ///
     /// # Panics
-    /// Outside a tokio runtime, where keys follow a file that is to be looked at.
+    /// Outside a tokio runtime with its timers, where keys follow a file that is to be looked at.
     ///
     /// # Cancel safety
-    /// Nothing is lost when the future is dropped.
+    /// Nothing is lost when the future is dropped: a file that is being read counts for others.
     pub async fn validate(&self, token: &str) -> Result<Claims, Refusal> {
         let trusted = &self.0.trusted;
-        trusted.iter().for_each(|one| one.keys.look());
+        let mut overdue = trusted.iter().filter_map(|one| one.keys.look());
+        if let Some(first) = overdue.next() {
+            // All are begun before one is waited for.
+            let others: Vec<_> = overdue.collect();
+            first.await;
+            for other in others {
+                other.await;
+            }
+        }
         let known: Vec<_> = trusted.iter().map(|one| one.keys.current()).collect();
         let refusal = match self.check(token) {
             Err(refusal @ Refusal::UnknownKey(_)) => refusal,
@@ -153,23 +163,43 @@ impl Rules {
     fn verify(&self, parts: &Parts<'_>, header: &Header) -> Result<(usize, Arc<KeySet>), Refusal> {
         let (algorithm, id) = (header.algorithm, header.key_id.as_deref());
         let signature = parts.signature()?;
-        let mut tried = 0;
+        let chosen = self.chosen(claimed_issuer(parts))?;
+        let (mut tried, mut is_known) = (0, false);
         // Those that have its name go first, whoever they belong to.
         for is_named in [true, false] {
-            for (at, trusted) in self.trusted.iter().enumerate() {
-                let keys = trusted.keys.current();
+            for &at in &chosen {
+                let keys = self.trusted[at].keys.current();
                 let fitting = keys.fitting(algorithm, id, is_named);
                 for key in fitting.take(KEYS_TRIED_MAX - tried) {
                     tried += 1;
+                    // Keys without a name are tried, but they are not the one that it names.
+                    is_known |= is_named || id.is_none();
                     if key.public.verifies(parts.signed, &signature) {
                         return Ok((at, Arc::clone(&keys)));
                     }
                 }
             }
         }
-        match tried {
-            0 => Err(Refusal::UnknownKey(id.map(shown))),
-            _ => Err(Refusal::Signature),
+        match is_known {
+            false => Err(Refusal::UnknownKey(id.map(shown))),
+            true => Err(Refusal::Signature),
+        }
+    }
+
+    /// Whose keys may have signed what claims to be of `issuer`: that issuer's first, then those
+    /// that are believed for all. All, where it claims nothing that can be read: the signature's
+    /// check comes first, and then what is wrong with the claims.
+    fn chosen(&self, issuer: Option<String>) -> Result<Vec<usize>, Refusal> {
+        let Some(issuer) = issuer else { return Ok((0..self.trusted.len()).collect()) };
+        let of = |wanted: Option<&str>| {
+            let all = self.trusted.iter().enumerate();
+            let mine = all.filter(move |(_, one)| one.issuer.as_deref() == wanted);
+            mine.map(|(at, _)| at).collect::<Vec<_>>()
+        };
+        let chosen = [of(Some(&issuer)), of(None)].concat();
+        match chosen.is_empty() {
+            true => Err(Refusal::Issuer(shown(&issuer))),
+            false => Ok(chosen),
         }
     }
 
@@ -220,6 +250,15 @@ impl Rules {
     }
 }
 
+/// By whom a token says it was issued, which nobody may have signed.
+fn claimed_issuer(parts: &Parts<'_>) -> Option<String> {
+    let mut claims = read_object(&parts.payload().ok()?).ok()?;
+    match claims.remove("iss") {
+        Some(Value::String(issuer)) => Some(issuer),
+        _ => None,
+    }
+}
+
 impl fmt::Debug for JwtValidator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let trusted = self.0.trusted.iter().map(|one| (&one.issuer, &one.keys));
@@ -249,7 +288,8 @@ pub struct JwtValidatorBuilder {
 
 impl JwtValidatorBuilder {
     /// Believes what these keys have signed, of tokens whose `iss` is this. Several issuers each
-    /// have their own keys, and cannot speak for each other.
+    /// have their own keys, and cannot speak for each other; those that have the same, as tenants
+    /// of one provider, are given the same.
     pub fn issuer(mut self, issuer: impl Into<String>, keys: impl Into<Keys>) -> Self {
         self.trusted.push(Trusted { issuer: Some(issuer.into()), keys: keys.into() });
         self
@@ -294,10 +334,11 @@ impl JwtValidatorBuilder {
     }
 
     /// Accepts tokens whose header's `typ` is this, besides `JWT`, `at+jwt` and none; in any case,
-    /// and without `application/`. Others are refused, so that no token can be used as what it is
-    /// not (RFC 8725 section 3.11).
+    /// and with `application/` before it or not. Others are refused, so that no token can be used
+    /// as what it is not (RFC 8725 section 3.11).
     pub fn kind(mut self, kind: impl AsRef<str>) -> Self {
-        self.kinds.push(kind.as_ref().to_ascii_lowercase());
+        let lower = kind.as_ref().to_ascii_lowercase();
+        self.kinds.push(lower.strip_prefix("application/").unwrap_or(&lower).to_owned());
         self
     }
 

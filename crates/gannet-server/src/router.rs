@@ -110,14 +110,14 @@ impl Plan {
     /// A name for which something is said, and that no service has.
     pub(crate) fn unknown_name(&self) -> Option<&str> {
         let methods = || self.services.iter().flat_map(|service| service.descriptor().methods);
-        let options = self.options.iter().map(|(name, _)| name);
-        let mut names =
-            options.chain(self.interceptors.iter().filter_map(|(name, _)| name.as_ref()));
         let is_known = |name: &str| {
             methods().any(|method| is_named(method, name))
                 || self.services.iter().any(|service| service.descriptor().name == name)
         };
-        names.find(|name| !is_known(name)).map(String::as_str)
+        let options = self.options.iter().map(|(name, _)| name.as_str());
+        let places = self.interceptors.iter().filter_map(|(name, _)| name.as_deref());
+        let told = self.interceptors.iter().flat_map(|(_, layer)| layer.speaks_of());
+        options.chain(places).chain(told).find(|name| !is_known(name))
     }
 
     /// What is said of a method: of itself before its service, and of either what was said last.

@@ -2,7 +2,7 @@
 //! "JwtTokenFileCallCredentials").
 //!
 //! There is no task that watches: calls look whether it is time. One that has a token which is
-//! still good never waits for the file.
+//! good for half a minute more never waits for the file; one whose token is nearer its end does.
 
 use std::fmt;
 use std::fs::File;
@@ -18,7 +18,7 @@ use gannet_core::{Metadata, Result, Status};
 use tokio::runtime::Handle;
 
 use super::{Given, TOKEN_BYTES_MAX, authorization, no_token};
-use crate::jwt::{Parts, numeric_date, read_object};
+use crate::jwt::{Object, Parts, numeric_date, read_object};
 
 /// How long before its end a token counts as expired: clocks differ, and calls take time.
 const EXPIRY_MARGIN: Duration = Duration::from_secs(30);
@@ -242,9 +242,7 @@ impl Shared {
             return Ok(Held { metadata, expires_at: None });
         }
         // Who made it and for whom is for the server to find out.
-        let payload = Parts::of(text).and_then(|parts| parts.payload());
-        let payload = payload.map_err(|_| "it is no JSON Web Token")?;
-        let claims = read_object(&payload).map_err(|_| "it is no JSON Web Token")?;
+        let claims = claims_of(text).ok_or("it is no JSON Web Token, or not a whole one")?;
         let expires_at = claims.get("exp").and_then(numeric_date);
         let expires_at = expires_at.ok_or("it says not when it expires (`exp`)")?;
         if expires_at <= (self.clock)() {
@@ -274,6 +272,32 @@ impl Shared {
 impl fmt::Debug for TokenFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TokenFile").field("path", &self.0.path).finish_non_exhaustive()
+    }
+}
+
+/// What a whole token claims, whoever made it. One that was cut short, as by who reads while
+/// another writes, is none: that its signature is too short tells.
+fn claims_of(text: &str) -> Option<Object> {
+    let parts = Parts::of(text).ok()?;
+    let header = read_object(&parts.any_header().ok()?).ok()?;
+    let algorithm = header.get("alg")?.as_str()?;
+    if parts.signature().ok()?.len() < signature_bytes_min(algorithm) {
+        return None;
+    }
+    read_object(&parts.payload().ok()?).ok()
+}
+
+/// The least that signatures of JSON Web Tokens have (RFC 7518 sections 3.1 to 3.5, RFC 8037), also
+/// by algorithms that servers here do not accept.
+fn signature_bytes_min(algorithm: &str) -> usize {
+    match algorithm {
+        "RS256" | "RS384" | "RS512" | "PS256" | "PS384" | "PS512" => 256,
+        "ES256" | "ES256K" | "EdDSA" | "Ed25519" | "HS512" => 64,
+        "ES384" => 96,
+        "ES512" => 132,
+        "HS256" => 32,
+        "HS384" => 48,
+        _ => 1,
     }
 }
 

@@ -30,7 +30,12 @@ impl<'a> Parts<'a> {
     }
 
     pub(crate) fn header(&self) -> Result<Header, Refusal> {
-        Header::read(&decoded("header", self.header)?)
+        Header::read(&self.any_header()?)
+    }
+
+    /// JSON, whatever it says.
+    pub(crate) fn any_header(&self) -> Result<Vec<u8>, Refusal> {
+        decoded("header", self.header)
     }
 
     /// JSON.

@@ -13,7 +13,8 @@ const SHOWN_CHARS_MAX: usize = 64;
 /// how to make better ones.
 ///
 /// Says what is wrong in words that do not have the token in them. From
-/// [`Expired`](Refusal::Expired) on it speaks of tokens whose signature was good.
+/// [`Expired`](Refusal::Expired) on it speaks of tokens whose signature was good, but for
+/// [`Issuer`](Refusal::Issuer): whose keys would check it is not known then.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refusal {
@@ -31,9 +32,9 @@ pub enum Refusal {
     Algorithm(String),
     /// Another kind of token, by its header's `typ`.
     Kind(String),
-    /// No key with this name, if it has one, checks its algorithm.
+    /// No key with this name, if it has one, checks its algorithm; nor has one without a name.
     UnknownKey(Option<String>),
-    /// No key that may have made the signature did.
+    /// No key of its issuer that may have made the signature did.
     Signature,
     /// Past its time, for so long.
     Expired(Duration),
@@ -41,7 +42,7 @@ pub enum Refusal {
     NotYetValid(Duration),
     /// It says that it was issued (`iat`) so long from now.
     IssuedInFuture(Duration),
-    /// By another issuer than the one that the key belongs to.
+    /// By its own word of an issuer who is not believed.
     Issuer(String),
     /// For others.
     Audience(String),
@@ -86,7 +87,9 @@ impl fmt::Display for Refusal {
             Refusal::IssuedInFuture(left) => {
                 write!(f, "the token is issued {} s from now", left.as_secs())
             }
-            Refusal::Issuer(issuer) => write!(f, "the token's key is not that of {issuer:?}"),
+            Refusal::Issuer(issuer) => {
+                write!(f, "the token's issuer is not that of any key: {issuer:?}")
+            }
             Refusal::Audience(audience) => write!(f, "the token is for {audience}"),
             Refusal::Lacks(claim) => write!(f, "the token has no {claim}"),
             Refusal::BadClaim(claim) => write!(f, "the token's {claim} is malformed"),

@@ -2,7 +2,10 @@
 
 use std::error::Error;
 use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -38,7 +41,7 @@ impl KeySet {
     pub fn from_jwks(json: impl AsRef<[u8]>) -> Result<KeySet, KeyError> {
         let json = json.as_ref();
         if json.len() > SET_BYTES_MAX {
-            return Err(KeyError::new(format!("{} bytes are too many", json.len())));
+            return Err(KeyError::new(format!("more than {SET_BYTES_MAX} bytes are too many")));
         }
         let set = read_object(json).map_err(|what| KeyError::new(format!("the set {what}")))?;
         let Some(Value::Array(listed)) = set.get("keys") else {
@@ -60,10 +63,10 @@ impl KeySet {
     /// As [`from_jwks`](Self::from_jwks), from a file.
     ///
     /// # Errors
-    /// Where it cannot be read, or as there; names the file.
+    /// Where it cannot be read or is no regular file, or as there; names the file.
     pub fn from_jwks_file(path: impl AsRef<Path>) -> Result<KeySet, KeyError> {
         let path = path.as_ref();
-        let json = std::fs::read(path).map_err(|error| KeyError::unreadable(path, error))?;
+        let json = read_file(path).map_err(|error| KeyError::unreadable(path, error))?;
         KeySet::from_jwks(json).map_err(|error| error.of(path))
     }
 
@@ -114,25 +117,29 @@ impl fmt::Debug for KeySet {
 impl Key {
     /// Reads a JSON Web Key; `None` where it is for something else.
     fn read(jwk: &Object) -> Result<Option<Key>, &'static str> {
+        let (kind, curve) = (text(jwk, "kty"), text(jwk, "crv"));
+        let algorithm = match (kind, curve) {
+            (Some("RSA"), _) => Algorithm::Rs256,
+            (Some("EC"), Some("P-256")) => Algorithm::Es256,
+            (Some("OKP"), Some("Ed25519")) => Algorithm::EdDsa,
+            (Some(_), _) => return Ok(None),
+            (None, _) => return Err("has no kty"),
+        };
+        // Before anything else of it is asked for: what is for others need not suit us.
+        if !is_to_verify(jwk, algorithm) {
+            return Ok(None);
+        }
         let id = match jwk.get("kid") {
             None => None,
             Some(Value::String(id)) => Some(id.clone()),
             Some(_) => return Err("its kid is no text"),
         };
-        let public = match (text(jwk, "kty"), text(jwk, "crv")) {
-            (Some("RSA"), _) => PublicKey::rsa(&bytes(jwk, "n")?, &bytes(jwk, "e")?),
-            (Some("EC"), Some("P-256")) => PublicKey::p256(&bytes(jwk, "x")?, &bytes(jwk, "y")?),
-            (Some("OKP"), Some("Ed25519")) => PublicKey::ed25519(&bytes(jwk, "x")?),
-            (Some(_), _) => return Ok(None),
-            (None, _) => return Err("has no kty"),
+        let public = match algorithm {
+            Algorithm::Rs256 => PublicKey::rsa(&bytes(jwk, "n")?, &bytes(jwk, "e")?),
+            Algorithm::Es256 => PublicKey::p256(&bytes(jwk, "x")?, &bytes(jwk, "y")?),
+            Algorithm::EdDsa => PublicKey::ed25519(&bytes(jwk, "x")?),
         };
-        if !is_to_verify(jwk) {
-            return Ok(None);
-        }
-        let public = public?;
-        let is_for_it = |name| Algorithm::named(name) == Some(public.algorithm());
-        let is_meant = jwk.get("alg").is_none_or(|alg| alg.as_str().is_some_and(is_for_it));
-        Ok(is_meant.then_some(Key { id, public }))
+        Ok(Some(Key { id, public: public? }))
     }
 
     /// As a JSON Web Key.
@@ -177,19 +184,31 @@ fn bytes(jwk: &Object, name: &'static str) -> Result<Vec<u8>, &'static str> {
 }
 
 /// Whether it does not say that it is for something else.
-fn is_to_verify(jwk: &Object) -> bool {
+fn is_to_verify(jwk: &Object, algorithm: Algorithm) -> bool {
     let is_to_sign = jwk.get("use").is_none_or(|it| it.as_str() == Some("sig"));
     let verifies =
         |it: &Value| it.as_array().is_some_and(|all| all.iter().any(|op| op == "verify"));
-    is_to_sign && jwk.get("key_ops").is_none_or(verifies)
+    let is_its = |it: &Value| it.as_str().and_then(Algorithm::named) == Some(algorithm);
+    is_to_sign && jwk.get("key_ops").is_none_or(verifies) && jwk.get("alg").is_none_or(is_its)
+}
+
+/// No more than tells that it is too long. What is no file might never end, or never begin.
+fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+    }
+    let bytes_max = u64::try_from(SET_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1);
+    let mut json = Vec::new();
+    File::open(path)?.take(bytes_max).read_to_end(&mut json)?;
+    Ok(json)
 }
 
 /// Keys cannot be read. Shows none of them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct KeyError {
     file: Option<PathBuf>,
     problem: String,
-    source: Option<std::io::Error>,
+    source: Option<Arc<io::Error>>,
 }
 
 impl KeyError {
@@ -197,9 +216,9 @@ impl KeyError {
         KeyError { file: None, problem: problem.into(), source: None }
     }
 
-    pub(crate) fn unreadable(path: &Path, source: std::io::Error) -> KeyError {
+    pub(crate) fn unreadable(path: &Path, source: io::Error) -> KeyError {
         let problem = "it cannot be read".to_owned();
-        KeyError { file: Some(path.to_owned()), problem, source: Some(source) }
+        KeyError { file: Some(path.to_owned()), problem, source: Some(Arc::new(source)) }
     }
 
     fn of(self, path: &Path) -> KeyError {
@@ -218,6 +237,6 @@ impl fmt::Display for KeyError {
 
 impl Error for KeyError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.source.as_ref().map(|source| source as _)
+        self.source.as_ref().map(|source| &**source as _)
     }
 }

@@ -135,10 +135,11 @@ async fn a_file_is_looked_after_and_what_is_wrong_with_it_changes_nothing() {
         validator.validate(&good()).await.unwrap();
     }
     assert!(told.load(Ordering::SeqCst) >= 2, "what is wrong is told");
-    // The old key is gone for good; a look finds out.
+    // The old key is gone for good; a look beside finds out, before the interval is over.
     replace(&path, &jwks(&[(RSA_OTHER, "new")]));
-    tokio::time::advance(Duration::from_secs(61)).await;
-    validator.validate(&good()).await.unwrap();
+    tokio::time::advance(Duration::from_secs(46)).await;
+    // It does not wait, so that what it finds is chance.
+    let _ = validator.validate(&good()).await;
     settled().await;
     validator.validate(&good()).await.unwrap_err();
     validator.validate(&other()).await.unwrap();
@@ -156,6 +157,11 @@ fn sets_of_keys_are_read_with_what_is_not_for_us_left_out() {
         key[name] = value;
         key
     };
+    let weak = |name: &str, value: &str| {
+        let mut key = with(RSA, name, value.into());
+        key["n"] = json!(crate::tokens::encode([0xff; 128]));
+        key
+    };
     let ignored = vec![
         json!({"kty": "oct", "k": "c2VjcmV0", "kid": "hmac"}),
         json!({"kty": "EC", "crv": "P-384", "x": "AA", "y": "AA"}),
@@ -164,6 +170,11 @@ fn sets_of_keys_are_read_with_what_is_not_for_us_left_out() {
         with(RSA, "alg", "RS512".into()),
         with(RSA, "key_ops", json!(["encrypt"])),
         with(P256, "alg", "ECDH-ES".into()),
+        // What is not for us need not be as ours are.
+        weak("alg", "RSA1_5"),
+        weak("alg", "RS512"),
+        weak("use", "enc"),
+        json!({"kty": "RSA", "use": "enc", "kid": 7}),
     ];
     let error = KeySet::from_jwks(json!({ "keys": ignored }).to_string()).unwrap_err();
     assert!(error.to_string().contains("none of its keys"), "{error}");
@@ -192,6 +203,13 @@ fn sets_of_keys_are_read_with_what_is_not_for_us_left_out() {
         KeySet::from_jwks(text).unwrap_err();
     }
     assert!(KeySet::from_jwks(vec![b' '; 2 << 20]).is_err());
+    let folder = tempfile::tempdir().unwrap();
+    let error = KeySet::from_jwks_file(folder.path()).unwrap_err();
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert!(source.contains("no regular file"), "{source}");
+    let long = folder.path().join("long");
+    std::fs::write(&long, vec![b' '; 2 << 20]).unwrap();
+    assert!(KeySet::from_jwks_file(long).unwrap_err().to_string().contains("too many"));
 }
 
 #[test]

@@ -4,7 +4,10 @@
 
 mod bad_tokens;
 mod good_tokens;
+mod issuers;
 mod key_changes;
+mod key_files;
+mod rules_by_name;
 mod self_signed;
 mod token_file;
 mod tokens;

@@ -14,7 +14,7 @@ use gannet_server::{Incoming, Next, Server};
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::tokens::{NOW, SIGNERS, at};
+use crate::tokens::{NOW, SIGNERS, at, good};
 use crate::world::{TEST, World};
 
 /// A server that keeps what it is shown, and a client whose token is in a file.
@@ -211,4 +211,28 @@ async fn what_is_no_token_is_told() {
     scene.remove();
     scene.pass(100_000).await;
     assert_eq!(scene.call().await.unwrap(), "Bearer opaque", "it has no end that is known");
+}
+
+#[tokio::test(start_paused = true)]
+async fn half_a_token_does_not_replace_a_good_one() {
+    let scene = Scene::new(false);
+    let whole = good();
+    scene.write(&whole);
+    scene.file.reload().await.unwrap();
+    let dot = whole.rfind('.').unwrap();
+    let payload = whole.split('.').nth(1).unwrap();
+    for half in [
+        &whole[..dot],
+        &whole[..=dot],
+        &whole[..dot + 2],
+        &whole[..dot + 100],
+        &whole[..whole.len() - 4],
+        &format!("!.{payload}.!"),
+        &format!(".{payload}.{}", &whole[dot + 1..]),
+    ] {
+        scene.write(half);
+        let status = scene.file.reload().await.unwrap_err();
+        assert_eq!(status.code(), Code::Unauthenticated, "{half}");
+    }
+    assert_eq!(scene.call().await.unwrap(), format!("Bearer {whole}"));
 }

@@ -38,15 +38,19 @@ pub(crate) async fn make_authorized(
             }
         };
         let deadline = request.deadline.map(tokio::time::Instant::from_std);
-        let authorizing = authorize(&shared, &mut request, &credentials);
-        match deadline {
-            None => authorizing.await?,
-            Some(_) if Handle::try_current().is_err() => return Err(no_runtime()),
-            Some(deadline) => match tokio::time::timeout_at(deadline, authorizing).await {
-                Ok(authorized) => authorized?,
-                Err(_) => return Err(deadline_exceeded(request.method)),
-            },
-        }
+        let method = request.method;
+        let authorized = {
+            let authorizing = authorize(&shared, &mut request, &credentials);
+            match deadline {
+                None => authorizing.await,
+                Some(_) if Handle::try_current().is_err() => Err(no_runtime()),
+                Some(deadline) => match tokio::time::timeout_at(deadline, authorizing).await {
+                    Ok(authorized) => authorized,
+                    Err(_) => Err(deadline_exceeded(method)),
+                },
+            }
+        };
+        authorized.inspect_err(|status| Attempt::fail(attempt.as_ref(), status))?;
         let mut started = Started::new(placed, request, attempt);
         request = match poll_fn(|cx| started.poll(cx)).await {
             Ok(made) => return Ok(made),

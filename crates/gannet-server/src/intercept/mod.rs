@@ -91,6 +91,13 @@ pub trait Interceptor: Send + Sync + 'static {
     /// client cancelled, or its connection was lost. A panic ends the call with UNKNOWN.
     fn intercept(&self, call: Incoming, next: Next)
     -> impl Future<Output = Result<Handled>> + Send;
+
+    /// Of which services (`"pkg.Service"`) and methods (`"/pkg.Service/Method"`) it is told
+    /// something: `serve` fails with [`ServeError::UnknownName`](crate::ServeError::UnknownName)
+    /// where the server has none of that name, so that no rule is lost to a misspelt one.
+    fn names(&self) -> Vec<&str> {
+        Vec::new()
+    }
 }
 
 impl<F, Fut> Interceptor for F
@@ -111,6 +118,9 @@ where
 pub(crate) trait Layer: Send + Sync {
     /// Puts its future into the lent storage.
     fn begin(self: Arc<Self>, call: Incoming, next: Next, storage: &mut Option<Handler>);
+
+    /// Of what it is told something.
+    fn speaks_of(&self) -> Vec<&str>;
 }
 
 impl<I: Interceptor> Layer for I {
@@ -121,5 +131,9 @@ impl<I: Interceptor> Layer for I {
             home.receive(result)
         };
         let _ = install(storage, move || intercepted, |call, result| Outcome { call, result });
+    }
+
+    fn speaks_of(&self) -> Vec<&str> {
+        self.names()
     }
 }
