@@ -24,14 +24,15 @@
 //! | what happens after long | [`virtual_time`], or `#[tokio::test(start_paused = true)]` |
 //! | TLS | `Authority` (feature `tls`): certificates that are made when they are needed |
 //!
-//! All of it works in virtual time, in which hours pass at once, and what chance there is comes
-//! from a seed: a test that fails, fails again.
+//! All of it works in virtual time, in which hours pass at once. What chance there is in [`Faults`]
+//! and [`Wire`] comes from a seed: the same seed makes the same faults again. Channels draw their
+//! backoff by chance, which no seed decides.
 //!
 //! # Virtual time
 //!
 //! tokio's clock can be paused. It then goes on only while everything waits, at once to when the
-//! next timer is due: so a deadline of an hour takes no time, and calls take the same time in each
-//! run. Channels, servers and all of this crate live by that clock.
+//! next timer is due: so a deadline of an hour takes no time, and calls that meet no backoff take
+//! the same virtual time in each run. Channels, servers and all of this crate live by that clock.
 //!
 //! ```
 //! # use std::time::Duration;
