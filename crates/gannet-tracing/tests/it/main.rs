@@ -110,8 +110,13 @@ async fn call(channel: &Channel, message: &[u8]) -> gannet_core::Result<Vec<u8>>
     result
 }
 
+/// `tracing` keeps for the whole process whether somebody wants a span: a test without a subscriber
+/// beside one that has one could have it keep the wrong answer.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 #[tokio::test(start_paused = true)]
 async fn calls_are_spans_with_what_they_came_to() {
+    let _alone = ALONE.lock().await;
     let seen = Seen::default();
     let subscriber = tracing_subscriber::registry().with(seen.clone());
     let _default = tracing::subscriber::set_default(subscriber);
@@ -144,6 +149,7 @@ async fn calls_are_spans_with_what_they_came_to() {
 
 #[tokio::test(start_paused = true)]
 async fn without_a_subscriber_nothing_follows_calls() {
+    let _alone = ALONE.lock().await;
     let channel = serve();
     assert_eq!(call(&channel, b"hello").await.unwrap(), b"hello");
 }
