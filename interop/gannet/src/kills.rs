@@ -1,9 +1,9 @@
 //! Servers that die, or fall silent, behind one channel with round_robin.
 //!
 //! What must hold: only calls in flight on the connection that died fail, each with UNAVAILABLE and
-//! the address, and of each caller one at most; none waits for a server that is dead; as long as
-//! nothing happens turns are even within 1 %; and who was started again gets calls again, without
-//! anybody's doing. Nothing is judged by the clock; limits of time only end what hangs.
+//! the address, and of each caller one at most; none waits for ever for a server that is dead; as
+//! long as nothing happens turns are even within 1 %; and who was started again gets calls again,
+//! without anybody's doing. Nothing is judged by the clock; limits of time only end what hangs.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead as _, BufReader, Write as _};
