@@ -1,5 +1,9 @@
 //! The end of a connection: flush, close our half, and give the peer a moment to read.
 //!
+//! Where it is a write that fails, the peer has closed or reset the connection, and what it said
+//! before may lie in the socket unread: answers of calls, a GOAWAY, or an alert of TLS that tells
+//! why. That is taken first, and what it ends with is the reason.
+//!
 //! Closing a socket that holds unread bytes makes TCP send a reset, which may destroy the GOAWAY
 //! that is on its way. So our half is closed first, and the peer's bytes are thrown away until it
 //! closes too, for a bounded time.
@@ -13,12 +17,17 @@ use std::time::{Duration, Instant};
 use gannet_http2::ConnectionError;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{Driver, Side};
+use super::{Driver, Side, Wake};
 
 /// How long output may take to leave, and the peer to close its half.
 const LINGER: Duration = Duration::from_secs(2);
 /// Bytes of the peer that are thrown away at most.
 const LINGER_BYTES_MAX: usize = 1 << 20;
+/// How long the system may take to tell that a socket that cannot be written has bytes or an end.
+/// It does so at once.
+const LISTEN: Duration = Duration::from_millis(500);
+/// Reads of what such a socket holds, of at most 256 KiB each.
+const LISTEN_ROUNDS_MAX: usize = 64;
 
 /// Why a connection ended.
 #[derive(Debug)]
@@ -66,6 +75,8 @@ pub(super) struct Closing {
 
 #[derive(Debug)]
 enum Step {
+    /// Calls are not told yet: what the peer said is taken.
+    Listen,
     Flush,
     Shutdown,
     Linger,
@@ -76,21 +87,59 @@ impl Closing {
         Closing { reason, until: now + LINGER, step: Step::Flush, left: LINGER_BYTES_MAX }
     }
 
+    fn listening(reason: CloseReason, now: Instant) -> Closing {
+        Closing { until: now + LISTEN, step: Step::Listen, ..Closing::new(reason, now) }
+    }
+
     pub(super) fn into_reason(self) -> CloseReason {
         self.reason
     }
 }
 
 impl<S: Side> Driver<S> {
+    /// A write has failed. Where that is as the peer has gone, what it said before is taken, and
+    /// then the connection closes.
+    #[cold]
+    pub(super) fn listen(&mut self, reason: CloseReason, now: Instant) {
+        if matches!(&reason, CloseReason::Io(error) if is_gone(error)) {
+            self.closing = Some(Box::new(Closing::listening(reason, now)));
+        } else {
+            self.close(reason, now);
+        }
+    }
+
+    /// Reads up to the end, which is near; ready when it is reached, or nothing comes.
+    fn poll_last_words(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        until: Instant,
+    ) -> Poll<Option<CloseReason>> {
+        let mut wake = Wake::default();
+        for _ in 0..LISTEN_ROUNDS_MAX {
+            match self.read(cx, now, &mut wake) {
+                Err(said) => return Poll::Ready(Some(said)),
+                // The rest would want answers.
+                Ok(_) if now >= until || !self.may_read() => return Poll::Ready(None),
+                Ok(_) if self.awaits_input(cx, &mut wake) => return Poll::Pending,
+                Ok(_) => {}
+            }
+        }
+        Poll::Ready(None)
+    }
+
     /// Ready when the socket may be dropped. Errors no longer matter to anyone.
     pub(super) fn poll_closed(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
         loop {
             let Some(closing) = &self.closing else { return Poll::Ready(()) };
             let until = closing.until;
-            if matches!(closing.reason, CloseReason::Io(_)) || now >= until {
-                return Poll::Ready(());
-            }
+            let is_over = matches!(closing.reason, CloseReason::Io(_)) || now >= until;
             let waits = match closing.step {
+                Step::Listen => match self.poll_last_words(cx, now, until) {
+                    Poll::Ready(said) => self.heard_last_words(said, now),
+                    Poll::Pending => true,
+                },
+                _ if is_over => return Poll::Ready(()),
                 Step::Flush => match self.flush(cx) {
                     Ok(Poll::Ready(())) => self.closing_step(Step::Shutdown),
                     Ok(Poll::Pending) => true,
@@ -110,6 +159,15 @@ impl<S: Side> Driver<S> {
                 return Poll::Pending;
             }
         }
+    }
+
+    /// Closes with what was `said`, or with what the write found.
+    fn heard_last_words(&mut self, said: Option<CloseReason>, now: Instant) -> bool {
+        let found = self.closing.take().map(|closing| closing.into_reason());
+        if let Some(reason) = said.or(found) {
+            self.close(reason, now);
+        }
+        false
     }
 
     fn closing_step(&mut self, step: Step) -> bool {
@@ -135,4 +193,10 @@ impl<S: Side> Driver<S> {
             }
         }
     }
+}
+
+/// Whether the peer has closed or reset the connection, as a write finds out.
+fn is_gone(error: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    matches!(error.kind(), Kind::BrokenPipe | Kind::ConnectionReset | Kind::ConnectionAborted)
 }

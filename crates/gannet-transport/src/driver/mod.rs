@@ -101,6 +101,8 @@ enum Round {
     Idle,
     /// Much is left to do, and others want to run.
     Yield,
+    /// Nothing can be written any more.
+    Unwritable(CloseReason),
 }
 
 impl<S: Side> Driver<S> {
@@ -168,7 +170,9 @@ impl<S: Side> Driver<S> {
         wake.touched = self.take_commands(now, wake)?;
         let (side, mut turn) = self.turn(now);
         side.settle(&mut turn);
-        self.write(cx, now, wake)?;
+        if let Err(reason) = self.write(cx, now, wake) {
+            return Ok(Round::Unwritable(reason));
+        }
         let (side, mut turn) = self.turn(now);
         side.transmitted(&mut turn);
         while self.conn.poll_drained().is_some() {}
@@ -357,6 +361,7 @@ impl<S: Side> Future for Driver<S> {
                     }
                 }
                 Ok(Round::More) => {}
+                Ok(Round::Unwritable(reason)) => this.listen(reason, now),
                 Ok(Round::Yield) => wake.rounds = ROUNDS_PER_WAKE_MAX,
                 Err(reason) => this.close(reason, now),
             }

@@ -30,6 +30,9 @@ struct Brief {
     has_call: bool,
     calls: usize,
     releases: usize,
+    goaways: usize,
+    /// What the peer does before the next write.
+    before_write: Option<Box<dyn FnOnce() + Send>>,
 }
 
 impl Side for Brief {
@@ -43,7 +46,9 @@ impl Side for Brief {
 
     fn call_asks(&mut self, _: &mut Turn<'_, Server>, _: &Arc<CallShared>) {}
 
-    fn event(&mut self, _: Instant, _: Event<'_>) {}
+    fn event(&mut self, _: Instant, event: Event<'_>) {
+        self.goaways += usize::from(matches!(event, Event::GoAway { .. }));
+    }
 
     fn run(&mut self, _: &mut Turn<'_, Server>) -> Progress {
         Progress::Done
@@ -51,6 +56,9 @@ impl Side for Brief {
 
     fn settle(&mut self, _: &mut Turn<'_, Server>) {
         self.has_call = false;
+        if let Some(act) = self.before_write.take() {
+            act();
+        }
     }
 
     fn transmitted(&mut self, _: &mut Turn<'_, Server>) {}
@@ -77,7 +85,7 @@ struct World {
     driver: Driver<Brief>,
     queue: Arc<Queue<()>>,
     runtime: Runtime,
-    _client: TcpStream,
+    client: TcpStream,
 }
 
 impl World {
@@ -101,7 +109,7 @@ impl World {
         let mut driver = Driver::new(io, conn, Brief::default(), Arc::clone(&queue));
         drop(in_runtime);
         driver.rest = Rest::looked_after_by(rouser);
-        let mut world = World { driver, queue, runtime, _client: client };
+        let mut world = World { driver, queue, runtime, client };
         // Its SETTINGS leave once the socket is known to be ready.
         world.drive_until("no pause", |driver| driver.side.releases > 0);
         world
@@ -174,4 +182,36 @@ fn runtimes_share_the_thread_and_one_that_is_gone_does_no_harm() {
     stays.drive_until("nothing was given back", |driver| driver.side.releases > releases);
     wait_for_end_of_thread(&ROUSER);
     assert!(queue.take_roused());
+}
+
+const GOAWAY: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+/// DATA of a stream that nobody opened.
+const DATA_OF_NONE: [u8; 9] = [0, 0, 0, 0, 0, 0, 0, 0, 9];
+
+/// The end of a connection that has something to write, and whose client sends `words` and resets
+/// it between the read and that write. Also how many GOAWAY frames were seen.
+fn end_after(words: Vec<u8>) -> (CloseReason, usize) {
+    static ROUSER: Rouser = Rouser::new(Duration::from_millis(50));
+    let World { mut driver, queue, runtime, mut client } = World::new(&ROUSER);
+    driver.side.before_write = Some(Box::new(move || {
+        client.write_all(&words).unwrap();
+        // The server's SETTINGS are unread: that makes a reset of it.
+        drop(client);
+    }));
+    queue.push(Command::Drain);
+    let ended = async { tokio::time::timeout(LIMIT, &mut driver).await };
+    let reason = runtime.block_on(ended).expect("the connection goes on");
+    assert!(driver.side.before_write.is_none(), "the client did not close");
+    (reason, driver.side.goaways)
+}
+
+#[test]
+fn what_a_peer_said_before_it_reset_the_connection_is_heard() {
+    let (reason, goaways) = end_after(GOAWAY.to_vec());
+    assert_eq!(goaways, 1, "{reason}");
+    assert!(matches!(reason, CloseReason::Finished), "{reason}");
+
+    let (reason, goaways) = end_after([GOAWAY.as_slice(), &DATA_OF_NONE].concat());
+    assert_eq!(goaways, 1, "{reason}");
+    assert!(matches!(reason, CloseReason::Protocol(_)), "{reason}");
 }
