@@ -355,6 +355,48 @@ async fn goaway_between_two_calls() {
     next_is_served(&channel, &mut peers).await;
 }
 
+/// RFC 9113 section 5.1: behind the end of a response nothing may come. What is said on a call that
+/// the client has given up, or that the server's GOAWAY has, is passed over.
+#[tokio::test(start_paused = true)]
+async fn headers_behind_the_end() {
+    let (channel, mut peers) = Peers::new();
+    let server = async {
+        let mut wire = Wire::server(peers.silent().await).await;
+        wire.next_of(RST_STREAM).await;
+        wire.send(&response(1, b"too late")).await;
+        wire.next_of(HEADERS).await;
+        wire.send(&response(3, b"second")).await;
+        wire.send(&trailers(3)).await;
+        wire.next_of(GOAWAY).await.reason()
+    };
+    let calls = async {
+        let given_up = unary(&channel, b"m").timeout(Duration::from_secs(1)).await;
+        assert_eq!(given_up.unwrap_err().code(), Code::DeadlineExceeded);
+        assert_eq!(unary(&channel, b"m").await.unwrap(), b"second");
+    };
+    let (reason, ()) = tokio::join!(server, calls);
+    assert_eq!(reason, Reason::STREAM_CLOSED);
+    next_is_served(&channel, &mut peers).await;
+
+    let (channel, mut peers) = Peers::new();
+    let server = async {
+        let mut wire = Wire::server(peers.silent().await).await;
+        for _ in 0..2 {
+            wire.next_of(HEADERS).await;
+        }
+        wire.send(&frame(GOAWAY, 0, 0, &[0, 0, 0, 1, 0, 0, 0, 0])).await;
+        wire.send(&[response(3, b"passed over"), response(1, b"first")].concat()).await;
+        wire
+    };
+    let calls = async {
+        let (first, second) = (download(&channel, b"m"), download(&channel, b"m"));
+        let (mut first, mut second) = (first.await.unwrap(), second.await.unwrap());
+        assert_eq!(first.next().await.unwrap().unwrap(), b"first");
+        assert_eq!(second.next().await.unwrap_err().code(), Code::Unavailable);
+    };
+    tokio::join!(server, calls);
+}
+
 /// A frame that never ends: the call ends at its deadline, and other connections are not touched.
 #[tokio::test(start_paused = true)]
 async fn head_of_line_blocking() {

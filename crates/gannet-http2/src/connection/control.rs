@@ -201,15 +201,15 @@ impl<R: Role> Connection<R> {
         let last_stream_id = last & 0x7fff_ffff;
         self.goaway_received = true;
         if !R::IS_SERVER {
-            let passed_over: Vec<StreamKey> = self
+            let above: Vec<StreamKey> = self
                 .streams
                 .keys()
                 .filter(|key| {
                     self.streams.get(*key).is_some_and(|s| s.id > last_stream_id && !s.is_closed())
                 })
                 .collect();
-            for key in passed_over {
-                self.remote_reset(key, Reason::REFUSED_STREAM, true);
+            for key in above {
+                self.passed_over(key);
             }
         }
         let debug = payload.start + 8..payload.end;
@@ -278,7 +278,7 @@ impl<R: Role> Connection<R> {
         };
         if self.streams.get(key).is_some_and(|stream| !stream.is_closed()) {
             self.charge_reset(now)?;
-            self.remote_reset(key, Reason(code), Reason(code) == Reason::REFUSED_STREAM);
+            self.remote_reset(key, Reason(code));
         } else {
             self.closed.peer_knows(head.stream_id);
         }

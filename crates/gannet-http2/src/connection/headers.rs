@@ -178,7 +178,8 @@ impl<R: Role> Connection<R> {
         Ok(Step::Emit(Emit::Headers { key, end_stream: block.end_stream }))
     }
 
-    /// Headers for a stream that is closed, or was never open.
+    /// Headers for a stream that is closed, or was never open (RFC 9113 section 5.1). How it closed
+    /// decides, as far as that is still known.
     fn on_gone_stream(&mut self, block: BlockInFlight) -> Result<Step, ConnectionError> {
         let id = block.stream_id;
         self.check_not_idle(id, "HEADERS on an idle stream")?;
@@ -186,13 +187,16 @@ impl<R: Role> Connection<R> {
             return Ok(Step::Again);
         }
         match self.closed.find(id) {
+            // Sent before the peer knew. A server that answers early resets its stream too, and the
+            // client's trailers may be on their way then.
             Some(Closed::ResetByUs) => Ok(Step::Again),
-            // A client may have cancelled the stream long ago, while the response was on its way.
-            _ if !R::IS_SERVER => Ok(Step::Again),
+            // Nobody sends that by honest mistake: nothing can have crossed it.
             Some(Closed::ByPeer) => Err(ConnectionError::new(
                 Reason::STREAM_CLOSED,
-                "HEADERS on a stream that the client had ended",
+                "HEADERS on a stream that the peer had ended",
             )),
+            // A client may have cancelled the stream long ago, while the response was on its way.
+            None if !R::IS_SERVER => Ok(Step::Again),
             None => Err(ConnectionError::protocol("stream identifiers must increase")),
         }
     }

@@ -51,8 +51,18 @@ impl<R: Role> Connection<R> {
         Ok(())
     }
 
-    /// RST_STREAM came, or GOAWAY passed the stream over.
-    pub(super) fn remote_reset(&mut self, key: StreamKey, reason: Reason, unprocessed: bool) {
+    /// RST_STREAM came.
+    pub(super) fn remote_reset(&mut self, key: StreamKey, reason: Reason) {
+        let unprocessed = reason == Reason::REFUSED_STREAM;
+        self.end_remotely(key, reason, unprocessed, Closed::ByPeer);
+    }
+
+    /// GOAWAY passed the stream over. What the server sends on it all the same is passed over too.
+    pub(super) fn passed_over(&mut self, key: StreamKey) {
+        self.end_remotely(key, Reason::REFUSED_STREAM, true, Closed::ResetByUs);
+    }
+
+    fn end_remotely(&mut self, key: StreamKey, reason: Reason, unprocessed: bool, how: Closed) {
         let Some(stream) = self.streams.get_mut(key) else { return };
         let id = stream.id;
         let held = stream.held;
@@ -60,7 +70,7 @@ impl<R: Role> Connection<R> {
         stream.send = SendHalf::Ended;
         self.queued_bytes -= stream.queue.bytes();
         stream.queue.clear();
-        self.closed.insert(id, Closed::ByPeer);
+        self.closed.insert(id, how);
         if held {
             self.events.push_back(Emit::Reset { key, reason, remote: true, unprocessed });
         } else {

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 /// How a stream closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Closed {
-    /// We reset it: what was in flight is ignored.
+    /// We reset it, or a server's GOAWAY passed it over: what comes for it is ignored.
     ResetByUs,
     /// The peer ended or reset it: it must not send more.
     ByPeer,

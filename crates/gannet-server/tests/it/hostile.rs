@@ -407,6 +407,31 @@ async fn an_early_end_is_told_by_a_reset_without_error() {
     scene.all_is_well().await;
 }
 
+/// RFC 9113 section 5.1: what crosses our reset is passed over, and no other stream's fields suffer
+/// from that; behind an end that both sides know of nothing may come.
+#[tokio::test(start_paused = true)]
+async fn headers_behind_the_end() {
+    let scene = Scene::new().await;
+    let mut wire = scene.client().await;
+    // A table of 4,096 bytes from here on; the entry is its latest.
+    let entry = b"\x3f\xe1\x1f\x40\x06custom\x03yes";
+    wire.send(&[open(1, "Upload"), frame(DATA, 0, 1, &framed(b"stop"))].concat()).await;
+    assert_eq!(of(1, &wire.answers().await).last().unwrap().kind, RST_STREAM);
+    // The client's half of the stream ends with an entry of the table.
+    wire.send(&frame(HEADERS, END_HEADERS | END, 1, entry)).await;
+    assert_eq!(wire.answers().await, []);
+    let head = head("Echo", &[]);
+    let head = head.strip_prefix(b"\x20").expect("no table, it says first");
+    let known = [head, &[0xbe]].concat();
+    wire.send(&frame(HEADERS, END_HEADERS, 3, &known)).await;
+    wire.send(&frame(DATA, END, 3, &framed(b"m"))).await;
+    let answers = wire.answers().await;
+    assert_eq!(of(3, &answers).len(), 3, "{answers:?}");
+    wire.send(&frame(HEADERS, END_HEADERS | END, 3, &block(&[("x", "y")]))).await;
+    expect_goaway("behind both ends", &mut wire, Reason::STREAM_CLOSED).await;
+    scene.all_is_well().await;
+}
+
 /// Floods on three connections at once, which come back when they are closed: everybody else is
 /// served between them. The measure is what the attackers get rid of meanwhile, not time.
 #[tokio::test(start_paused = true)]

@@ -41,8 +41,16 @@ enum Given {
     Open,
     /// The script ended its side.
     HalfClosed,
+    /// The engine ended its side; the application waits for the script's.
+    HalfClosedByUs,
+    /// A server's application answered early and is done: END_STREAM and RST_STREAM went out.
+    AnsweredEarly,
+    /// Both sides ended, and the application has not noticed.
+    Ended,
     /// Both sides ended, and the application is done.
     Closed,
+    /// A server's GOAWAY passed it over.
+    PassedOver,
     /// The script reset it.
     ResetByPeer,
     /// The engine reset it.
@@ -111,10 +119,21 @@ fn server(given: Given) -> Script<Server> {
         Given::Idle => {}
         Given::Open => drop(script.request(1, false)),
         Given::HalfClosed => drop(script.request(1, true)),
+        Given::HalfClosedByUs | Given::AnsweredEarly | Given::Ended => {
+            let key = script.request(1, matches!(given, Given::Ended));
+            script.end.engine.send_headers(key, true, response).expect("open");
+            if matches!(given, Given::AnsweredEarly) {
+                script.end.engine.forget(key);
+            }
+            script.transmit();
+            let head = script.take_replies().remove(0);
+            script.decode(&head);
+        }
         Given::Closed => {
             let key = script.request(1, true);
             answer(&mut script, key, 1);
         }
+        Given::PassedOver => unreachable!("a server passes over what it has not seen"),
         Given::ResetByPeer => {
             let key = script.request(1, false);
             script.send(&rst_stream(1, Reason::CANCEL));
@@ -142,12 +161,21 @@ fn client(given: Given) -> Script<Client> {
             script.open(false);
             script.send(&head);
         }
-        Given::HalfClosed | Given::Closed => {
-            let key = script.open(matches!(given, Given::Closed));
+        Given::HalfClosedByUs => {
+            script.open(true);
+            script.send(&head);
+        }
+        Given::AnsweredEarly => unreachable!("a client does not answer"),
+        Given::HalfClosed | Given::Ended | Given::Closed => {
+            let key = script.open(!matches!(given, Given::HalfClosed));
             script.send(&head).send(&super::script::data(1, b"", true));
             if matches!(given, Given::Closed) {
                 script.end.engine.forget(key);
             }
+        }
+        Given::PassedOver => {
+            script.open(false);
+            script.send(&super::script::goaway(0, Reason::NO_ERROR, b""));
         }
         Given::ResetByPeer => {
             let key = script.open(false);

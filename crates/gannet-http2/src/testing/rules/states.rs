@@ -3,11 +3,14 @@
 use super::super::duo::response;
 use super::super::owned::Owned;
 use super::super::script::{REQUEST, RESPONSE, Script, data, frame, settings, window_update};
-use super::Given::{Closed, HalfClosed, Idle, Open, ResetByPeer, ResetByUs};
+use super::Given::{
+    AnsweredEarly, Closed, Ended, HalfClosed, HalfClosedByUs, Idle, Open, PassedOver, ResetByPeer,
+    ResetByUs,
+};
 use super::Want::{Failure, Reset, Silence};
 use super::{Case, answer, check_client, check_server, server, told_reset};
 use crate::frame::{Kind, flags, setting_id};
-use crate::{Config, OpenError, Reason, Server};
+use crate::{Config, OpenError, Reason, Role, Server};
 
 const PROTOCOL: Reason = Reason::PROTOCOL_ERROR;
 const CLOSED: Reason = Reason::STREAM_CLOSED;
@@ -16,9 +19,13 @@ fn second_headers(script: &mut Script<Server>) -> Vec<u8> {
     script.headers(1, flags::END_HEADERS | flags::END_STREAM, REQUEST)
 }
 
+fn ending<R: Role>(script: &mut Script<R>) -> Vec<u8> {
+    script.headers(1, flags::END_HEADERS | flags::END_STREAM, &[("grpc-status", "0")])
+}
+
 #[test]
 fn a_server_judges_states() {
-    let cases: [Case<Server>; 15] = [
+    let cases: [Case<Server>; 24] = [
         // 5.1
         ("DATA, idle", Idle, |_| data(1, b"", false), Failure(PROTOCOL)),
         (
@@ -29,6 +36,32 @@ fn a_server_judges_states() {
         ),
         ("DATA, half-closed", HalfClosed, |_| data(1, b"x", false), Reset(1, CLOSED)),
         ("HEADERS, half-closed", HalfClosed, second_headers, Reset(1, CLOSED)),
+        // We have ended our side, and it may still end its own.
+        ("trailers, half-closed by us", HalfClosedByUs, ending, Silence),
+        ("a second request, half-closed by us", HalfClosedByUs, second_headers, Reset(1, PROTOCOL)),
+        (
+            "trailers that are none, half-closed by us",
+            HalfClosedByUs,
+            |script| script.headers(1, flags::END_HEADERS, &[("more", "to come")]),
+            Reset(1, PROTOCOL),
+        ),
+        (
+            "trailers twice, half-closed by us",
+            HalfClosedByUs,
+            |script| [ending(script), ending(script)].concat(),
+            Failure(CLOSED),
+        ),
+        // And has been told that it need not.
+        ("trailers, answered early", AnsweredEarly, ending, Silence),
+        (
+            "DATA and trailers, answered early",
+            AnsweredEarly,
+            |script| [data(1, b"x", false), ending(script)].concat(),
+            Silence,
+        ),
+        ("HEADERS, ended", Ended, second_headers, Failure(CLOSED)),
+        ("trailers, ended", Ended, ending, Failure(CLOSED)),
+        ("trailers, closed", Closed, ending, Failure(CLOSED)),
         ("DATA, closed", Closed, |_| data(1, b"x", true), Reset(1, CLOSED)),
         ("HEADERS, closed", Closed, second_headers, Failure(CLOSED)),
         ("DATA, reset by the peer", ResetByPeer, |_| data(1, b"x", true), Reset(1, CLOSED)),
@@ -78,6 +111,24 @@ fn a_client_judges_states() {
             |script| script.headers(1, flags::END_HEADERS, RESPONSE),
             Reset(1, CLOSED),
         ),
+        ("trailers, half-closed by us", HalfClosedByUs, ending, Silence),
+        (
+            "trailers twice, half-closed by us",
+            HalfClosedByUs,
+            |script| [ending(script), ending(script)].concat(),
+            Failure(CLOSED),
+        ),
+        ("trailers, half-closed", HalfClosed, ending, Reset(1, CLOSED)),
+        ("trailers, ended", Ended, ending, Failure(CLOSED)),
+        ("trailers, closed", Closed, ending, Failure(CLOSED)),
+        ("trailers, reset by the peer", ResetByPeer, ending, Failure(CLOSED)),
+        (
+            "a response, passed over",
+            PassedOver,
+            |script| [script.headers(1, flags::END_HEADERS, RESPONSE), ending(script)].concat(),
+            Silence,
+        ),
+        ("DATA, passed over", PassedOver, |_| data(1, b"x", true), Silence),
         ("DATA, closed", Closed, |_| data(1, b"x", false), Reset(1, CLOSED)),
         ("DATA, reset by the peer", ResetByPeer, |_| data(1, b"x", false), Reset(1, CLOSED)),
         ("DATA, reset by us", ResetByUs, |_| data(1, b"x", false), Silence),
@@ -88,6 +139,80 @@ fn a_client_judges_states() {
             Silence,
         ),
     ]);
+}
+
+/// Trailers on a stream whose end has gone out are told to who still waits for them, and to nobody
+/// where the answer has been forgotten; either way the stream is then closed without a reset.
+#[test]
+fn trailers_behind_our_end() {
+    let mut script = server(HalfClosedByUs);
+    let trailers = ending(&mut script);
+    script.send(&trailers);
+    script.expect_silence();
+    let events = script.take_events();
+    let [Owned::Trailers { key, .. }] = events[..] else { panic!("{events:?}") };
+    script.end.engine.forget(key);
+    script.transmit();
+    script.expect_silence();
+    assert_eq!(script.end.engine.probe_streams().count(), 0);
+}
+
+/// What is known of the streams that closed is bounded. Beyond that a server cannot tell HEADERS on
+/// one of them from a stream that goes back; a client passes them over.
+#[test]
+fn headers_on_streams_that_closed_long_ago() {
+    let mut script = server(Closed);
+    for id in (3..=101).step_by(2) {
+        let key = script.request(id, true);
+        answer(&mut script, key, id);
+    }
+    let late = ending(&mut script);
+    script.send(&late);
+    script.expect_failure(PROTOCOL);
+    let mut script = super::client(Closed);
+    for id in (3..=101).step_by(2) {
+        let key = script.open(true);
+        let whole = script.headers(id, flags::END_HEADERS | flags::END_STREAM, RESPONSE);
+        script.send(&whole);
+        script.end.engine.forget(key);
+    }
+    script.take_events();
+    let late = ending(&mut script);
+    script.send(&late);
+    script.expect_silence();
+    assert!(script.take_events().is_empty());
+}
+
+/// However many streams a server has reset at once: what crosses that is forgiven on each, and its
+/// header blocks keep the table in step.
+#[test]
+fn trailers_cross_our_resets() {
+    let mut script = Script::server(Config::default());
+    let keys: Vec<_> = (0..256).map(|n| script.request(1 + 2 * n, false)).collect();
+    for key in keys {
+        script.end.engine.send_headers(key, true, response).expect("open");
+        script.end.engine.forget(key);
+    }
+    script.transmit();
+    for frame in script.take_replies() {
+        if frame.kind == Kind::HEADERS {
+            script.decode(&frame);
+        }
+    }
+    for n in 0..256_u32 {
+        // Each enters the table as its latest field, 62.
+        let entry = [&b"\x40\x06custom\x04"[..], format!("{n:04}").as_bytes()].concat();
+        let last = flags::END_HEADERS | flags::END_STREAM;
+        script.send(&frame(Kind::HEADERS, last, 1 + 2 * n, &entry));
+        script.expect_silence();
+    }
+    assert!(script.take_events().is_empty());
+    let mut block = script.block(REQUEST);
+    block.push(0xbe);
+    script.send(&frame(Kind::HEADERS, flags::END_HEADERS, 513, &block));
+    let events = script.take_events();
+    let [Owned::Headers { fields, .. }] = &events[..] else { panic!("{events:?}") };
+    assert_eq!(fields.last().expect("some"), &("custom".into(), "0255".into()));
 }
 
 /// A body before the head of its response.
