@@ -98,6 +98,10 @@ pub fn is_long(message: &Vec<u8>) -> bool {
     message.capacity() >= STORAGE_KEPT_BYTES_MIN
 }
 
+/// What a short message gets at least, bytes: to the allocator it is the same, as it has quick lists
+/// up to this size (glibc), and a client puts the response where its request was.
+const SHORT_BYTES: usize = 120;
+
 /// Makes room for `more` bytes behind what `out` holds.
 #[inline]
 pub(crate) fn reserve(out: &mut Vec<u8>, more: usize) {
@@ -106,11 +110,12 @@ pub(crate) fn reserve(out: &mut Vec<u8>, more: usize) {
     }
 }
 
-#[cold]
 fn grow(out: &mut Vec<u8>, more: usize) {
     if let Some(mut storage) = take(out.len().saturating_add(more)) {
         storage.extend_from_slice(out);
         give(std::mem::replace(out, storage));
+    } else if out.capacity() == 0 {
+        *out = Vec::with_capacity(more.max(SHORT_BYTES));
     } else {
         out.reserve(more);
     }

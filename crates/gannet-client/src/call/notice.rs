@@ -53,9 +53,10 @@ pub(crate) struct Around {
 }
 
 impl Around {
-    pub(crate) fn new(headers: Metadata, trailers: Metadata) -> Option<Box<Around>> {
-        let is_empty = headers.is_empty() && trailers.is_empty();
-        (!is_empty).then(|| Box::new(Around { headers, trailers }))
+    #[cold]
+    pub(crate) fn new(headers: Option<Box<Metadata>>, trailers: Metadata) -> Box<Around> {
+        let headers = headers.map_or_else(Metadata::new, |headers| *headers);
+        Box::new(Around { headers, trailers })
     }
 }
 

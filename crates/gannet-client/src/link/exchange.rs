@@ -433,8 +433,10 @@ impl UnaryReceiving {
             .and_then(|trailers| self.reader.finish().map(|()| trailers).map_err(Status::from));
         self.notice.set(match (outcome, self.payload.take()) {
             (Ok(trailers), Some(payload)) => {
-                let headers = self.headers.take().map_or_else(Metadata::new, |headers| *headers);
-                let metadata = Around::new(headers, trailers);
+                let metadata = match self.headers.take() {
+                    None if trailers.is_empty() => None,
+                    headers => Some(Around::new(headers, trailers)),
+                };
                 let payload = match self.coding.take() {
                     Some(coding) if coding.is_used => coding.packed(payload),
                     _ => payload.into(),

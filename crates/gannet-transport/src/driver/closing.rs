@@ -97,15 +97,19 @@ impl Closing {
 }
 
 impl<S: Side> Driver<S> {
-    /// A write has failed. Where that is as the peer has gone, what it said before is taken, and
-    /// then the connection closes.
+    /// A write has failed; why, for whoever is to be told, unless the peer has said more before it
+    /// went.
     #[cold]
+    pub(super) fn unwritable(&mut self, error: io::Error) -> CloseReason {
+        use io::ErrorKind as Kind;
+        let gone = [Kind::BrokenPipe, Kind::ConnectionReset, Kind::ConnectionAborted];
+        self.is_unwritable = gone.contains(&error.kind());
+        CloseReason::Io(error)
+    }
+
+    /// Takes what the peer said before it went, and closes then.
     pub(super) fn listen(&mut self, reason: CloseReason, now: Instant) {
-        if matches!(&reason, CloseReason::Io(error) if is_gone(error)) {
-            self.closing = Some(Box::new(Closing::listening(reason, now)));
-        } else {
-            self.close(reason, now);
-        }
+        self.closing = Some(Box::new(Closing::listening(reason, now)));
     }
 
     /// Reads up to the end, which is near; ready when it is reached, or nothing comes.
@@ -193,10 +197,4 @@ impl<S: Side> Driver<S> {
             }
         }
     }
-}
-
-/// Whether the peer has closed or reset the connection, as a write finds out.
-fn is_gone(error: &io::Error) -> bool {
-    use io::ErrorKind as Kind;
-    matches!(error.kind(), Kind::BrokenPipe | Kind::ConnectionReset | Kind::ConnectionAborted)
 }

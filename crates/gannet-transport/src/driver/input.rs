@@ -13,7 +13,7 @@ const READ_BYTES_PER_ROUND_MAX: usize = 256 << 10;
 
 impl<S: Side> Driver<S> {
     /// Reads what the socket has and parses it; whether anything came.
-    #[inline]
+    #[inline(always)]
     pub(super) fn read(
         &mut self,
         cx: &mut Context<'_>,
@@ -65,7 +65,7 @@ impl<S: Side> Driver<S> {
     }
 
     /// Has the task woken when there is more to read; false where there is already.
-    #[inline]
+    #[inline(always)]
     pub(super) fn awaits_input(&mut self, cx: &mut Context<'_>, wake: &mut Wake) -> bool {
         if !self.may_read() {
             return true;

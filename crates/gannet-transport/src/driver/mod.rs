@@ -70,6 +70,8 @@ pub struct Driver<S: Side> {
     /// Parsing stopped with frames left, because the engine had too much to answer.
     parse_again: bool,
     read_ended: bool,
+    /// The socket takes no more, as the peer has closed or reset the connection.
+    is_unwritable: bool,
     /// Since when the socket has taken nothing, although there is output.
     stalled_since: Option<Instant>,
     closing: Option<Box<Closing>>,
@@ -101,8 +103,6 @@ enum Round {
     Idle,
     /// Much is left to do, and others want to run.
     Yield,
-    /// Nothing can be written any more.
-    Unwritable(CloseReason),
 }
 
 impl<S: Side> Driver<S> {
@@ -128,6 +128,7 @@ impl<S: Side> Driver<S> {
             slept: false,
             parse_again: false,
             read_ended: false,
+            is_unwritable: false,
             stalled_since: None,
             closing: None,
             watch: None,
@@ -170,9 +171,7 @@ impl<S: Side> Driver<S> {
         wake.touched = self.take_commands(now, wake)?;
         let (side, mut turn) = self.turn(now);
         side.settle(&mut turn);
-        if let Err(reason) = self.write(cx, now, wake) {
-            return Ok(Round::Unwritable(reason));
-        }
+        self.write(cx, now, wake)?;
         let (side, mut turn) = self.turn(now);
         side.transmitted(&mut turn);
         while self.conn.poll_drained().is_some() {}
@@ -322,8 +321,13 @@ impl<S: Side> Driver<S> {
         }
     }
 
-    /// Tells every call, and goes on to close the socket.
+    /// Tells every call, and goes on to close the socket; where that cannot be written any more, not
+    /// before all was read.
+    #[cold]
     fn close(&mut self, reason: CloseReason, now: Instant) {
+        if std::mem::take(&mut self.is_unwritable) {
+            return self.listen(reason, now);
+        }
         if let Some(storage) = self.recv.take_storage() {
             pool::give(storage);
         }
@@ -361,7 +365,6 @@ impl<S: Side> Future for Driver<S> {
                     }
                 }
                 Ok(Round::More) => {}
-                Ok(Round::Unwritable(reason)) => this.listen(reason, now),
                 Ok(Round::Yield) => wake.rounds = ROUNDS_PER_WAKE_MAX,
                 Err(reason) => this.close(reason, now),
             }

@@ -36,7 +36,7 @@ impl<S: Side> Driver<S> {
                 return Ok(());
             }
             let sent_bytes = self.io.sent_bytes();
-            match self.flush(cx).map_err(CloseReason::Io)? {
+            match self.flush(cx).map_err(|error| self.unwritable(error))? {
                 Poll::Ready(()) => {}
                 Poll::Pending => wake.write_pending = true,
             }
