@@ -17,7 +17,7 @@ use super::Prepared;
 use super::notice::{Around, Notice, Outcome};
 use super::request::{Receiver, Request, Start, StreamReceiver};
 use super::tracking::Tracking;
-use super::watch::{Attempt, Watching};
+use super::watch::{Attempt, CallWatch};
 use crate::Channel;
 use crate::channel::{Placed, Shared};
 use crate::intercept::Intercepted;
@@ -27,14 +27,19 @@ use crate::link::{Link, LinkCommand};
 pub(crate) struct Exchange<'a> {
     channel: &'a Channel,
     way: Way,
-    /// Where somebody follows the call.
-    watch: Watching,
 }
 
 /// How a call is made.
 enum Way {
     Plain(Making),
     Intercepted(Intercepted),
+    Followed(Box<Followed>),
+}
+
+/// A call that somebody follows.
+struct Followed {
+    way: Way,
+    call: Arc<CallWatch>,
 }
 
 /// A call on its way to a connection, and on it.
@@ -48,7 +53,7 @@ enum State {
     /// The request could not be made.
     Failed(Status),
     /// Waits for a connection.
-    Placing(PlaceFuture, Option<Arc<Attempt>>),
+    Placing(PlaceFuture),
     /// The connection has it.
     Started(Started),
     Done,
@@ -62,7 +67,7 @@ pub(crate) struct Started {
     notice: Arc<Notice>,
     /// For a stream. Dropping the source cancels it.
     stream: Option<(Arc<CallShared>, Source)>,
-    /// For a picker that wants to know.
+    /// For a picker that wants to know, and those who follow the call.
     tracking: Option<Box<Tracking>>,
 }
 
@@ -83,30 +88,37 @@ impl<'a> Exchange<'a> {
         prepared: Result<Prepared, Status>,
         send_bytes_max: usize,
     ) -> Exchange<'a> {
-        let watch = prepared.as_ref().ok().and_then(|(request, _)| request.watch.clone());
         let way = match prepared {
-            Ok((request, None)) if channel.chain().is_none() => Way::Plain(Making::new(request)),
-            Ok((request, extra)) => {
-                Way::Intercepted(Intercepted::new(channel, request, extra, send_bytes_max))
+            Ok((request, None)) if request.watch.is_none() && channel.chain().is_none() => {
+                Way::Plain(Making::new(request))
             }
-            Err(status) => Way::Plain(Making { state: State::Failed(status) }),
+            prepared => Way::long(channel, prepared, send_bytes_max),
         };
-        Exchange { channel, way, watch }
+        Exchange { channel, way }
+    }
+
+    /// Where somebody follows the call.
+    #[inline]
+    fn followed(&self) -> Option<&Arc<CallWatch>> {
+        match &self.way {
+            Way::Followed(followed) => Some(&followed.call),
+            Way::Plain(_) | Way::Intercepted(_) => None,
+        }
     }
 
     /// The application has the outcome.
     #[inline]
     pub(crate) fn end<T>(&self, outcome: &Result<T, Status>) {
-        if let Some(watch) = &self.watch {
-            watch.end(outcome.as_ref().map(|_| ()));
+        if let Some(call) = self.followed() {
+            call.end(outcome.as_ref().map(|_| ()));
         }
     }
 
     /// The application is told that the call has failed.
     #[cold]
     pub(crate) fn failed(&self, status: Status) -> Status {
-        if let Some(watch) = &self.watch {
-            watch.end(Err(&status));
+        if let Some(call) = self.followed() {
+            call.end(Err(&status));
         }
         status
     }
@@ -114,9 +126,9 @@ impl<'a> Exchange<'a> {
     /// The application has the stream: the call ends with that.
     #[inline]
     pub(crate) fn end_with(&self, source: &Source) {
-        if let Some(watch) = &self.watch {
-            let watch = Arc::clone(watch);
-            let end = move |outcome: Result<&Metadata, &Status>| watch.end(outcome.map(|_| ()));
+        if let Some(call) = self.followed() {
+            let call = Arc::clone(call);
+            let end = move |outcome: Result<&Metadata, &Status>| call.end(outcome.map(|_| ()));
             source.shared().observe_end(Box::new(end));
         }
     }
@@ -125,7 +137,36 @@ impl<'a> Exchange<'a> {
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Made, Status>> {
         match &mut self.way {
             Way::Plain(making) => making.poll(self.channel.shared(), cx),
+            way => way.poll_long(self.channel, cx),
+        }
+    }
+}
+
+impl Way {
+    /// That of a call which is more than a request.
+    #[inline(never)]
+    fn long(channel: &Channel, prepared: Result<Prepared, Status>, send_bytes_max: usize) -> Way {
+        let (request, extra) = match prepared {
+            Ok(prepared) => prepared,
+            Err(status) => return Way::Plain(Making { state: State::Failed(status) }),
+        };
+        let call = request.watch.as_ref().map(|watched| Arc::clone(&watched.call));
+        let way = match extra {
+            None if channel.chain().is_none() => Way::Plain(Making::new(request)),
+            extra => Way::Intercepted(Intercepted::new(channel, request, extra, send_bytes_max)),
+        };
+        match call {
+            None => way,
+            Some(call) => Way::Followed(Box::new(Followed { way, call })),
+        }
+    }
+
+    #[inline(never)]
+    fn poll_long(&mut self, channel: &Channel, cx: &mut Context<'_>) -> Poll<Result<Made, Status>> {
+        match self {
+            Way::Plain(making) => making.poll(channel.shared(), cx),
             Way::Intercepted(intercepted) => intercepted.poll(cx),
+            Way::Followed(followed) => followed.way.poll_long(channel, cx),
         }
     }
 }
@@ -149,25 +190,25 @@ impl Making {
             }
             match std::mem::replace(&mut self.state, State::Done) {
                 State::New(mut request) => {
-                    let attempt = Attempt::begin(&mut request, false);
+                    Attempt::begin(&mut request, false);
                     self.state = match shared.place(&request) {
-                        Some(placed) => State::Started(Started::new(placed, request, attempt)),
-                        None => wait_for_place(shared, request, attempt),
+                        Some(placed) => State::Started(Started::new(placed, request)),
+                        None => wait_for_place(shared, request),
                     };
                 }
-                State::Placing(mut placing, attempt) => match placing.as_mut().poll(cx) {
+                State::Placing(mut placing) => match placing.as_mut().poll(cx) {
                     Poll::Pending => {
-                        self.state = State::Placing(placing, attempt);
+                        self.state = State::Placing(placing);
                         return Poll::Pending;
                     }
                     Poll::Ready((request, Ok(placed))) => {
-                        if let Some(attempt) = &attempt {
+                        if let Some(attempt) = request.attempt() {
                             attempt.waited();
                         }
-                        self.state = State::Started(Started::new(placed, request, attempt));
+                        self.state = State::Started(Started::new(placed, request));
                     }
-                    Poll::Ready((_, Err(status))) => {
-                        Attempt::fail(attempt.as_ref(), &status);
+                    Poll::Ready((request, Err(status))) => {
+                        Attempt::fail(&request, &status);
                         return Poll::Ready(Err(status));
                     }
                 },
@@ -175,8 +216,8 @@ impl Making {
                     None => return Poll::Ready(started.finish()),
                     // Not to the same connection in a circle: by now it is retired.
                     Some(mut request) => {
-                        let attempt = Attempt::begin(&mut request, true);
-                        self.state = wait_for_place(shared, request, attempt);
+                        Attempt::begin(&mut request, true);
+                        self.state = wait_for_place(shared, request);
                     }
                 },
                 State::Failed(status) => return Poll::Ready(Err(status)),
@@ -187,26 +228,15 @@ impl Making {
 }
 
 #[cold]
-fn wait_for_place(
-    shared: &Arc<Shared>,
-    request: Box<Request>,
-    attempt: Option<Arc<Attempt>>,
-) -> State {
-    State::Placing(Box::pin(Arc::clone(shared).wait_for_place(request)), attempt)
+fn wait_for_place(shared: &Arc<Shared>, request: Box<Request>) -> State {
+    State::Placing(Box::pin(Arc::clone(shared).wait_for_place(request)))
 }
 
 impl Started {
-    pub(crate) fn new(
-        placed: Placed,
-        mut request: Box<Request>,
-        attempt: Option<Arc<Attempt>>,
-    ) -> Started {
+    pub(crate) fn new(placed: Placed, mut request: Box<Request>) -> Started {
         let Placed { link, tracker } = placed;
-        if let Some(attempt) = &attempt {
-            attempt.picked(link.address());
-        }
-        let notice = Notice::new(attempt);
-        let tracking = tracker.map(|tracker| Tracking::new(tracker, &mut request));
+        let notice = Notice::new();
+        let tracking = Tracking::new(tracker, &mut request, &link);
         let (receiver, stream) = match request.method.kind {
             MethodKind::Unary => (Receiver::Unary(Arc::clone(&notice)), None),
             _ => {
@@ -216,7 +246,7 @@ impl Started {
                 if let Some(compressor) = request.compressor() {
                     shared.choose_compressor(Some(Arc::clone(compressor)));
                 }
-                if let Some(attempt) = notice.attempt() {
+                if let Some(attempt) = request.attempt() {
                     shared.watch(Arc::clone(attempt) as Arc<dyn Watcher>);
                 }
                 let opened = Arc::clone(&notice);
@@ -233,7 +263,7 @@ impl Started {
         let outcome = ready!(self.notice.poll(cx));
         Poll::Ready(match outcome.take_unsent() {
             Some(request) => {
-                self.tell_unsent();
+                tell_unsent(&request);
                 Err(Unmade::Unsent(request))
             }
             None => self.outcome().map_err(Unmade::Failed),
@@ -243,17 +273,9 @@ impl Started {
     /// The request, where it came back.
     #[inline]
     fn take_unsent(&self) -> Option<Box<Request>> {
-        let request = self.notice.get().and_then(Outcome::take_unsent);
-        if request.is_some() {
-            self.tell_unsent();
-        }
-        request
-    }
-
-    fn tell_unsent(&self) {
-        if let Some(attempt) = self.notice.attempt() {
-            attempt.end_unsent();
-        }
+        let request = self.notice.get().and_then(Outcome::take_unsent)?;
+        tell_unsent(&request);
+        Some(request)
     }
 
     fn finish(mut self) -> Result<Made, Status> {
@@ -263,18 +285,23 @@ impl Started {
     /// The notice is set, and not with an unsent request.
     #[inline]
     fn outcome(&mut self) -> Result<Made, Status> {
-        if let Some(attempt) = self.notice.attempt() {
-            self.notice = attempt.told(&self.notice);
-        }
         let stream = self.stream.take();
         if let Some(tracking) = self.tracking.take() {
-            tracking.made(self.notice.get(), stream.as_ref().map(|(_, source)| source));
+            let source = stream.as_ref().map(|(_, source)| source);
+            self.notice = tracking.made(&self.notice, source);
         }
         match (self.notice.get(), stream) {
             (Some(Outcome::Failed(status)), _) => Err(status.clone()),
             (_, Some((shared, source))) => Ok(Made::Stream(shared, source)),
             (_, None) => Ok(Made::Unary(Arc::clone(&self.notice), None)),
         }
+    }
+}
+
+#[cold]
+fn tell_unsent(request: &Request) {
+    if let Some(attempt) = request.attempt() {
+        attempt.end_unsent();
     }
 }
 

@@ -15,7 +15,6 @@ use gannet_core::compression::{Compressed, Packed};
 use gannet_core::{DecodeFn, Metadata, Status, storage};
 
 use super::request::Request;
-use super::watch::Attempt;
 
 /// Set by the connection, awaited by the caller.
 pub(crate) struct Notice {
@@ -23,8 +22,6 @@ pub(crate) struct Notice {
     place: AtomicU32,
     outcome: OnceLock<Outcome>,
     waker: AtomicWaker,
-    /// Where somebody follows the call.
-    attempt: Option<Arc<Attempt>>,
 }
 
 /// What became of a call, as far as the caller waits for it.
@@ -111,19 +108,12 @@ impl From<Vec<u8>> for Received {
 }
 
 impl Notice {
-    pub(crate) fn new(attempt: Option<Arc<Attempt>>) -> Arc<Notice> {
+    pub(crate) fn new() -> Arc<Notice> {
         Arc::new(Notice {
             place: AtomicU32::new(u32::MAX),
             outcome: OnceLock::new(),
             waker: AtomicWaker::new(),
-            attempt,
         })
-    }
-
-    /// Where somebody follows the call.
-    #[inline]
-    pub(crate) fn attempt(&self) -> Option<&Arc<Attempt>> {
-        self.attempt.as_ref()
     }
 
     pub(crate) fn place(&self) -> u32 {

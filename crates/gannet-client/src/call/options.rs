@@ -9,7 +9,7 @@ use gannet_core::compression::{CodecId, Compressors, Encoding, encode_compressed
 use gannet_core::{Extensions, Metadata, MethodCodec, MethodDescriptor, Status};
 
 use super::request::{Body, Request};
-use super::watch::CallWatch;
+use super::watch::{CallWatch, Watched};
 use crate::channel::Config;
 use crate::credentials::CredentialsList;
 use crate::policy::{moment, timed};
@@ -210,7 +210,7 @@ impl<'a, Req, Resp> Options<'a, Req, Resp> {
 fn followed(watch: Arc<CallWatch>, prepared: Result<Prepared, Status>) -> Result<Prepared, Status> {
     match prepared {
         Ok((mut request, extra)) => {
-            request.watch = Some(watch);
+            request.watch = Some(Watched::new(watch));
             Ok((request, extra))
         }
         Err(status) => {

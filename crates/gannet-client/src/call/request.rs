@@ -11,7 +11,7 @@ use gannet_core::{Metadata, MethodDescriptor};
 use gannet_transport::{CallShared, Feed};
 
 use super::notice::Notice;
-use super::watch::Watching;
+use super::watch::{Attempt, Watched};
 
 /// First messages from this length on are sent by reference, bytes.
 const LARGE_BODY_BYTES_MIN: usize = 16 << 10;
@@ -25,7 +25,7 @@ pub(crate) struct Request {
     pub(crate) metadata: Metadata,
     pub(crate) body: Body,
     /// Where somebody follows the call.
-    pub(crate) watch: Watching,
+    pub(crate) watch: Option<Box<Watched>>,
     pub(crate) receive_bytes_max: u32,
     pub(crate) wait_for_ready: bool,
     /// Response headers and trailers are to be kept (unary calls).
@@ -46,6 +46,12 @@ impl Request {
 
     pub(crate) fn receive_bytes_max(&self) -> usize {
         usize::try_from(self.receive_bytes_max).unwrap_or(usize::MAX)
+    }
+
+    /// How it is tried now, where somebody follows that.
+    #[inline]
+    pub(crate) fn attempt(&self) -> Option<&Arc<Attempt>> {
+        self.watch.as_ref()?.attempt()
     }
 
     /// What compresses the messages.

@@ -1,8 +1,9 @@
 //! Telling those who follow calls ([`observe`](gannet_transport::observe)) what happens to them.
 //!
-//! A call that is followed has a [`CallWatch`], which goes with its request; each time it is tried
-//! has an [`Attempt`], which the connection and the application share. Other calls have a pointer
-//! that is null.
+//! A call that is followed has a [`CallWatch`]; each time it is tried has an [`Attempt`]. Both go
+//! with its request as [`Watched`], and the application has them by ways of its own
+//! ([`exchange`](super::exchange), [`tracking`](super::tracking)). All that other calls have is the
+//! one pointer in the request, which is null.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
@@ -31,13 +32,31 @@ pub(crate) struct CallWatch {
     is_ended: AtomicBool,
 }
 
-/// Nothing where nobody follows the call.
-pub(crate) type Watching = Option<Arc<CallWatch>>;
+/// What the request of a call that is followed has of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Watched {
+    pub(crate) call: Arc<CallWatch>,
+    /// How it is tried now; nothing where nobody follows that.
+    attempt: Option<Arc<Attempt>>,
+}
+
+impl Watched {
+    pub(crate) fn new(call: Arc<CallWatch>) -> Box<Watched> {
+        Box::new(Watched { call, attempt: None })
+    }
+
+    pub(crate) fn attempt(&self) -> Option<&Arc<Attempt>> {
+        self.attempt.as_ref()
+    }
+}
 
 impl CallWatch {
     /// A call is made.
     #[inline]
-    pub(crate) fn begin(config: &Config, method: &'static MethodDescriptor) -> Watching {
+    pub(crate) fn begin(
+        config: &Config,
+        method: &'static MethodDescriptor,
+    ) -> Option<Arc<CallWatch>> {
         if config.observers.is_empty() {
             return None;
         }
@@ -45,7 +64,10 @@ impl CallWatch {
     }
 
     #[cold]
-    fn begin_observed(config: &Config, method: &'static MethodDescriptor) -> Watching {
+    fn begin_observed(
+        config: &Config,
+        method: &'static MethodDescriptor,
+    ) -> Option<Arc<CallWatch>> {
         let start = ClientCallStart::new(method, &config.target_uri, now());
         let observer = config.observers.client_call(&start)?;
         Some(Arc::new(CallWatch {
@@ -109,26 +131,30 @@ pub(crate) struct Attempt {
 }
 
 impl Attempt {
-    /// A call is tried; nothing where nobody follows that.
+    /// A call is tried: the request has the attempt from now on.
     #[inline]
-    pub(crate) fn begin(request: &mut Request, is_transparent: bool) -> Option<Arc<Attempt>> {
-        match request.watch {
-            None => None,
-            Some(_) => Self::begin_watched(request, is_transparent),
+    pub(crate) fn begin(request: &mut Request, is_transparent: bool) {
+        if let Some(watched) = &request.watch {
+            let call = Arc::clone(&watched.call);
+            Self::begin_watched(call, request, is_transparent);
         }
     }
 
     #[cold]
-    fn begin_watched(request: &mut Request, is_transparent: bool) -> Option<Arc<Attempt>> {
-        let call = Arc::clone(request.watch.as_ref()?);
-        let observer = call.attempt(request, is_transparent)?;
-        Some(Arc::new(Attempt {
-            observer,
-            again: OnceLock::new(),
-            has_waited: AtomicBool::new(false),
-            is_ended: AtomicBool::new(false),
-            call,
-        }))
+    fn begin_watched(call: Arc<CallWatch>, request: &mut Request, is_transparent: bool) {
+        let observer = call.attempt(request, is_transparent);
+        let attempt = observer.map(|observer| {
+            Arc::new(Attempt {
+                observer,
+                again: OnceLock::new(),
+                has_waited: AtomicBool::new(false),
+                is_ended: AtomicBool::new(false),
+                call,
+            })
+        });
+        if let Some(watched) = &mut request.watch {
+            watched.attempt = attempt;
+        }
     }
 
     /// The server refused it unseen, and it goes to the same connection once more.
@@ -190,7 +216,7 @@ impl Attempt {
                     && let Ok(inflated) = packed.inflated()
                 {
                     let payload = Received::Packed(Box::new(inflated));
-                    let inflated = Notice::new(None);
+                    let inflated = Notice::new();
                     inflated.set(Outcome::Response { payload, metadata: metadata.clone() });
                     notice = inflated;
                 }
@@ -216,10 +242,10 @@ impl Attempt {
         }
     }
 
-    /// It could not be made.
+    /// The request could not be made.
     #[cold]
-    pub(crate) fn fail(attempt: Option<&Arc<Attempt>>, status: &Status) {
-        if let Some(attempt) = attempt {
+    pub(crate) fn fail(request: &Request, status: &Status) {
+        if let Some(attempt) = request.attempt() {
             attempt.end(Err(status));
         }
     }

@@ -85,7 +85,7 @@ impl HealthWatch {
         drop(channel);
         let placed = Placed { link: Arc::clone(&self.link), tracker: None };
         let _watched = Watched::new(&self.link);
-        let mut started = Started::new(placed, request, None);
+        let mut started = Started::new(placed, request);
         let source = match poll_fn(|cx| started.poll(cx)).await {
             Ok(Made::Stream(_, source)) => source,
             Err(Unmade::Failed(status)) => return End::Failed(status),

@@ -26,7 +26,7 @@ pub(crate) async fn make_authorized(
     }
     let mut is_again = false;
     loop {
-        let attempt = Attempt::begin(&mut request, is_again);
+        Attempt::begin(&mut request, is_again);
         let entries = request.metadata.len();
         is_again = true;
         let placed = match shared.place(&request) {
@@ -34,7 +34,7 @@ pub(crate) async fn make_authorized(
             None => {
                 let (same, placed) = Arc::clone(&shared).wait_for_place(request).await;
                 request = same;
-                placed.inspect_err(|status| Attempt::fail(attempt.as_ref(), status))?
+                placed.inspect_err(|status| Attempt::fail(&request, status))?
             }
         };
         let deadline = request.deadline.map(tokio::time::Instant::from_std);
@@ -50,8 +50,8 @@ pub(crate) async fn make_authorized(
                 },
             }
         };
-        authorized.inspect_err(|status| Attempt::fail(attempt.as_ref(), status))?;
-        let mut started = Started::new(placed, request, attempt);
+        authorized.inspect_err(|status| Attempt::fail(&request, status))?;
+        let mut started = Started::new(placed, request);
         request = match poll_fn(|cx| started.poll(cx)).await {
             Ok(made) => return Ok(made),
             Err(Unmade::Failed(status)) => return Err(status),

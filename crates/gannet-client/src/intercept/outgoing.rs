@@ -140,8 +140,8 @@ impl Outgoing {
                 let frame = codec.framer();
                 let told =
                     encode_compressed(frame, message, bytes_max, &**compressor, &mut framed)?;
-                if let Some(watch) = &self.request.watch {
-                    watch.compressed(told);
+                if let Some(watched) = &self.request.watch {
+                    watched.call.compressed(told);
                 }
             }
         }
@@ -225,7 +225,7 @@ impl Outgoing {
 pub(super) fn response_of<C: Codec<T>, T>(message: &T) -> Result<Arc<Notice>> {
     let mut payload = Vec::new();
     MessageCodec::new::<C>().encode(message, usize::MAX, &mut payload)?;
-    let notice = Notice::new(None);
+    let notice = Notice::new();
     notice.set(Outcome::Response { payload: Received::from(payload), metadata: None });
     Ok(notice)
 }

@@ -18,7 +18,6 @@ use super::remote::Remote;
 use super::response::{self, ResponseHead};
 use crate::call::notice::{Around, Notice, Outcome, Received};
 use crate::call::request::{Body, Receiver, Request, StreamReceiver};
-use crate::call::watch::Attempt;
 
 /// A call, from its arrival on the connection until its stream is forgotten.
 #[derive(Debug)]
@@ -141,21 +140,10 @@ impl Call {
         }
     }
 
-    /// Where somebody follows the call.
-    #[inline]
-    pub(super) fn attempt(&self) -> Option<&Arc<Attempt>> {
-        match &self.receiving {
-            Receiving::Unary(unary) => unary.notice.attempt(),
-            Receiving::Stream(stream) => stream.opened.attempt(),
-        }
-    }
-
     /// Its request was given to the engine, as far as it is no stream.
     #[inline]
     pub(super) fn tell_sent(&self) {
-        if self.request.watch.is_some()
-            && let Some(attempt) = self.attempt()
-        {
+        if let Some(attempt) = self.request.attempt() {
             attempt.sent(&self.request);
         }
     }
@@ -163,12 +151,12 @@ impl Call {
     /// Whether a call that the server refused unseen is to be made again by its caller, since
     /// somebody follows that. A stream cannot be, and is made again here.
     pub(super) fn goes_back_refused(&self) -> bool {
-        matches!(self.receiving, Receiving::Unary(_)) && self.attempt().is_some()
+        matches!(self.receiving, Receiving::Unary(_)) && self.request.attempt().is_some()
     }
 
     /// The server refused it unseen, and it is made again here.
     pub(super) fn tell_refused(&mut self) {
-        if let Some(attempt) = self.attempt().map(Arc::clone) {
+        if let Some(attempt) = self.request.attempt().map(Arc::clone) {
             attempt.begin_again(&mut self.request);
         }
     }
@@ -231,9 +219,7 @@ impl Call {
         {
             return self.end(now, Err(status));
         }
-        if self.request.watch.is_some()
-            && let Some(attempt) = self.attempt()
-        {
+        if let Some(attempt) = self.request.attempt() {
             attempt.headers();
         }
         match &mut self.receiving {
