@@ -133,7 +133,10 @@ impl Start {
 
     /// Arrived.
     pub(crate) fn take(mut self) -> Option<(Box<Request>, Receiver)> {
-        self.0.take()
+        let arrived = self.0.take();
+        // Nothing is left in it; its end would look once more.
+        std::mem::forget(self);
+        arrived
     }
 }
 

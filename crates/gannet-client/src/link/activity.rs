@@ -31,7 +31,11 @@ impl LastCall {
     #[inline]
     pub(crate) fn end(&self, now: Instant) {
         let passed = now.saturating_duration_since(self.since);
-        self.last.store(u64::try_from(passed.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        let passed_ms = passed
+            .as_secs()
+            .saturating_mul(1_000)
+            .saturating_add(u64::from(passed.subsec_millis()));
+        self.last.store(passed_ms, Ordering::Relaxed);
         self.is_busy.store(false, Ordering::Relaxed);
     }
 

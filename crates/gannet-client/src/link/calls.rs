@@ -77,6 +77,21 @@ impl Calls {
         Some(call)
     }
 
+    /// Drops a call where it lies, as moving it costs; whether its deadline was armed.
+    #[inline(always)]
+    pub(super) fn discard(&mut self, key: CallKey) -> bool {
+        let Some(slot) = self.slots.get_mut(key.index as usize) else { return false };
+        if slot.generation != key.generation {
+            return false;
+        }
+        let Some(call) = &slot.call else { return false };
+        let is_armed = call.is_armed;
+        slot.call = None;
+        slot.generation = slot.generation.wrapping_add(1);
+        self.free.push(key.index);
+        is_armed
+    }
+
     pub(super) fn len(&self) -> usize {
         self.slots.len() - self.free.len()
     }

@@ -129,7 +129,23 @@ impl ClientSide {
                     Some(stream) => self.leave_stream(turn, stream),
                     None => self.waiting_live = self.waiting_live.saturating_sub(1),
                 }
-                self.remove(key);
+                if self.calls.discard(key) {
+                    self.forget_deadline();
+                }
+            }
+        }
+    }
+
+    /// Settles what is due, and what becomes due by that.
+    fn settle_calls(&mut self, turn: &mut Turn<'_, Client>) {
+        loop {
+            while let Some(key) = self.due.pop() {
+                self.settle_call(turn, key);
+            }
+            if turn.conn.recv_pressure_rises() {
+                self.note_all_due();
+            } else if !self.open_waiting(turn) {
+                return;
             }
         }
     }
@@ -160,14 +176,19 @@ impl ClientSide {
         }
     }
 
-    #[inline(always)]
     fn remove(&mut self, key: CallKey) -> Option<Call> {
         let call = self.calls.remove(key)?;
         if call.is_armed {
-            let calls = &self.calls;
-            self.deadlines.forget(|key| calls.contains(key));
+            self.forget_deadline();
         }
         Some(call)
+    }
+
+    /// A call is gone before its deadline.
+    #[inline]
+    fn forget_deadline(&mut self) {
+        let calls = &self.calls;
+        self.deadlines.forget(|key| calls.contains(key));
     }
 
     fn expire(&mut self, key: CallKey) {
@@ -328,16 +349,14 @@ impl Side for ClientSide {
         Progress::Done
     }
 
+    #[inline]
     fn settle(&mut self, turn: &mut Turn<'_, Client>) {
-        loop {
-            while let Some(key) = self.due.pop() {
-                self.settle_call(turn, key);
-            }
-            if turn.conn.recv_pressure_rises() {
-                self.note_all_due();
-            } else if !self.open_waiting(turn) {
-                break;
-            }
+        let pressure_rises = turn.conn.recv_pressure_rises();
+        if pressure_rises {
+            self.note_all_due();
+        }
+        if pressure_rises || !self.due.is_empty() || !self.waiting.is_empty() {
+            self.settle_calls(turn);
         }
         self.note_activity(turn.now);
     }
