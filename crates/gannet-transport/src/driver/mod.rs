@@ -321,8 +321,8 @@ impl<S: Side> Driver<S> {
         }
     }
 
-    /// Tells every call, and goes on to close the socket; where that cannot be written any more, not
-    /// before all was read.
+    /// Tells every call, and goes on to close the socket; where nothing can be written to that any
+    /// more, not before all was read.
     #[cold]
     fn close(&mut self, reason: CloseReason, now: Instant) {
         if std::mem::take(&mut self.is_unwritable) {
