@@ -135,11 +135,12 @@ impl ServerSide {
         let handler = slot.handler.as_mut()?;
         let mut cx = Context::from_waker(&slot.waker);
         let attended = slot.has_outbox.then(|| slot.shared.attend());
-        let observer = observer(&self.followed, at);
-        let polled = catch_unwind(AssertUnwindSafe(|| match observer {
-            None => handler.poll(&mut cx),
-            Some(observer) => poll_within(&**observer, handler, &mut cx),
-        }));
+        let polled = match observer(&self.followed, at) {
+            None => catch_unwind(AssertUnwindSafe(|| handler.poll(&mut cx))),
+            Some(observer) => {
+                catch_unwind(AssertUnwindSafe(|| poll_within(&**observer, handler, &mut cx)))
+            }
+        };
         if let Some(attended) = attended {
             self.hear(turn, at, attended);
         }

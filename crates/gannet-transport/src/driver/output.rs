@@ -82,7 +82,7 @@ impl<S: Side> Driver<S> {
     }
 
     /// Writes what is in the send buffer. Pending: the rest waits for the socket.
-    #[inline]
+    #[inline(always)]
     pub(super) fn flush(&mut self, cx: &mut Context<'_>) -> io::Result<Poll<()>> {
         while !self.send.is_empty() {
             let written = match self.send.as_contiguous() {

@@ -79,7 +79,8 @@ impl Rest {
     /// Whether a connection that is noted is certain to be roused before `deadline`.
     pub(super) fn is_roused_before(&self, deadline: Option<Instant>, now: Instant) -> bool {
         // Twice the period is enough, but for how late a thread may wake.
-        deadline.is_some_and(|at| at.saturating_duration_since(now) > self.rouser.period() * 4)
+        let roused = now.checked_add(self.rouser.period() * 4);
+        deadline.is_some_and(|at| roused.is_some_and(|roused| at > roused))
     }
 
     /// When to ask again at the latest.
