@@ -20,7 +20,7 @@ use super::manage::{Bells, Epoch};
 use super::published::{Published, Slot};
 use crate::link::{Link, LinkCommand};
 use crate::policy::{
-    Actions, Activity, BackendId, Balancer, ChannelState, Effect, Idleness, SubchannelState,
+    Actions, Activity, BackendId, Balancer, ChannelState, Effect, Idleness, Lost, SubchannelState,
 };
 
 /// See the module.
@@ -186,13 +186,14 @@ impl Control {
     }
 
     /// A connection takes no calls any more.
-    pub(super) fn lost(&mut self, link: &Arc<Link>, now: Instant) {
+    pub(super) fn lost(&mut self, link: &Arc<Link>, why: Status, now: Instant) {
         let Some(live) = self.live_of(link) else { return };
         live.link = None;
         let health = live.health.take();
         self.ended.extend(health);
         self.note_last_call(link, now);
-        self.balancer.handle_lost(link.backend(), now);
+        let lost = Lost { has_served: link.has_served(), why };
+        self.balancer.handle_lost(link.backend(), lost, now);
     }
 
     /// The task that asks how a connection's server feels has begun. Aborted where nobody wants to

@@ -23,6 +23,11 @@ use crate::policy::{Backoff, SubchannelState};
 static WATCH: MethodDescriptor =
     MethodDescriptor::new("/grpc.health.v1.Health/Watch", MethodKind::ServerStreaming);
 
+/// Whether a call's method is that of the question, which no application asks by this descriptor.
+pub(crate) fn is_health_question(method: &'static MethodDescriptor) -> bool {
+    std::ptr::eq(method, &WATCH)
+}
+
 /// The largest answer that is read, bytes: it holds one number, and what later versions add.
 const ANSWER_BYTES_MAX: u32 = 4 << 10;
 

@@ -35,7 +35,7 @@ use crate::{CallCredentials, Interceptor};
 pub use builder::ChannelBuilder;
 pub(crate) use builder::Config;
 pub use defaults::CallDefaults;
-pub(crate) use health::HealthCheck;
+pub(crate) use health::{HealthCheck, is_health_question};
 pub(crate) use published::Placed;
 pub(crate) use shared::{Shared, no_runtime};
 

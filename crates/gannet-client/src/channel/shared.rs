@@ -24,7 +24,7 @@ use crate::call::request::Request;
 use crate::link::{LastCall, Link, LinkCommand};
 use crate::name::Resolution;
 use crate::policy::{
-    Activity, Backoff, ChannelState, Dropping, Picker, Queueing, SubchannelState, Token,
+    Activity, Backoff, ChannelState, Dropping, Picker, Queueing, SubchannelState, Token, Told,
 };
 
 /// See the module.
@@ -237,15 +237,16 @@ impl Shared {
     #[cold]
     fn deadline_exceeded(&self, request: &Request) -> Status {
         let target = self.config.shown_target();
-        let mut told = format!("the deadline passed before {target} was connected");
+        let Told { is_connected, details } = self.control().balancer.told(now());
+        let what = if is_connected { "ready" } else { "connected" };
+        let mut told = format!("the deadline passed before {target} was {what}");
         if let Choice::Fail(status) = self.published.load().pick(request) {
             // It takes the failure's cause over, not the failure: its text is told already.
             let told = format!("{told}; last: {}", status.message());
             return status.with_code(Code::DeadlineExceeded).with_message(told);
         }
-        let attempts = self.control().balancer.attempts_told();
-        if !attempts.is_empty() {
-            told = format!("{told}: {attempts}");
+        if !details.is_empty() {
+            told = format!("{told}: {details}");
         }
         Status::deadline_exceeded(told)
     }
@@ -309,11 +310,11 @@ impl Shared {
         });
     }
 
-    /// `link` takes no new calls.
-    pub(crate) fn retire(&self, link: &Arc<Link>) {
+    /// `link` takes no new calls; `why` says so, and where.
+    pub(crate) fn retire(&self, link: &Arc<Link>, why: Status) {
         self.drive(|control, now| {
             link.retire();
-            control.lost(link, now);
+            control.lost(link, why, now);
         });
     }
 

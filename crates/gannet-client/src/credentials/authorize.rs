@@ -4,7 +4,7 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 
-use gannet_core::{Code, Metadata, Result, Status};
+use gannet_core::{Code, Metadata, MethodDescriptor, Result, Status};
 
 use tokio::runtime::Handle;
 
@@ -46,7 +46,7 @@ pub(crate) async fn make_authorized(
                 Some(_) if Handle::try_current().is_err() => Err(no_runtime()),
                 Some(deadline) => match tokio::time::timeout_at(deadline, authorizing).await {
                     Ok(authorized) => authorized,
-                    Err(_) => Err(deadline_exceeded(method)),
+                    Err(_) => Err(too_late(placed.link.address(), method)),
                 },
             }
         };
@@ -72,6 +72,13 @@ pub(crate) async fn authorized(
     }
     authorize(shared, &mut request, credentials).await?;
     Ok(request)
+}
+
+#[cold]
+fn too_late(address: &str, method: &MethodDescriptor) -> Status {
+    let status = deadline_exceeded(method, "its call credentials have not come");
+    let told = format!("{address}: {}", status.message());
+    status.with_message(told)
 }
 
 /// Adds what the credentials give, one after the other.

@@ -38,6 +38,9 @@ pub(crate) use next::Intercepted;
 pub use next::Next;
 pub use outgoing::Outgoing;
 
+/// What a call waits for whose deadline ends an interceptor.
+const WITH_INTERCEPTORS: &str = "an interceptor has not come to an end";
+
 /// Wraps calls of a channel: see
 /// [`ChannelBuilder::intercept`](crate::ChannelBuilder::intercept) and
 /// [`Channel::intercepted`].

@@ -12,7 +12,7 @@ use gannet_core::{MethodDescriptor, Result, Status};
 use tokio::runtime::Handle;
 use tokio::time::{Sleep, sleep_until};
 
-use super::{Answer, Chain, LayerFuture, Outgoing};
+use super::{Answer, Chain, LayerFuture, Outgoing, WITH_INTERCEPTORS};
 use crate::Channel;
 use crate::call::Extra;
 use crate::call::exchange::{Made, Making};
@@ -192,6 +192,6 @@ impl Intercepted {
         }
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline.into())));
         ready!(timer.as_mut().poll(cx));
-        Poll::Ready(Err(deadline_exceeded(self.method)))
+        Poll::Ready(Err(deadline_exceeded(self.method, WITH_INTERCEPTORS)))
     }
 }

@@ -17,6 +17,7 @@ use gannet_transport::{CallShared, Inbound, Outbound, Relay, RelayKind, Source};
 use tokio::runtime::Handle;
 use tokio::time::{Sleep, sleep_until};
 
+use super::WITH_INTERCEPTORS;
 use crate::link::deadline_exceeded;
 
 type Timer = Pin<Box<Sleep>>;
@@ -227,7 +228,7 @@ impl Future for ResponsePump {
         {
             match future.as_mut().poll(cx) {
                 Poll::Pending if poll_late(&mut pump.timer, cx) => {
-                    pump.relay.end(Err(deadline_exceeded(pump.method)));
+                    pump.relay.end(Err(deadline_exceeded(pump.method, WITH_INTERCEPTORS)));
                 }
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(outcome) => {
@@ -272,7 +273,7 @@ impl Future for Serving {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let serving = self.get_mut();
         let outcome = if poll_late(&mut serving.timer, cx) {
-            Err(deadline_exceeded(serving.method))
+            Err(deadline_exceeded(serving.method, WITH_INTERCEPTORS))
         } else if serving.requests.poll_cut(cx).is_ready()
             || serving.responses.poll_unread(cx).is_ready()
         {

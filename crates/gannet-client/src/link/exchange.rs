@@ -7,17 +7,19 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use gannet_core::compression::{Compressor, Packed};
-use gannet_core::{
-    Code, Message, MessageReader, Metadata, MethodDescriptor, Origin, Status, names,
-};
+use gannet_core::{Code, Message, MessageReader, Metadata, Origin, Status};
 use gannet_http2::hpack::FieldBlock;
 use gannet_http2::{Reason, StreamKey};
 use gannet_transport::Spares;
 
+use super::errors::{
+    compressed_unasked, deadline_exceeded, encoding_refused, more_than_one, none_at_all,
+};
 use super::remote::Remote;
 use super::response::{self, ResponseHead};
 use crate::call::notice::{Around, Notice, Outcome, Received};
 use crate::call::request::{Body, Receiver, Request, StreamReceiver};
+use crate::channel::is_health_question;
 
 /// A call, from its arrival on the connection until its stream is forgotten.
 #[derive(Debug)]
@@ -132,6 +134,11 @@ impl Call {
         matches!(self.phase, Phase::Ended(_))
     }
 
+    /// Whether the application has made it.
+    pub(super) fn is_applications(&self) -> bool {
+        !is_health_question(self.request.method)
+    }
+
     /// The stream was opened.
     pub(super) fn opened(&mut self, stream: StreamKey) {
         self.phase = Phase::Open(stream);
@@ -200,7 +207,13 @@ impl Call {
     }
 
     /// The response's head came.
-    pub(super) fn on_head(&mut self, now: Instant, fields: &FieldBlock, end_stream: bool) {
+    pub(super) fn on_head(
+        &mut self,
+        now: Instant,
+        fields: &FieldBlock,
+        end_stream: bool,
+        from: &Remote,
+    ) {
         self.is_committed = true;
         if self.is_ended() {
             return;
@@ -209,15 +222,15 @@ impl Call {
         if end_stream {
             let refused = |status| encoding_refused(status, &self.request, fields);
             let outcome = head.outcome(fields).map_err(refused);
-            return self.end(now, outcome);
+            return self.end(now, outcome, from);
         }
         if let Err(status) = head.check(fields) {
-            return self.end(now, Err(status));
+            return self.end(now, Err(status), from);
         }
         if let Some(name) = head.encoding(fields)
             && let Err(status) = self.response_encoding(name)
         {
-            return self.end(now, Err(status));
+            return self.end(now, Err(status), from);
         }
         if let Some(attempt) = self.request.attempt() {
             attempt.headers();
@@ -269,6 +282,7 @@ impl Call {
         payload: &[u8],
         end_stream: bool,
         spares: &mut Spares,
+        from: &Remote,
     ) {
         let is_ended = self.is_ended();
         let read = match &mut self.receiving {
@@ -282,16 +296,16 @@ impl Call {
             return;
         }
         match read {
-            Err(status) => self.end(now, Err(status)),
-            Ok(()) if end_stream => self.end(now, Err(Status::from_http_status(200))),
+            Err(status) => self.end(now, Err(status), from),
+            Ok(()) if end_stream => self.end(now, Err(Status::from_http_status(200)), from),
             Ok(()) => {}
         }
     }
 
     /// The trailers came.
-    pub(super) fn on_trailers(&mut self, now: Instant, fields: &FieldBlock) {
+    pub(super) fn on_trailers(&mut self, now: Instant, fields: &FieldBlock, from: &Remote) {
         if !self.is_ended() {
-            self.end(now, response::trailers(fields));
+            self.end(now, response::trailers(fields), from);
         }
     }
 
@@ -312,7 +326,7 @@ impl Call {
                 self.request.refusals += 1;
                 self.phase = Phase::Refused(stream);
             }
-            _ => self.end(now, Err(reset.status(from))),
+            _ => self.end(now, Err(reset.status(from)), from),
         }
     }
 
@@ -323,14 +337,34 @@ impl Call {
         }
     }
 
+    /// Ends the call at its deadline.
+    #[cold]
+    pub(super) fn expire(&mut self, from: &Remote) {
+        let status = self.deadline_exceeded(from);
+        self.fail(status);
+    }
+
+    /// Says how far the call has come.
+    #[cold]
+    fn deadline_exceeded(&self, from: &Remote) -> Status {
+        let how_far = match self.phase {
+            Phase::Waiting | Phase::Refused(_) => "the server has not allowed it a stream yet",
+            _ if self.is_committed => "the response has begun and not ended",
+            _ => "no response has come",
+        };
+        let status = deadline_exceeded(self.request.method, how_far);
+        let told = from.tell(status.message());
+        status.with_message(told)
+    }
+
     /// Ends the call with its connection. A server that drains may end that with its last call, at
     /// the call's deadline, and without a word about it; our timer may come a moment later.
     #[cold]
-    pub(super) fn lose(&mut self, lost: &Status) {
+    pub(super) fn lose(&mut self, lost: &Status, from: &Remote) {
         let now = tokio::time::Instant::now().into_std();
         let lost = lost.clone();
         self.fail(match self.is_late(now) {
-            true => deadline_exceeded(self.request.method).with_source(lost),
+            true => self.deadline_exceeded(from).with_source(lost),
             false => lost,
         });
     }
@@ -350,14 +384,14 @@ impl Call {
     }
 
     /// Ends the call with what the server answered, or with what is wrong with that.
-    fn end(&mut self, now: Instant, outcome: Result<Metadata, Status>) {
+    fn end(&mut self, now: Instant, outcome: Result<Metadata, Status>, from: &Remote) {
         let outcome = match outcome {
             Err(status)
                 if status.code() == Code::Cancelled
                     && status.origin() == Origin::Peer
                     && self.is_late(now) =>
             {
-                Err(deadline_exceeded(self.request.method).with_source(status))
+                Err(self.deadline_exceeded(from).with_source(status))
             }
             other => other,
         };
@@ -480,47 +514,4 @@ impl Reset {
         let told = from.tell(format_args!("{told} ({})", self.reason));
         status.with_message(told).with_origin(Origin::Local)
     }
-}
-
-#[cold]
-pub(crate) fn deadline_exceeded(method: &MethodDescriptor) -> Status {
-    let path = method.path;
-    Status::deadline_exceeded(format!("the deadline of the call to {path} has passed"))
-}
-
-#[cold]
-fn compressed_unasked() -> Status {
-    Status::internal("the response is compressed, but no grpc-encoding was declared")
-}
-
-/// Says so where a call was refused because of how it was compressed: the server then tells what it
-/// accepts, and that is not among it (gRPC's compression.md).
-#[cold]
-fn encoding_refused(status: Status, request: &Request, fields: &FieldBlock) -> Status {
-    let Some(encoding) = request.encoding().filter(|_| status.code() == Code::Unimplemented) else {
-        return status;
-    };
-    let name = names::GRPC_ACCEPT_ENCODING.as_bytes();
-    let values = fields.iter().filter(|field| field.name == name).map(|field| field.value);
-    let accepted = values.collect::<Vec<_>>().join(&b',');
-    let mut accepts = accepted.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
-    if accepted.is_empty() || accepts.any(|accepted| accepted == encoding.name().as_bytes()) {
-        return status;
-    }
-    let told = format!(
-        "the server does not take messages compressed with {encoding}; it accepts {}: {}",
-        accepted.escape_ascii(),
-        status.message()
-    );
-    status.with_message(told)
-}
-
-#[cold]
-fn more_than_one() -> Status {
-    Status::internal("the server sent more than one response, where the method has one")
-}
-
-#[cold]
-pub(crate) fn none_at_all() -> Status {
-    Status::internal("the server ended the call well, but sent no response")
 }

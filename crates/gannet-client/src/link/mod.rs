@@ -8,6 +8,7 @@
 //! | `activity` | when there was a call last |
 //! | `side` | when calls are opened, settled and ended |
 //! | `calls` | where the calls lie |
+//! | `errors` | what calls are told that end by no word of the server's |
 //! | `exchange` | what one call makes of what the server sends |
 //! | `head` | the request's header fields |
 //! | `remote` | what calls are told about the other end |
@@ -15,6 +16,7 @@
 
 mod activity;
 mod calls;
+mod errors;
 mod exchange;
 mod head;
 mod remote;
@@ -32,7 +34,7 @@ use crate::call::notice::Notice;
 use crate::call::request::Start;
 use crate::policy::{Activity, BackendId};
 pub(crate) use activity::LastCall;
-pub(crate) use exchange::deadline_exceeded;
+pub(crate) use errors::deadline_exceeded;
 pub(crate) use head::Constants;
 pub(crate) use response::Classifier;
 pub(crate) use side::ClientSide;
@@ -51,6 +53,8 @@ pub(crate) struct Link {
     /// What the server said with its first GOAWAY.
     goaway: OnceLock<Arc<str>>,
     retired: AtomicBool,
+    /// A call was answered on it, or let go on by a server that takes no more.
+    served: AtomicBool,
 }
 
 /// What callers and the channel ask of a connection.
@@ -80,6 +84,7 @@ impl Link {
             watched: AtomicBool::new(false),
             goaway: OnceLock::new(),
             retired: AtomicBool::new(false),
+            served: AtomicBool::new(false),
         })
     }
 
@@ -136,6 +141,17 @@ impl Link {
     /// What the server said with its first GOAWAY, for messages.
     pub(crate) fn goaway(&self) -> Option<&str> {
         self.goaway.get().map(|told| &**told)
+    }
+
+    /// See [`has_served`](Self::has_served).
+    pub(crate) fn note_served(&self) {
+        self.served.store(true, Ordering::Relaxed);
+    }
+
+    /// A call of the application's was answered on it, or goes on although the server takes no
+    /// others.
+    pub(crate) fn has_served(&self) -> bool {
+        self.served.load(Ordering::Relaxed)
     }
 
     /// Takes no new calls: the server said so, or it has ended.

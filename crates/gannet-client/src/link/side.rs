@@ -16,7 +16,7 @@ use gannet_transport::{
 use tokio::sync::oneshot;
 
 use super::calls::{CallKey, Calls};
-use super::exchange::{Call, Phase, Reset, deadline_exceeded};
+use super::exchange::{Call, Phase, Reset};
 use super::head::Constants;
 use super::remote::Remote;
 use super::{Link, LinkCommand};
@@ -50,6 +50,8 @@ pub(crate) struct ClientSide {
     remote: Remote,
     /// The channel knows that there are calls.
     is_known_busy: bool,
+    /// So does the link: see [`Link::has_served`].
+    has_served: bool,
 }
 
 impl ClientSide {
@@ -75,16 +77,17 @@ impl ClientSide {
             spares: Spares::default(),
             emptied: None,
             is_known_busy: false,
+            has_served: false,
         }
     }
 
     /// Passes something on to the call on a stream.
     #[inline]
-    fn on_stream(&mut self, stream: StreamKey, act: impl FnOnce(&mut Call, &mut Spares)) {
+    fn on_stream(&mut self, stream: StreamKey, act: impl FnOnce(&mut Call, &mut Spares, &Remote)) {
         let Some(&Some(key)) = self.by_stream.get(stream.index()) else { return };
         let Some(call) = self.calls.get_mut(key) else { return };
         if call.stream() == Some(stream) {
-            act(call, &mut self.spares);
+            act(call, &mut self.spares, &self.remote);
             if !std::mem::replace(&mut call.is_due, true) {
                 self.due.push(key);
             }
@@ -193,17 +196,39 @@ impl ClientSide {
 
     fn expire(&mut self, key: CallKey) {
         if let Some(call) = self.calls.get_mut(key) {
-            let status = deadline_exceeded(call.request.method);
-            call.fail(status);
+            call.expire(&self.remote);
             self.note_due(key);
         }
     }
 
+    /// The head of a response came.
+    #[cold]
+    fn note_answered(&mut self, stream: StreamKey) {
+        let mut is_call = false;
+        self.on_stream(stream, |call, _, _| is_call = call.is_applications());
+        self.note_served(is_call);
+    }
+
+    /// The server takes no more calls, and those that it has go on.
+    fn note_let_go_on(&mut self) {
+        let mut any = false;
+        self.calls.each(|_, call| {
+            any |= call.is_applications() && call.open_stream().is_some();
+        });
+        self.note_served(any);
+    }
+
+    fn note_served(&mut self, has_served: bool) {
+        if has_served && !std::mem::replace(&mut self.has_served, true) {
+            self.link.note_served();
+        }
+    }
+
     /// New calls go to another connection from here on.
-    fn retire(&mut self) {
+    fn retire(&mut self, why: Status) {
         self.link.retire();
         if let Some(channel) = self.channel.upgrade() {
-            channel.retire(&self.link);
+            channel.retire(&self.link, why);
         }
     }
 
@@ -216,7 +241,7 @@ impl ClientSide {
         {
             channel.calm_keepalive(keepalive);
         }
-        self.retire();
+        self.retire(Status::unavailable(self.remote.tell("it takes no more calls")));
     }
 
     /// Has the channel know whether there are calls, where that has changed.
@@ -318,21 +343,23 @@ impl Side for ClientSide {
     fn event(&mut self, now: Instant, event: Event<'_>) {
         match event {
             Event::Headers { key, fields, end_stream } => {
-                self.on_stream(key, |call, _| call.on_head(now, fields, end_stream));
+                if !self.has_served {
+                    self.note_answered(key);
+                }
+                self.on_stream(key, |call, _, from| call.on_head(now, fields, end_stream, from));
             }
             Event::Data { key, payload, end_stream } => {
-                self.on_stream(key, |call, spares| {
-                    call.on_data(now, payload, end_stream, spares);
+                self.on_stream(key, |call, spares, from| {
+                    call.on_data(now, payload, end_stream, spares, from);
                 });
             }
             Event::Trailers { key, fields } => {
-                self.on_stream(key, |call, _| call.on_trailers(now, fields));
+                self.on_stream(key, |call, _, from| call.on_trailers(now, fields, from));
             }
             Event::Reset { key, reason, remote, unprocessed } => {
                 let may_reopen = !self.link.is_retired();
                 let reset = Reset { reason, remote, unprocessed };
-                let from = self.remote.clone();
-                self.on_stream(key, |call, _| call.on_reset(now, reset, &from, may_reopen));
+                self.on_stream(key, |call, _, from| call.on_reset(now, reset, from, may_reopen));
             }
             Event::Settings => {
                 if let Some(established) = self.established.take() {
@@ -340,7 +367,12 @@ impl Side for ClientSide {
                     let _ = established.send(Ok(()));
                 }
             }
-            Event::GoAway { reason, debug, .. } => self.on_goaway(reason, debug),
+            Event::GoAway { last_stream_id, reason, debug } => {
+                if last_stream_id > 0 {
+                    self.note_let_go_on();
+                }
+                self.on_goaway(reason, debug);
+            }
             _ => {}
         }
     }
@@ -410,8 +442,8 @@ impl Side for ClientSide {
     }
 
     fn closed(&mut self, reason: &CloseReason) {
-        self.retire();
         let lost = self.lost(reason);
+        self.retire(lost.clone());
         if let Some(established) = self.established.take() {
             // The one who connects may have given up.
             let _ = established.send(Err(lost.clone()));
@@ -420,7 +452,7 @@ impl Side for ClientSide {
             match call.phase {
                 Phase::Ended(_) => {}
                 Phase::Waiting | Phase::Refused(_) => call.hand_back(|| lost.clone()),
-                Phase::Open(_) => call.lose(&lost),
+                Phase::Open(_) => call.lose(&lost, &self.remote),
             }
         }
     }

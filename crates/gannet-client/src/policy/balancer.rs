@@ -9,9 +9,12 @@
 //! [`state`]: Balancer::state
 //! [`picker`]: Balancer::picker
 
+mod acting;
+mod told;
+
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
@@ -20,10 +23,11 @@ use gannet_core::Status;
 
 use super::subchannel::Subchannel;
 use super::{
-    Action, Actions, BackoffConfig, ChannelState, Event, Picker, Policy, Queueing, SubchannelId,
+    Actions, BackoffConfig, ChannelState, Event, Lost, Picker, Policy, Queueing, SubchannelId,
     SubchannelState, Token, Update,
 };
 use crate::name::{Address, Resolution};
+pub(crate) use told::Told;
 
 /// Makes a policy, each time that a channel leaves the idle state.
 pub(crate) type MakePolicy = Arc<dyn Fn() -> Box<dyn Policy> + Send + Sync>;
@@ -67,6 +71,8 @@ pub(crate) struct Balancer {
     state: ChannelState,
     picker: Arc<dyn Picker>,
     is_changed: bool,
+    /// Somebody has told what the name stands for.
+    is_resolved: bool,
     /// With which the policy has panicked. It is not told anything then.
     panic: Option<String>,
 }
@@ -120,6 +126,7 @@ impl Balancer {
             state: ChannelState::Idle,
             picker: Arc::new(Queueing),
             is_changed: false,
+            is_resolved: false,
             panic: None,
         }
     }
@@ -136,6 +143,7 @@ impl Balancer {
     pub(crate) fn stop(&mut self) {
         self.policy = None;
         self.panic = None;
+        self.is_resolved = false;
         self.events.clear();
         self.timers.clear();
         self.policy_timers.clear();
@@ -166,6 +174,7 @@ impl Balancer {
 
     /// What the name stands for, or why that is not known.
     pub(crate) fn handle_names(&mut self, names: Result<Resolution, Status>, now: Instant) {
+        self.is_resolved |= names.is_ok();
         self.handle(
             match names {
                 Ok(resolution) => Event::Resolved(resolution),
@@ -190,12 +199,17 @@ impl Balancer {
         let ids: Vec<BackendId> = self.backends.keys().copied().collect();
         for id in ids {
             let Some(backend) = self.backends.get_mut(&id) else { continue };
-            let at = backend.machine.retry_at();
-            if backend.machine.reset_backoff() {
-                if let Some(at) = at {
-                    self.timers.remove(&(at, Due::Backoff(id)));
-                }
-                self.tell(id);
+            let (at, is_resting) = (backend.machine.retry_at(), backend.machine.is_resting());
+            let is_idle = backend.machine.reset_backoff();
+            if !is_idle && !is_resting {
+                continue;
+            }
+            if let Some(at) = at {
+                self.timers.remove(&(at, Due::Backoff(id)));
+            }
+            match is_idle {
+                true => self.tell(id),
+                false => self.dial(id, now),
             }
         }
         self.handle(Event::ResetBackoff, now);
@@ -207,7 +221,7 @@ impl Balancer {
             return false;
         }
         if let Some(backend) = self.backends.get_mut(&id) {
-            backend.machine.established();
+            backend.machine.established(now);
             backend.health = None;
             // The table is another one, whatever the policy makes of it.
             self.is_changed = true;
@@ -247,9 +261,9 @@ impl Balancer {
     }
 
     /// A connection is lost, or takes no calls any more.
-    pub(crate) fn handle_lost(&mut self, id: BackendId, now: Instant) {
+    pub(crate) fn handle_lost(&mut self, id: BackendId, lost: Lost, now: Instant) {
         if let Some(backend) = self.backends.get_mut(&id)
-            && backend.machine.lost()
+            && backend.machine.lost(lost, now)
         {
             backend.health = None;
             self.is_changed = true;
@@ -285,8 +299,10 @@ impl Balancer {
             }
             match due {
                 Due::Backoff(id) => {
-                    let backend = self.backends.get_mut(&id);
-                    if backend.is_some_and(|backend| backend.machine.handle_timeout(now)) {
+                    let Some(backend) = self.backends.get_mut(&id) else { continue };
+                    if backend.machine.is_resting() {
+                        self.dial(id, now);
+                    } else if backend.machine.handle_timeout(now) {
                         self.tell(id);
                     }
                 }
@@ -333,22 +349,6 @@ impl Balancer {
         })
     }
 
-    /// What is being tried, for who waited for it in vain.
-    pub(crate) fn attempts_told(&self) -> String {
-        let mut told = String::new();
-        let trying = self
-            .backends
-            .values()
-            .filter(|backend| matches!(backend.machine.state(), SubchannelState::Connecting));
-        for backend in trying.take(TOLD_MAX) {
-            let separator = if told.is_empty() { "" } else { ", " };
-            let (address, attempt) = (&backend.address, backend.machine.attempts());
-            // Writing to a string cannot fail.
-            let _ = write!(told, "{separator}{address} [attempt {attempt}, CONNECTING]");
-        }
-        told
-    }
-
     fn handle(&mut self, event: Event, now: Instant) {
         self.events.push_back(event);
         self.run(now);
@@ -390,124 +390,6 @@ impl Balancer {
         self.clear_forsaken();
     }
 
-    fn act(&mut self, action: Action, now: Instant) {
-        match action {
-            Action::Create(id, address) => self.create(id, &address),
-            Action::Connect(id) => self.connect(id, now),
-            Action::WatchHealth(id) => self.watch_health(id),
-            Action::Remove(id) => self.remove(id),
-            Action::SetTimer(token, at) => {
-                self.cancel(token);
-                self.policy_timers.insert(token, at);
-                self.timers.insert((at, Due::Policy(token)));
-            }
-            Action::CancelTimer(token) => self.cancel(token),
-            Action::Resolve => self.effects.push(Effect::Resolve),
-        }
-    }
-
-    fn create(&mut self, id: SubchannelId, address: &Address) {
-        let known = self.by_address.get(address).copied();
-        let backend_id = known.unwrap_or_else(|| {
-            self.backends_made += 1;
-            let made = BackendId(self.backends_made);
-            self.by_address.insert(address.clone(), made);
-            let backend = Backend {
-                address: address.clone(),
-                machine: Subchannel::new(self.backoff.clone()),
-                attempts: 0,
-                subchannels: Vec::new(),
-                health: None,
-            };
-            self.backends.insert(made, backend);
-            made
-        });
-        let Some(backend) = self.backends.get_mut(&backend_id) else { return };
-        backend.subchannels.push(id);
-        if backend.machine.state().state() != ChannelState::Idle {
-            self.events.push_back(Event::Subchannel(id, backend.machine.state().clone()));
-        }
-        let index = id.index();
-        if self.subchannels.len() <= index {
-            self.subchannels.resize_with(index + 1, || None);
-        }
-        let generation = id.generation();
-        self.subchannels[index] =
-            Some(Handle { generation, backend: backend_id, watches_health: false });
-    }
-
-    fn connect(&mut self, id: SubchannelId, now: Instant) {
-        let Some(handle) = self.handle_of(id) else { return };
-        let backend_id = handle.backend;
-        let random = self.actions.random_part();
-        let Some(backend) = self.backends.get_mut(&backend_id) else { return };
-        if let Some(begun) = backend.machine.connect(now, random) {
-            backend.attempts += 1;
-            self.effects.push(Effect::Dial {
-                backend: backend_id,
-                address: backend.address.clone(),
-                attempt: backend.attempts,
-                give_up_at: begun.give_up_at,
-            });
-            self.tell(backend_id);
-        }
-    }
-
-    fn watch_health(&mut self, id: SubchannelId) {
-        let Some(Some(handle)) = self.subchannels.get_mut(id.index()) else { return };
-        let Some(backend) = self.backends.get_mut(&handle.backend) else { return };
-        if handle.generation != id.generation() || !backend.machine.state().is_ready() {
-            return;
-        }
-        handle.watches_health = true;
-        if !self.checks_health {
-            self.events.push_back(Event::Health(id, SubchannelState::Ready));
-            return;
-        }
-        match &backend.health {
-            Some(health) => self.events.push_back(Event::Health(id, health.clone())),
-            None => {
-                backend.health = Some(SubchannelState::Connecting);
-                self.effects.push(Effect::WatchHealth(handle.backend));
-            }
-        }
-    }
-
-    fn remove(&mut self, id: SubchannelId) {
-        if self.handle_of(id).is_none() {
-            return;
-        }
-        let Some(handle) = self.subchannels[id.index()].take() else { return };
-        self.actions.free(id);
-        if let Some(backend) = self.backends.get_mut(&handle.backend) {
-            // Its picker may go on picking it: nothing is connected there any more.
-            self.is_changed |= backend.machine.state().is_ready();
-            backend.subchannels.retain(|known| *known != id);
-            self.forsaken.push(handle.backend);
-        }
-    }
-
-    fn cancel(&mut self, token: Token) {
-        if let Some(at) = self.policy_timers.remove(&token) {
-            self.timers.remove(&(at, Due::Policy(token)));
-        }
-    }
-
-    fn clear_forsaken(&mut self) {
-        while let Some(id) = self.forsaken.pop() {
-            let Some(backend) = self.backends.get(&id) else { continue };
-            if !backend.subchannels.is_empty() {
-                continue;
-            }
-            if let Some(at) = backend.machine.retry_at() {
-                self.timers.remove(&(at, Due::Backoff(id)));
-            }
-            self.by_address.remove(&backend.address);
-            self.backends.remove(&id);
-            self.effects.push(Effect::Abandon(id));
-        }
-    }
-
     fn handle_of(&self, id: SubchannelId) -> Option<&Handle> {
         let handle = self.subchannels.get(id.index())?.as_ref()?;
         (handle.generation == id.generation()).then_some(handle)
@@ -535,9 +417,6 @@ impl fmt::Debug for Balancer {
             .finish_non_exhaustive()
     }
 }
-
-/// Addresses that a message names.
-const TOLD_MAX: usize = 4;
 
 #[cfg(test)]
 impl Balancer {

@@ -47,7 +47,7 @@ mod testing;
 
 pub use actions::{Action, Actions, Update};
 pub use backoff::{Attempt, Backoff, BackoffConfig};
-pub(crate) use balancer::{BackendId, Balancer, Effect, MakePolicy};
+pub(crate) use balancer::{BackendId, Balancer, Effect, MakePolicy, Told};
 pub use children::{ChildId, Children};
 pub use event::{Event, Policy, SubchannelId, Token};
 pub(crate) use idleness::{Activity, Idleness};
@@ -58,3 +58,4 @@ pub(crate) use picker::Dropping;
 pub use picker::{CallEnd, CallTracker, Failing, Only, Pick, PickArgs, Picked, Picker, Queueing};
 pub use round_robin::RoundRobin;
 pub use state::{ChannelState, SubchannelState};
+pub(crate) use subchannel::Lost;

@@ -7,19 +7,16 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use gannet_core::Status;
 
 use super::{
     Actions, ChannelState, ChildId, Children, Event, Failing, Pick, PickArgs, PickFirst, Picker,
-    Policy, Queueing, SubchannelId, Token, moment,
+    Policy, Queueing, SubchannelId,
 };
 use crate::name::{Address, Endpoint, Resolution};
 
-/// How long after an endpoint was connected to it is connected to again, at least, where its
-/// connection ended without a fault of the network. As long as the first backoff.
-const RECONNECT_MIN: Duration = Duration::from_secs(1);
 /// Counters of a picker: how many threads can pick without taking one from each other.
 const LANES: usize = 8;
 
@@ -34,19 +31,7 @@ pub struct RoundRobin {
     endpoints: HashMap<Vec<Address>, ChildId>,
     /// In the name resolver's order.
     order: Vec<ChildId>,
-    members: HashMap<ChildId, Member>,
-    /// Whose timer it is.
-    timers: HashMap<Token, ChildId>,
     published: Published,
-}
-
-/// What is known of an endpoint beside its child.
-struct Member {
-    /// When it was told to connect last.
-    connected: Instant,
-    /// When it is told to again, where that was just before; kept for the next time.
-    timer: Option<Token>,
-    is_resting: bool,
 }
 
 /// What was published last, as far as it matters whether it is published again.
@@ -66,8 +51,6 @@ impl RoundRobin {
             children: Children::new(),
             endpoints: HashMap::new(),
             order: Vec::new(),
-            members: HashMap::new(),
-            timers: HashMap::new(),
             published: Published::Nothing,
         }
     }
@@ -81,12 +64,8 @@ impl RoundRobin {
             if key.is_empty() || self.endpoints.contains_key(&key) {
                 continue;
             }
-            let child = old.remove(&key).unwrap_or_else(|| {
-                let child = self.children.add(PickFirst::new());
-                self.members
-                    .insert(child, Member { connected: now, timer: None, is_resting: false });
-                child
-            });
+            let known = old.remove(&key);
+            let child = known.unwrap_or_else(|| self.children.add(PickFirst::new()));
             self.endpoints.insert(key, child);
             self.order.push(child);
             told.push((child, endpoint));
@@ -98,10 +77,6 @@ impl RoundRobin {
             self.look_after(child, now, actions);
         }
         for child in old.into_values() {
-            if let Some(timer) = self.members.remove(&child).and_then(|member| member.timer) {
-                self.timers.remove(&timer);
-                actions.cancel_timer(timer);
-            }
             self.children.remove(child, actions);
         }
         if self.order.is_empty() {
@@ -112,25 +87,12 @@ impl RoundRobin {
         self.publish(actions);
     }
 
-    /// One that is idle connects: at once, unless it has just done so. A server that ends each
-    /// connection as soon as it is made has succeeded each time, and no backoff would hold.
+    /// One that is idle connects. Where its server ends each connection as soon as it is made, the
+    /// subchannel rests.
     fn look_after(&mut self, child: ChildId, now: Instant, actions: &mut Actions) {
-        let Some((ChannelState::Idle, _)) = self.children.published(child) else { return };
-        let Some(member) = self.members.get_mut(&child) else { return };
-        let due = moment(member.connected, RECONNECT_MIN).filter(|due| *due > now);
-        let Some(due) = due else { return self.connect(child, now, actions) };
-        if !std::mem::replace(&mut member.is_resting, true) {
-            let timer = *member.timer.get_or_insert_with(|| actions.token());
-            self.timers.insert(timer, child);
-            actions.set_timer(timer, due);
+        if let Some((ChannelState::Idle, _)) = self.children.published(child) {
+            self.children.handle(child, Event::ExitIdle, now, actions);
         }
-    }
-
-    fn connect(&mut self, child: ChildId, now: Instant, actions: &mut Actions) {
-        if let Some(member) = self.members.get_mut(&child) {
-            (member.connected, member.is_resting) = (now, false);
-        }
-        self.children.handle(child, Event::ExitIdle, now, actions);
     }
 
     fn publish(&mut self, actions: &mut Actions) {
@@ -196,16 +158,6 @@ impl Policy for RoundRobin {
                     self.fail(&status, actions);
                 }
             }
-            Event::Timer(token) if self.timers.contains_key(&token) => {
-                let Some(child) = self.timers.get(&token).copied() else { return };
-                if let Some(member) = self.members.get_mut(&child) {
-                    member.is_resting = false;
-                }
-                if let Some((ChannelState::Idle, _)) = self.children.published(child) {
-                    self.connect(child, now, actions);
-                    self.publish(actions);
-                }
-            }
             Event::ExitIdle | Event::ResetBackoff => {
                 for child in self.order.clone() {
                     self.look_after(child, now, actions);
@@ -257,14 +209,6 @@ impl Picker for Turns {
             Some(id) => (*id).into(),
             None => self.others[at - self.ready.len()].pick(call),
         }
-    }
-}
-
-#[cfg(test)]
-impl RoundRobin {
-    /// Timers of endpoints that are to be connected to again.
-    pub(super) fn resting_tokens(&self) -> impl Iterator<Item = Token> {
-        self.timers.keys().copied()
     }
 }
 

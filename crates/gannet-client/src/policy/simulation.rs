@@ -1,6 +1,7 @@
 //! A thousand backends under each policy, in virtual time: attempts that succeed, fail and hang,
-//! connections that are lost, names that change and fail. Everything follows from a seed, which a
-//! failure prints (`GANNET_SIM_FIRST=s GANNET_SIM_SEEDS=n` runs n of them from s on).
+//! connections that are lost, some as soon as they are made, names that change and fail. Everything
+//! follows from a seed, which a failure prints (`GANNET_SIM_FIRST=s GANNET_SIM_SEEDS=n` runs n of
+//! them from s on).
 //!
 //! After every step: no call goes to what is not connected, nothing is dialed more often than its
 //! backoff allows, and there is one backend for each address that the name stands for. At the end,
@@ -15,8 +16,8 @@ use gannet_core::{Metadata, MethodDescriptor, MethodKind, Status};
 
 use super::testing::{address, ms};
 use super::{
-    Actions, BackendId, BackoffConfig, Balancer, ChannelState, Effect, MakePolicy, Pick, PickArgs,
-    PickFirst, Policy, RoundRobin, SubchannelId,
+    Actions, BackendId, BackoffConfig, Balancer, ChannelState, Effect, Lost, MakePolicy, Pick,
+    PickArgs, PickFirst, Policy, RoundRobin, SubchannelId,
 };
 use crate::name::{Address, Endpoint, Resolution};
 
@@ -25,6 +26,8 @@ static METHOD: MethodDescriptor = MethodDescriptor::new("/a.B/C", MethodKind::Un
 const BACKENDS: usize = 1_000;
 const STEPS: usize = 2_000;
 const SEEDS: u64 = 4;
+/// One of so many backends ends each connection as soon as it is made.
+const FICKLE: usize = 10;
 
 /// What will become of an attempt.
 #[derive(Clone, Copy, Debug)]
@@ -56,8 +59,12 @@ struct World {
     fails: u64,
     hangs: u64,
     asked_names: usize,
-    /// Connections that were made, attempts that failed, connections that were lost.
-    happened: [usize; 3],
+    /// Connections in a row that were good for nothing.
+    shorts: HashMap<BackendId, u32>,
+    /// When the last of several such was dialed: the next waits.
+    rests: HashMap<BackendId, Instant>,
+    /// Connections that were made, attempts that failed, connections that were lost, rests.
+    happened: [usize; 4],
 }
 
 impl World {
@@ -82,7 +89,9 @@ impl World {
             fails: 300,
             hangs: 100,
             asked_names: 0,
-            happened: [0; 3],
+            shorts: HashMap::new(),
+            rests: HashMap::new(),
+            happened: [0; 4],
         }
     }
 
@@ -103,6 +112,11 @@ impl World {
             match effect {
                 Effect::Dial { backend, address, attempt, give_up_at } => {
                     self.dialed(&address);
+                    if let Some(before) = self.rests.remove(&backend) {
+                        let rested = (self.now - before).as_secs_f64();
+                        assert!(rested >= 0.999, "only {rested} s; seed {}", self.seed);
+                        self.happened[3] += 1;
+                    }
                     self.addresses.insert(backend, address);
                     let fate = self.dice.random() % 1_000;
                     let takes = ms(1 + self.dice.random() % 500);
@@ -117,6 +131,8 @@ impl World {
                 Effect::Abandon(backend) => {
                     self.attempts.retain(|(_, dialed), _| *dialed != backend);
                     self.connected.remove(&backend);
+                    self.shorts.remove(&backend);
+                    self.rests.remove(&backend);
                     if let Some(address) = self.addresses.remove(&backend) {
                         self.resets.insert(address, self.now);
                     }
@@ -168,8 +184,11 @@ impl World {
             assert!(self.balancer.handle_established(backend, number, self.now));
             self.connected.insert(backend);
             self.happened[0] += 1;
-            if let Some(address) = self.addresses.get(&backend) {
-                self.resets.insert(address.clone(), self.now);
+            let Some(address) = self.addresses.get(&backend) else { return };
+            self.resets.insert(address.clone(), self.now);
+            if self.fails > 0 && self.numbers[address].is_multiple_of(FICKLE) {
+                self.connected.remove(&backend);
+                self.lose(backend, false);
             }
         } else {
             let status = Status::unavailable("refused");
@@ -186,7 +205,8 @@ impl World {
                 if let Some(lost) = self.connected.iter().nth(at).copied() {
                     self.connected.remove(&lost);
                     self.happened[2] += 1;
-                    self.balancer.handle_lost(lost, self.now);
+                    let has_served = self.roll(2) == 0;
+                    self.lose(lost, has_served);
                 }
             }
             10..=15 => self.balancer.exit_idle(self.now),
@@ -213,6 +233,22 @@ impl World {
                 }
             }
         }
+    }
+
+    /// A connection is lost: where it has not served, and was short, it was good for nothing.
+    fn lose(&mut self, backend: BackendId, has_served: bool) {
+        let address = self.addresses[&backend].clone();
+        let made = self.resets[&address];
+        let is_short = !has_served && self.now - made < Duration::from_secs(1);
+        let shorts = self.shorts.entry(backend).or_default();
+        *shorts = if is_short { *shorts + 1 } else { 0 };
+        if *shorts > 1 {
+            // Dials are counted from the attempt that made the connection.
+            let dialed = self.dials[&address].last().copied();
+            self.rests.insert(backend, dialed.expect("it was dialed"));
+        }
+        let why = Status::unavailable(format!("{address}: lost"));
+        self.balancer.handle_lost(backend, Lost { has_served, why }, self.now);
     }
 
     fn pick(&self, lane: usize) -> Option<SubchannelId> {
@@ -290,7 +326,8 @@ fn run<P: Policy>(seed: u64, make: fn() -> P, connections: impl Fn(usize) -> usi
     world.calm_down(connections);
     assert!(world.asked_names > 0, "nobody asks for names; seed {seed}");
     assert!(world.now > world.start, "time passes");
-    assert!(world.happened.iter().all(|n| *n > 10), "too little: {:?}", world.happened);
+    let enough = world.happened[..3].iter().all(|n| *n > 10) && world.happened[3] > 0;
+    assert!(enough, "too little: {:?}", world.happened);
     world
 }
 

@@ -14,6 +14,7 @@ mod credentials;
 mod deadlines;
 mod defaults;
 mod faults;
+mod fickle;
 mod forever;
 mod goaway;
 mod health;
@@ -34,6 +35,7 @@ mod streams;
 mod tls;
 #[cfg(feature = "_tls")]
 mod tls_negative;
+mod told;
 #[cfg(feature = "_tls")]
 mod trust;
 #[path = "../../../gannet-server/tests/it/wire.rs"]

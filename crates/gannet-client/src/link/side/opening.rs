@@ -55,7 +55,8 @@ impl ClientSide {
                 return true;
             }
             Err(OpenError::IdsExhausted) => {
-                self.retire();
+                let told = self.remote.tell("no more streams can be opened on the connection");
+                self.retire(Status::unavailable(told));
                 turn.conn.goaway(Reason::NO_ERROR, b"");
                 self.hand_back(key);
                 return true;
