@@ -161,7 +161,7 @@ fn is_told_by_tls(status: &Status) -> bool {
 }
 
 /// What `work` comes to, unless the moment comes first.
-async fn until<T>(moment: Option<Instant>, work: impl Future<Output = T>) -> Option<T> {
+pub(super) async fn until<T>(moment: Option<Instant>, work: impl Future<Output = T>) -> Option<T> {
     match moment {
         Some(at) => tokio::time::timeout_at(at.into(), work).await.ok(),
         None => Some(work.await),

@@ -29,6 +29,8 @@ pub(super) struct Control {
     pub(super) idleness: Idleness,
     /// What there is for each backend of the balancer's.
     live: HashMap<BackendId, Live>,
+    /// Connections that take no new calls, and have not ended.
+    draining: Vec<Arc<Link>>,
     /// Keepalive of the next connection.
     pub(super) keepalive: Option<Keepalive>,
     pub(super) epoch: Epoch,
@@ -84,6 +86,7 @@ impl Control {
             balancer,
             idleness: Idleness::new(config.idle_timeout),
             live: HashMap::new(),
+            draining: Vec::new(),
             keepalive: config.keepalive,
             epoch: Epoch::default(),
             runtime: None,
@@ -139,15 +142,18 @@ impl Control {
     /// The manager looks at the timers: when to do so again.
     pub(super) fn tick(&mut self, now: Instant, is_waited_for: bool) -> Option<Instant> {
         self.balancer.handle_timeout(now);
+        self.forget_ended();
         let (live, last_call) = (&self.live, self.last_call.unwrap_or(now));
         let is_idle = self.idleness.handle_timeout(now, || {
             if is_waited_for {
                 return Activity::Busy;
             }
             let links = live.values().filter_map(|live| live.link.as_ref());
-            links.fold(Activity::Since(last_call), |known, link| match (known, link.activity()) {
-                (Activity::Since(one), Activity::Since(two)) => Activity::Since(one.max(two)),
-                _ => Activity::Busy,
+            links.chain(&self.draining).fold(Activity::Since(last_call), |known, link| {
+                match (known, link.activity()) {
+                    (Activity::Since(one), Activity::Since(two)) => Activity::Since(one.max(two)),
+                    _ => Activity::Busy,
+                }
             })
         });
         if is_idle {
@@ -191,7 +197,7 @@ impl Control {
         live.link = None;
         let health = live.health.take();
         self.ended.extend(health);
-        self.note_last_call(link, now);
+        self.note_draining(Arc::clone(link));
         let lost = Lost { has_served: link.has_served(), why };
         self.balancer.handle_lost(link.backend(), lost, now);
     }
@@ -218,10 +224,21 @@ impl Control {
         live.link.as_ref().is_some_and(|known| Arc::ptr_eq(known, link)).then_some(live)
     }
 
-    fn note_last_call(&mut self, link: &Link, now: Instant) {
-        self.note_call(match link.activity() {
-            Activity::Busy => now,
-            Activity::Since(since) => since,
+    /// A connection takes no new calls: those that are on it count until it has ended.
+    fn note_draining(&mut self, link: Arc<Link>) {
+        self.forget_ended();
+        self.draining.push(link);
+    }
+
+    fn forget_ended(&mut self) {
+        let last_call = &mut self.last_call;
+        self.draining.retain(|link| {
+            if link.has_ended()
+                && let Activity::Since(since) = link.activity()
+            {
+                *last_call = (*last_call).max(Some(since));
+            }
+            !link.has_ended()
         });
     }
 
@@ -229,7 +246,6 @@ impl Control {
     /// through `publish`.
     pub(super) fn settle(
         &mut self,
-        now: Instant,
         publish: impl FnOnce(ChannelState, Published) -> Arc<Published>,
     ) -> After {
         let mut after = After { runtime: self.runtime.clone(), ..After::default() };
@@ -250,9 +266,9 @@ impl Control {
                     after.aborts.extend(live.dialing.and_then(|(_, task)| task));
                     after.aborts.extend(live.health);
                     if let Some(link) = live.link {
-                        self.note_last_call(&link, now);
                         link.retire();
                         link.push(LinkCommand::Close);
+                        self.note_draining(link);
                     }
                 }
                 Effect::Resolve => self.bells.resolve.notify_one(),

@@ -6,19 +6,20 @@
 
 use std::future::poll_fn;
 use std::sync::{Arc, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use gannet_core::codec::{Parts, Raw};
 use gannet_core::{Code, MessageCodec, Metadata, MethodDescriptor, MethodKind, Status};
 use gannet_transport::Inbound;
 
+use super::connect::until;
 use super::{Placed, Shared, now};
 use crate::call::exchange::{Made, Started, Unmade};
 use crate::call::request::{Body, Request};
 use crate::credentials::{CredentialsList, authorized};
 use crate::link::Link;
-use crate::policy::{Backoff, SubchannelState};
+use crate::policy::{Backoff, BackoffConfig, SubchannelState, moment};
 
 static WATCH: MethodDescriptor =
     MethodDescriptor::new("/grpc.health.v1.Health/Watch", MethodKind::ServerStreaming);
@@ -42,11 +43,21 @@ pub(crate) struct HealthCheck {
 
 /// One connection's watch, for as long as the connection takes calls.
 pub(super) struct HealthWatch {
-    pub(super) channel: Weak<Shared>,
-    pub(super) link: Arc<Link>,
-    pub(super) check: HealthCheck,
-    pub(super) backoff: Backoff,
+    channel: Weak<Shared>,
+    link: Arc<Link>,
+    check: HealthCheck,
+    backoff: Backoff,
+    /// How long the credentials may take.
+    timeout: Duration,
+    /// The server has answered the call that there is, or was last.
+    is_heard: bool,
+    /// When the last call was made without a pause before it.
+    hurried: Option<Instant>,
 }
+
+/// A call that was answered is followed by the next at once (gRFC A17), but not more often than
+/// this.
+const HURRY_INTERVAL_MIN: Duration = Duration::from_secs(1);
 
 /// Why a watch ended.
 enum End {
@@ -56,6 +67,23 @@ enum End {
 }
 
 impl HealthWatch {
+    pub(super) fn new(
+        channel: &Weak<Shared>,
+        link: Arc<Link>,
+        check: HealthCheck,
+        backoff: BackoffConfig,
+    ) -> HealthWatch {
+        HealthWatch {
+            channel: Weak::clone(channel),
+            link,
+            check,
+            timeout: backoff.connect_timeout,
+            backoff: Backoff::new(backoff),
+            is_heard: false,
+            hurried: None,
+        }
+    }
+
     pub(super) async fn run(mut self) {
         loop {
             self.backoff.attempt(now(), fastrand::f64());
@@ -71,23 +99,49 @@ impl HealthWatch {
             let told = format!("{address}: its health is not known: {}", failed.message());
             let failed = failed.with_code(Code::Unavailable).with_message(told);
             self.tell(SubchannelState::TransientFailure(failed));
-            match self.backoff.failed(now()) {
-                Some(at) => tokio::time::sleep_until(at.into()).await,
-                None => return,
+            if !self.may_hurry() {
+                match self.backoff.failed(now()) {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => return,
+                }
             }
             self.tell(SubchannelState::Connecting);
         }
+    }
+
+    /// Whether the next call is made at once: the backoff starts over then.
+    fn may_hurry(&mut self) -> bool {
+        if !std::mem::take(&mut self.is_heard) {
+            return false;
+        }
+        self.backoff.established();
+        let (last, now) = (self.hurried, now());
+        let may = last.is_none_or(|last| now.saturating_duration_since(last) >= HURRY_INTERVAL_MIN);
+        match may {
+            true => self.hurried = Some(now),
+            // As after a first failure.
+            false => drop(self.backoff.attempt(now, fastrand::f64())),
+        }
+        may
     }
 
     /// One call.
     async fn watch(&mut self) -> End {
         let Some(channel) = self.channel.upgrade() else { return End::Over };
         let request = self.request();
-        let request = match authorized(&channel, request, &self.check.credentials).await {
-            Ok(request) => request,
-            Err(status) => return End::Failed(status),
-        };
+        // Not the channel itself: it may be dropped meanwhile, and ends then.
+        let config = Arc::clone(channel.config());
         drop(channel);
+        let authorizing = authorized(&config, request, &self.check.credentials);
+        let request = match until(moment(now(), self.timeout), authorizing).await {
+            Some(Ok(request)) => request,
+            Some(Err(status)) => return End::Failed(status),
+            None => {
+                // Calls are to learn of that, before it is tried again.
+                self.backoff.attempt(now(), fastrand::f64());
+                return End::Failed(Status::unavailable("call credentials have not come"));
+            }
+        };
         let placed = Placed { link: Arc::clone(&self.link), tracker: None };
         let _watched = Watched::new(&self.link);
         let mut started = Started::new(placed, request);
@@ -102,8 +156,7 @@ impl HealthWatch {
         loop {
             match answers.next().await {
                 Ok(Some(answer)) => {
-                    self.backoff.established();
-                    self.backoff.attempt(now(), fastrand::f64());
+                    self.is_heard = true;
                     self.tell(health_of(&answer, self.link.address(), &self.check.service));
                 }
                 Ok(None) => {

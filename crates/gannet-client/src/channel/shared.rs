@@ -24,7 +24,7 @@ use crate::call::request::Request;
 use crate::link::{LastCall, Link, LinkCommand};
 use crate::name::Resolution;
 use crate::policy::{
-    Activity, Backoff, ChannelState, Dropping, Picker, Queueing, SubchannelState, Token, Told,
+    Activity, ChannelState, Dropping, Picker, Queueing, SubchannelState, Token, Told,
 };
 
 /// See the module.
@@ -340,11 +340,10 @@ impl Shared {
         let target = self.config.shown_target();
         let closed = Status::unavailable(format!("{target}: the channel was closed"));
         let picker: Arc<dyn Picker> = Arc::new(Dropping(closed));
-        let now = now();
         let mut control = self.control();
         control.stop();
         control.is_shut_down = true;
-        let after = control.settle(now, |_, published| Arc::new(published));
+        let after = control.settle(|_, published| Arc::new(published));
         let published = Published::new(&picker, Vec::new());
         let before = self.publish(ChannelState::Shutdown, published);
         drop(control);
@@ -384,7 +383,7 @@ impl Shared {
             // Calls that wait look at it when they are told of the change.
             self.panics.fetch_add(1, Ordering::Release);
         }
-        let mut after = control.settle(now, |state, published| self.publish(state, published));
+        let mut after = control.settle(|state, published| self.publish(state, published));
         if control.balancer.is_started() && control.epoch != was {
             after.manage = Some((control.epoch, control.bells.clone()));
         }
@@ -422,9 +421,8 @@ impl Shared {
             }
             let watches = std::mem::take(&mut after.watches);
             for (link, check) in watches.into_iter().zip(self.config.health.iter().cycle()) {
-                let (channel, backoff) = (Weak::clone(&self.me), self.config.backoff.clone());
-                let (check, backoff) = (check.clone(), Backoff::new(backoff));
-                let watch = HealthWatch { channel, link: Arc::clone(&link), check, backoff };
+                let (of, backoff) = (Arc::clone(&link), self.config.backoff.clone());
+                let watch = HealthWatch::new(&self.me, of, check.clone(), backoff);
                 let task = runtime.spawn(watch.run()).abort_handle();
                 self.control().watching(&link, task, &mut after);
             }

@@ -40,7 +40,7 @@ pub(crate) async fn make_authorized(
         let deadline = request.deadline.map(tokio::time::Instant::from_std);
         let method = request.method;
         let authorized = {
-            let authorizing = authorize(&shared, &mut request, &credentials);
+            let authorizing = authorize(shared.config(), &mut request, &credentials);
             match deadline {
                 None => authorizing.await,
                 Some(_) if Handle::try_current().is_err() => Err(no_runtime()),
@@ -63,14 +63,14 @@ pub(crate) async fn make_authorized(
 
 /// A request with what the credentials give, where that may be sent.
 pub(crate) async fn authorized(
-    shared: &Arc<Shared>,
+    config: &Arc<Config>,
     mut request: Box<Request>,
     credentials: &CredentialsList,
 ) -> Result<Box<Request>> {
     for one in &credentials.0 {
-        check_connection(shared.config(), &**one)?;
+        check_connection(config, &**one)?;
     }
-    authorize(shared, &mut request, credentials).await?;
+    authorize(config, &mut request, credentials).await?;
     Ok(request)
 }
 
@@ -83,12 +83,12 @@ fn too_late(address: &str, method: &MethodDescriptor) -> Status {
 
 /// Adds what the credentials give, one after the other.
 async fn authorize(
-    shared: &Arc<Shared>,
+    config: &Arc<Config>,
     request: &mut Request,
     credentials: &CredentialsList,
 ) -> Result<()> {
     for one in &credentials.0 {
-        let config = Arc::clone(shared.config());
+        let config = Arc::clone(config);
         let call = CredentialsRequest { config, method: request.method };
         let mut metadata = Arc::clone(one).metadata(call).await.map_err(failed)?;
         metadata.set_all_sensitive();

@@ -55,6 +55,7 @@ pub(crate) struct Link {
     retired: AtomicBool,
     /// A call was answered on it, or let go on by a server that takes no more.
     served: AtomicBool,
+    ended: AtomicBool,
 }
 
 /// What callers and the channel ask of a connection.
@@ -85,6 +86,7 @@ impl Link {
             goaway: OnceLock::new(),
             retired: AtomicBool::new(false),
             served: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
         })
     }
 
@@ -152,6 +154,16 @@ impl Link {
     /// others.
     pub(crate) fn has_served(&self) -> bool {
         self.served.load(Ordering::Relaxed)
+    }
+
+    /// There is no call on it any more, and none can be.
+    pub(crate) fn note_ended(&self) {
+        self.ended.store(true, Ordering::Release);
+    }
+
+    /// See [`note_ended`](Self::note_ended).
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
     }
 
     /// Takes no new calls: the server said so, or it has ended.

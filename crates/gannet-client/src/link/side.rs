@@ -455,6 +455,9 @@ impl Side for ClientSide {
                 Phase::Open(_) => call.lose(&lost, &self.remote),
             }
         }
+        // No turn follows that would.
+        self.note_activity(tokio::time::Instant::now().into_std());
+        self.link.note_ended();
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::backends::{Backend, backend, backend_with, builder, counts, until_all_answer, who};
-use crate::peer::{Bytes, unary};
+use crate::peer::{Bytes, Got, Peers, unary};
 
 static HEALTH: ServiceDescriptor = ServiceDescriptor::new(
     "grpc.health.v1.Health",
@@ -135,4 +135,94 @@ async fn watching_is_no_call_and_ends_with_the_connection() {
     let idle = timeout(MINUTE * 2, idle).await.expect("nobody calls");
     assert_eq!(idle, ChannelState::Idle);
     who(&channel).await.unwrap();
+}
+
+/// Ends each watch after so many answers: when each was made, for a minute.
+async fn watches(peers: &mut Peers, end: &[(&str, &str)], answers: usize) -> Vec<f64> {
+    let mut peer = peers.accept().await;
+    let (start, mut made) = (Instant::now(), Vec::new());
+    let serves = async {
+        loop {
+            let (key, _) = peer.request().await;
+            made.push(start.elapsed().as_secs_f64());
+            peer.body(key).await;
+            peer.respond(key, &[&b"\x08\x01"[..]].repeat(answers), end).await;
+        }
+    };
+    let _ = timeout(MINUTE, serves).await;
+    made
+}
+
+const UNAVAILABLE: &[(&str, &str)] = &[("grpc-status", "14")];
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_was_answered_is_made_again_at_once_but_not_in_a_circle() {
+    let (channel, mut peers) = Peers::with(|builder| builder.health_check("mail"));
+    channel.connect().unwrap();
+    let made = watches(&mut peers, UNAVAILABLE, 1).await;
+    assert!(made[1] < 0.1, "at once: {made:?}");
+    assert!(made[2] - made[1] > 0.7, "{made:?}");
+    assert!((50..=130).contains(&made.len()), "{made:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_was_not_is_made_again_with_growing_pauses() {
+    let (channel, mut peers) = Peers::with(|builder| builder.health_check("mail"));
+    channel.connect().unwrap();
+    let made = watches(&mut peers, UNAVAILABLE, 0).await;
+    let mut want = 1.0;
+    for pair in made.windows(2) {
+        let pause = pair[1] - pair[0];
+        assert!((want * 0.79 - 0.02..want * 1.21 + 0.02).contains(&pause), "{want}: {made:?}");
+        want *= 1.6;
+    }
+    assert!(made.len() > 4, "{made:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_is_unimplemented_is_not_made_again_though_it_was_answered() {
+    for answers in [0, 1] {
+        let (channel, mut peers) = Peers::with(|builder| builder.health_check("mail"));
+        channel.connect().unwrap();
+        let made = watches(&mut peers, &[("grpc-status", "12")], answers).await;
+        assert_eq!((made.len(), channel.state()), (1, ChannelState::Ready));
+    }
+}
+
+/// Credentials that never come.
+struct Hangs;
+
+impl gannet_client::CallCredentials for Hangs {
+    async fn metadata(
+        &self,
+        _: gannet_client::CredentialsRequest,
+    ) -> gannet_core::Result<gannet_core::Metadata> {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn credentials_that_never_come_keep_neither_calls_waiting_nor_the_channel() {
+    for waits in [false, true] {
+        let (channel, mut peers) = Peers::with(|builder| {
+            builder
+                .health_check("mail")
+                .credentials(Hangs)
+                .allow_credentials_without_tls(true)
+                .idle_timeout(Duration::MAX)
+        });
+        channel.connect().unwrap();
+        let mut peer = peers.accept().await;
+        sleep(Duration::from_secs(1)).await;
+        if waits {
+            let status = who(&channel).await.unwrap_err();
+            let told = status.message();
+            assert!(told.contains("in-process: its health is not known: call cred"), "{told}");
+        }
+        let dropped = Instant::now();
+        drop(channel);
+        let closed = async { while peer.next().await != Got::Closed {} };
+        timeout(MINUTE * 600, closed).await.expect("a channel that is gone keeps its connection");
+        assert!(dropped.elapsed() < Duration::from_secs(1));
+    }
 }

@@ -3,15 +3,15 @@
 use std::future::IntoFuture;
 use std::time::Duration;
 
-use gannet_client::name::{Resolver, Updates};
+use gannet_client::name::{AddressList, Resolver, Updates};
 use gannet_client::policy::RoundRobin;
 use gannet_client::{Channel, ChannelState};
 use gannet_core::Code;
 use gannet_http2::Reason;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::backends::{backend, builder, who};
-use crate::peer::{Got, Peers, chat, dead_port, unary};
+use crate::backends::{backend, builder, scripted, who};
+use crate::peer::{Got, Peer, Peers, accept, chat, dead_port, unary};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -160,7 +160,7 @@ async fn failing_for_long_is_idle_too_and_never_can_be_said() {
 #[tokio::test(start_paused = true)]
 async fn every_connection_of_a_channel_that_is_idle_is_closed() {
     let (one, two) = (backend("one"), backend("two"));
-    let list = gannet_client::name::AddressList::new([one.address, two.address]);
+    let list = AddressList::new([one.address, two.address]);
     let channel =
         builder().resolver(list).balance(RoundRobin::new).idle_timeout(MINUTE).build().unwrap();
     for _ in 0..3 {
@@ -254,7 +254,7 @@ async fn unix_sockets_without_a_path() {
     let server = tokio::spawn(async move {
         let (stream, _) = listener.accept().await.unwrap();
         let stream = gannet_transport::Stream::Unix(stream);
-        let mut peer = crate::peer::Peer::new(stream, gannet_http2::Config::default());
+        let mut peer = Peer::new(stream, gannet_http2::Config::default());
         peer.flush().await;
         peer.echo().await;
     });
@@ -265,7 +265,6 @@ async fn unix_sockets_without_a_path() {
 
 #[test]
 fn targets_of_schemes_of_ones_own() {
-    use gannet_client::name::AddressList;
     let make = |target: &gannet_client::name::TargetUri<'_>| {
         assert_eq!(target.scheme, "ports");
         let port: u16 = target.path.parse().map_err(|_| format!("{:?} is no port", target.path))?;
@@ -281,4 +280,57 @@ fn targets_of_schemes_of_ones_own() {
     assert!(error.to_string().contains("the scheme \"consul\" is not known"), "{error}");
     let error = Channel::builder("x:1").scheme("Not A Scheme", make).build().unwrap_err();
     assert!(error.to_string().contains("\"Not A Scheme\" is not a scheme"), "{error}");
+}
+
+/// A stream on a connection that drains, and what becomes of a channel that makes another
+/// connection meanwhile.
+async fn drains(by_server: bool) {
+    let (address, mut acceptor) = scripted("drains");
+    let other = backend("other");
+    let list = AddressList::new([address, other.address.clone()]);
+    let channel = builder()
+        .resolver(list.clone())
+        .balance(RoundRobin::new)
+        .idle_timeout(MINUTE)
+        .build()
+        .unwrap();
+    channel.connect().unwrap();
+    let mut peer = Peer::new(accept(&mut acceptor).await, gannet_http2::Config::default());
+    peer.flush().await;
+    let (key, mut stream) = loop {
+        // Every other one goes to the other server, which knows no such method.
+        let stream = chat(&channel).await.unwrap();
+        if let Ok((key, _)) = timeout(Duration::from_millis(10), peer.request()).await {
+            break (key, stream);
+        }
+    };
+    if by_server {
+        peer.conn.drain(Instant::now().into_std());
+        peer.flush().await;
+    } else {
+        list.set([other.address.clone()]);
+        assert_eq!(peer.next().await, Got::GoAway { reason: Reason::NO_ERROR });
+    }
+    for _ in 0..5 {
+        sleep(MINUTE).await;
+        assert_ne!(channel.state(), ChannelState::Idle, "{by_server}");
+    }
+    // Its end is that of the last call, and the connection's.
+    peer.respond(key, &[b"end"], crate::peer::OK).await;
+    let ended = Instant::now();
+    assert_eq!(stream.1.next().await.unwrap().unwrap(), b"end");
+    assert_eq!(stream.1.next().await.unwrap(), None);
+    while peer.next().await != Got::Closed {}
+    let idle = async {
+        while channel.wait_for_state_change(channel.state()).await != ChannelState::Idle {}
+    };
+    timeout(MINUTE * 3, idle).await.expect("nobody calls");
+    let after = ended.elapsed().as_secs_f64();
+    assert!((59.9..61.1).contains(&after), "{after}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_on_a_connection_that_drains_keeps_the_channel_from_being_idle() {
+    drains(true).await;
+    drains(false).await;
 }
