@@ -10,10 +10,11 @@ use gannet_http2::{Client, Connection, Upkeep};
 use gannet_transport::Driver;
 use tokio::sync::oneshot;
 
-use super::dial::dial;
+use super::dial::{dial, look_up};
+use super::race::race;
 use super::{Config, Shared, now};
 use crate::link::{Classifier, ClientSide, Constants, Link, LinkCommand};
-use crate::name::Address;
+use crate::name::{Address, Way};
 use crate::policy::BackendId;
 
 /// One attempt, as the balancer wants it.
@@ -60,10 +61,23 @@ impl Connecting {
         }
     }
 
-    /// Only SETTINGS prove that a way leads to a server.
     async fn establish(&self) -> Result<Arc<Link>, Status> {
-        let keepalive = self.channel.upgrade().and_then(|channel| channel.keepalive());
         let address = &self.dial.address;
+        let Way::Named(name) = address.way() else {
+            return self.establish_at(address, address.to_string()).await;
+        };
+        let found = look_up(name).await?;
+        let one =
+            |one: Address| async move { self.establish_at(&one, format!("{name} ({one})")).await };
+        race(found, one).await.map_err(|status| {
+            let told = format!("{name}: {}", status.message());
+            status.with_message(told)
+        })
+    }
+
+    /// Only SETTINGS prove that a way leads to a server.
+    async fn establish_at(&self, address: &Address, shown: String) -> Result<Arc<Link>, Status> {
+        let keepalive = self.channel.upgrade().and_then(|channel| channel.keepalive());
         let stream = dial(address, &self.config).await?;
         let http2 = self.config.http2.clone();
         let mut conn = Connection::<Client>::new(http2, Arc::new(Classifier), now());
@@ -73,7 +87,7 @@ impl Connecting {
             conn.keep_up_with(Arc::new(upkeep), 0.0, now());
         }
         let constants = Constants::new(&mut conn, &self.config);
-        let link = Link::new(address.to_string(), keepalive, self.dial.backend, now());
+        let link = Link::new(shown, keepalive, self.dial.backend, now());
         let unproven = Unproven::new(link);
         let (tell, told) = oneshot::channel();
         let link = &unproven.link;

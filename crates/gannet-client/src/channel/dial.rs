@@ -3,25 +3,25 @@
 use std::io;
 
 use gannet_core::Status;
-use gannet_transport::{Peer, Stream, connect_tcp};
+use gannet_transport::{Stream, connect_tcp};
 
 use super::Config;
 use crate::name::{Address, Way};
+use crate::policy::interleaved;
 
-/// Connects.
+/// Connects to an address that is no name.
 ///
 /// # Errors
 /// UNAVAILABLE, with the address in the message.
 pub(super) async fn dial(address: &Address, config: &Config) -> Result<Stream, Status> {
     let connected = match address.way() {
         Way::Tcp(address) => connect_tcp(address).await,
-        Way::Named(host_port) => connect_named(host_port).await,
         Way::InProcess(connector) => connector.connect().await,
         #[cfg(unix)]
         Way::Unix(path) => gannet_transport::connect_unix(path).await,
         #[cfg(any(target_os = "linux", target_os = "android"))]
         Way::UnixAbstract(name) => gannet_transport::connect_unix_abstract(name).await,
-        #[allow(unreachable_patterns, reason = "not on all systems")]
+        // Names stand for addresses, which are dialed.
         _ => Err(io::ErrorKind::Unsupported.into()),
     };
     let failed = |error| Status::from_io(address, error);
@@ -35,16 +35,15 @@ pub(super) async fn dial(address: &Address, config: &Config) -> Result<Stream, S
     }
 }
 
-/// The first of the name's addresses that answers.
-async fn connect_named(host_port: &str) -> io::Result<(Stream, Peer)> {
-    let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in tokio::net::lookup_host(host_port).await? {
-        match connect_tcp(address).await {
-            Ok(connected) => return Ok(connected),
-            Err(error) => failed = error,
-        }
+/// What a name stands for now, in the order in which they are to be tried.
+///
+/// # Errors
+/// UNAVAILABLE, with the name in the message.
+pub(super) async fn look_up(host_port: &str) -> Result<Vec<Address>, Status> {
+    match tokio::net::lookup_host(host_port).await {
+        Ok(found) => Ok(interleaved(found.map(Address::tcp).collect())),
+        Err(error) => Err(Status::from_io(&host_port, error)),
     }
-    Err(failed)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 //! | `published` | what calls find of that, without a lock |
 //! | `control` | what changes seldom: the balancer, its connections, its tasks |
 //! | `manage` | the task for names and timers, while the channel is not idle |
-//! | `connect`, `dial` | one attempt to connect to one address |
+//! | `connect`, `dial`, `race` | one attempt to connect to one address, or to what a name stands for |
 //! | `health` | asking servers how they feel |
 
 mod builder;
@@ -18,6 +18,7 @@ mod dial;
 mod health;
 mod manage;
 mod published;
+mod race;
 mod shared;
 
 use std::fmt;
@@ -73,7 +74,7 @@ impl Channel {
     /// | `ipv4:1.2.3.4:5`, `ipv6:[::1]:5` | that address, or those, with commas between |
     /// | `unix:/path`, `unix:///path` | a Unix socket |
     /// | `unix-abstract:name` | a Unix socket in the abstract namespace (Linux) |
-    /// | `passthrough:///host:port` | what the system makes of that with each connection |
+    /// | `passthrough:///host:port` | what the system makes of that with each connection, raced |
     ///
     /// and those of [schemes](ChannelBuilder::scheme) of one's own.
     pub fn builder(target: impl Into<String>) -> ChannelBuilder {

@@ -62,7 +62,8 @@ impl Address {
     }
 
     /// A host and a port, `host:port`, that is resolved each time a connection is made, by the
-    /// system; the first of its addresses that answers is used.
+    /// system; of its addresses the first that answers is used. Each is tried 250 ms after the one
+    /// before it, or when one has failed (gRFC A61).
     pub fn named(host_port: impl Into<String>) -> Address {
         Address(Kind::Named(host_port.into()))
     }

@@ -25,7 +25,7 @@ pub(super) fn ordered(
 }
 
 /// Takes turns between the families, the first address's first, each in its order.
-fn interleaved(addresses: Vec<Address>) -> Vec<Address> {
+pub(crate) fn interleaved(addresses: Vec<Address>) -> Vec<Address> {
     let count = addresses.len();
     let mut families: Vec<(Family, VecDeque<Address>)> = Vec::new();
     for address in addresses {

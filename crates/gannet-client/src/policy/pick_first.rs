@@ -19,7 +19,7 @@ use super::{
 use crate::name::{Address, Resolution};
 
 /// How long after an attempt the next one starts beside it: what A61 and RFC 8305 recommend.
-const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+pub(crate) const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 /// What A61 and RFC 8305 allow it to be set to.
 const ATTEMPT_DELAY_MIN: Duration = Duration::from_millis(100);
 /// See [`ATTEMPT_DELAY_MIN`].
