@@ -7,7 +7,8 @@
 //! | `published` | what calls find of that, without a lock |
 //! | `control` | what changes seldom: the balancer, its connections, its tasks |
 //! | `manage` | the task for names and timers, while the channel is not idle |
-//! | `connect`, `dial`, `race` | one attempt to connect to one address, or to what a name stands for |
+//! | `connect`, `dial` | one attempt to connect to one address |
+//! | `race` | the same for all that a name stands for |
 //! | `health` | asking servers how they feel |
 
 mod builder;

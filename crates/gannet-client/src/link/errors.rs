@@ -1,9 +1,38 @@
 //! What calls are told that end by no word of the server's.
 
-use gannet_core::{Code, MethodDescriptor, Status, names};
+use gannet_core::{Code, MethodDescriptor, Origin, Status, names};
+use gannet_http2::Reason;
 use gannet_http2::hpack::FieldBlock;
 
+use super::remote::Remote;
 use crate::call::request::Request;
+
+/// How a stream was reset.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reset {
+    pub(super) reason: Reason,
+    /// By the server; otherwise the server broke a rule and the engine did it.
+    pub(super) remote: bool,
+    /// The server has certainly not seen the request.
+    pub(super) unprocessed: bool,
+}
+
+impl Reset {
+    #[cold]
+    pub(super) fn status(self, from: &Remote) -> Status {
+        let status = Status::from_reset(self.reason.0);
+        if self.remote {
+            let told = from.tell(status.message());
+            return status.with_message(told);
+        }
+        let told = match self.reason {
+            Reason::ENHANCE_YOUR_CALM => "the response exceeds a limit of this client",
+            _ => "the server's response breaks HTTP/2",
+        };
+        let told = from.tell(format_args!("{told} ({})", self.reason));
+        status.with_message(told).with_origin(Origin::Local)
+    }
+}
 
 /// The deadline has passed; `how_far` says what the call waited for.
 #[cold]

@@ -8,12 +8,12 @@ use std::time::Instant;
 
 use gannet_core::compression::{Compressor, Packed};
 use gannet_core::{Code, Message, MessageReader, Metadata, Origin, Status};
+use gannet_http2::StreamKey;
 use gannet_http2::hpack::FieldBlock;
-use gannet_http2::{Reason, StreamKey};
 use gannet_transport::Spares;
 
 use super::errors::{
-    compressed_unasked, deadline_exceeded, encoding_refused, more_than_one, none_at_all,
+    Reset, compressed_unasked, deadline_exceeded, encoding_refused, more_than_one, none_at_all,
 };
 use super::remote::Remote;
 use super::response::{self, ResponseHead};
@@ -487,31 +487,4 @@ fn end_stream(stream: &mut StreamReceiver, outcome: Result<Metadata, Status>) {
         Err(torn) => torn.code(),
     };
     stream.shared.end(code);
-}
-
-/// How a stream was reset.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Reset {
-    pub(super) reason: Reason,
-    /// By the server; otherwise the server broke a rule and the engine did it.
-    pub(super) remote: bool,
-    /// The server has certainly not seen the request.
-    pub(super) unprocessed: bool,
-}
-
-impl Reset {
-    #[cold]
-    fn status(self, from: &Remote) -> Status {
-        let status = Status::from_reset(self.reason.0);
-        if self.remote {
-            let told = from.tell(status.message());
-            return status.with_message(told);
-        }
-        let told = match self.reason {
-            Reason::ENHANCE_YOUR_CALM => "the response exceeds a limit of this client",
-            _ => "the server's response breaks HTTP/2",
-        };
-        let told = from.tell(format_args!("{told} ({})", self.reason));
-        status.with_message(told).with_origin(Origin::Local)
-    }
 }

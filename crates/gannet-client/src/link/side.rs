@@ -16,7 +16,8 @@ use gannet_transport::{
 use tokio::sync::oneshot;
 
 use super::calls::{CallKey, Calls};
-use super::exchange::{Call, Phase, Reset};
+use super::errors::Reset;
+use super::exchange::{Call, Phase};
 use super::head::Constants;
 use super::remote::Remote;
 use super::{Link, LinkCommand};
