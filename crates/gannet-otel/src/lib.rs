@@ -43,6 +43,8 @@ mod propagation;
 mod tracing;
 
 pub use metrics::Metrics;
+/// The API of this version, whose types are this crate's, too.
+pub use opentelemetry;
 pub use propagation::GrpcTraceBin;
 pub use tracing::Tracing;
 

@@ -2,15 +2,16 @@
 //!
 //! | span | what it stands for | what it holds |
 //! | --- | --- | --- |
-//! | `Sent.pkg.Service.Method` | a client's call | its status |
+//! | `Sent.pkg.Service.Method` | a client's call | an event, its status |
 //! | `Attempt.pkg.Service.Method` | one attempt, within it | attributes, events, its status |
 //! | `Recv.pkg.Service.Method` | a server's call, within the attempt | events, its status |
 //!
 //! The attributes are `previous-rpc-attempts` and `transparent-retry`.
 //! Events are `Outbound message` and `Inbound message`, with `sequence-number`, `message-size` and,
-//! for one that was compressed, `message-size-compressed`; and `Delayed LB pick complete` where an
-//! attempt waited for a connection. The status is OK or an error that is described as
-//! `UNAVAILABLE, why`.
+//! for one that was compressed, `message-size-compressed`; `Delayed LB pick complete` where an
+//! attempt waited for a connection; and `Delayed name resolution complete` where a call waited for
+//! its channel's names: not for the second resolution on, nor for a list of addresses. The status
+//! is OK or an error that is described as `UNAVAILABLE, why`.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -122,6 +123,10 @@ impl ClientCallObserver for ClientCall {
             propagator.inject_context(&context, &mut Outgoing(metadata));
         }
         Some(Box::new(OneSpan(context)))
+    }
+
+    fn resolved(&self) {
+        self.context.span().add_event("Delayed name resolution complete", Vec::new());
     }
 
     fn ended(&self, end: &Ended<'_>) {

@@ -86,6 +86,12 @@ impl CallWatch {
         }
     }
 
+    /// Names have come that the call has waited for.
+    #[cold]
+    pub(crate) fn resolved(&self) {
+        self.observer.resolved();
+    }
+
     /// The application has the outcome. The first counts.
     #[cold]
     pub(crate) fn end(&self, outcome: Result<(), &Status>) {

@@ -34,6 +34,7 @@ pub(super) struct Control {
     /// Keepalive of the next connection.
     pub(super) keepalive: Option<Keepalive>,
     pub(super) epoch: Epoch,
+    pub(super) names: Names,
     /// Where tasks run, while the channel is not idle.
     pub(super) runtime: Option<Handle>,
     pub(super) manager: Option<AbortHandle>,
@@ -51,6 +52,17 @@ pub(super) struct Control {
     pub(super) panicked: Option<Status>,
     /// Tasks that are over.
     ended: Vec<AbortHandle>,
+}
+
+/// What the resolver has told since the channel left the idle state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Names {
+    /// Not yet, or what it failed for; it was only just asked.
+    Asked,
+    /// The same, and it takes its time.
+    Late,
+    /// Names, at least once.
+    Known,
 }
 
 /// What there is for one backend.
@@ -89,6 +101,7 @@ impl Control {
             draining: Vec::new(),
             keepalive: config.keepalive,
             epoch: Epoch::default(),
+            names: Names::Asked,
             runtime: None,
             manager: None,
             bells: Bells::default(),
@@ -105,6 +118,7 @@ impl Control {
     /// Leaves the idle state, with tasks on this runtime.
     pub(super) fn start(&mut self, runtime: Handle, now: Instant) {
         self.epoch = Epoch(self.epoch.0 + 1);
+        self.names = Names::Asked;
         self.runtime = Some(runtime);
         self.bells = Bells::default();
         self.armed = None;

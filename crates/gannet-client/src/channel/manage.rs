@@ -91,6 +91,15 @@ impl Manager {
         if let Some(channel) = self.channel.upgrade() {
             self.resolving = Some(Arc::clone(&channel.config().resolver).watch(updates));
         }
+        // Who knows names without a search tells them at once.
+        poll_fn(|cx| {
+            self.poll_resolver(cx);
+            Poll::Ready(())
+        })
+        .await;
+        if let Some(channel) = self.channel.upgrade() {
+            channel.asked_names(self.epoch);
+        }
         let timers = Arc::clone(&self.bells.timers);
         loop {
             let tick = self.channel.upgrade().and_then(|channel| channel.tick(self.epoch));

@@ -14,7 +14,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 use super::connect::{Connecting, Dial, cut_short};
-use super::control::{After, Control};
+use super::control::{After, Control, Names};
 use super::health::HealthWatch;
 use super::manage::{Epoch, Manager};
 use super::published::{Choice, Placed, Published};
@@ -39,6 +39,8 @@ pub(crate) struct Shared {
     waiting: AtomicUsize,
     /// How often a policy has panicked.
     panics: AtomicUsize,
+    /// How often names were waited for, and have come.
+    late_names: AtomicUsize,
     /// When a call found no connection last.
     last_look: LastCall,
     control: Mutex<Control>,
@@ -73,6 +75,7 @@ impl Shared {
             state: AtomicU8::new(ChannelState::Idle as u8),
             waiting: AtomicUsize::new(0),
             panics: AtomicUsize::new(0),
+            late_names: AtomicUsize::new(0),
             last_look: LastCall::new(now()),
             control: Mutex::new(Control::new(&config)),
             config: Arc::new(config),
@@ -136,9 +139,16 @@ impl Shared {
         // In a row, each but the last of which came to nothing.
         let mut starts = 0;
         let panics = self.panics.load(Ordering::Acquire);
+        let mut late_names = self.late_names.load(Ordering::Acquire);
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());
             changed.as_mut().enable();
+            let names = self.late_names.load(Ordering::Acquire);
+            if names != std::mem::replace(&mut late_names, names)
+                && let Some(watched) = &request.watch
+            {
+                watched.call.resolved();
+            }
             if self.panics.load(Ordering::Acquire) != panics
                 && let Some(status) = self.control().panicked.clone()
             {
@@ -284,12 +294,36 @@ impl Shared {
         });
     }
 
+    /// The resolver was asked, and has told something or not.
+    pub(super) fn asked_names(&self, epoch: Epoch) {
+        let mut control = self.control();
+        if control.epoch == epoch && control.names == Names::Asked {
+            control.names = Names::Late;
+        }
+    }
+
     pub(super) fn told_names(&self, epoch: Epoch, names: Result<Resolution, Status>) {
-        self.drive(|control, now| {
-            if control.epoch == epoch {
-                control.balancer.handle_names(names, now);
+        let were_late = self.drive(|control, now| {
+            if control.epoch != epoch {
+                return false;
             }
+            let are_known = names.is_ok();
+            control.balancer.handle_names(names, now);
+            // Before calls learn of the change.
+            let before = control.names;
+            if are_known {
+                control.names = Names::Known;
+            }
+            let were_late = are_known && before == Names::Late;
+            if were_late {
+                self.late_names.fetch_add(1, Ordering::Release);
+            }
+            were_late
         });
+        if were_late {
+            // Also where that changes nothing else.
+            self.changed.notify_waiters();
+        }
     }
 
     /// What an attempt came to.

@@ -34,6 +34,9 @@ pub(crate) async fn make_authorized(
             None => {
                 let (same, placed) = Arc::clone(&shared).wait_for_place(request).await;
                 request = same;
+                if let Some(attempt) = request.attempt() {
+                    attempt.waited();
+                }
                 placed.inspect_err(|status| Attempt::fail(&request, status))?
             }
         };

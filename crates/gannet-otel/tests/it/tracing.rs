@@ -3,10 +3,13 @@
 use std::future::IntoFuture;
 use std::time::Duration;
 
-use gannet_client::Channel;
+use gannet_client::name::{Address, Resolution, Resolver, Updates};
+use gannet_client::{BearerToken, Channel};
 use gannet_core::compression::{Compressors, Encoding};
 use gannet_http2::Reason;
 use gannet_otel::{GrpcTraceBin, Tracing};
+use gannet_server::Server;
+use gannet_transport::pipe;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry::trace::{SpanId, SpanKind, Status, TraceContextExt as _, Tracer as _};
 use opentelemetry::{Context, KeyValue};
@@ -97,6 +100,50 @@ async fn a_call_has_three_spans_of_one_trace() {
     unary(&channel, b"again").await.unwrap();
     settle().await;
     assert_eq!(events(named(&tracers.take(), "Attempt.test.Test.Unary")), [out, come]);
+}
+
+/// Finds the server after a while.
+struct Slow(Address);
+
+impl Resolver for Slow {
+    async fn watch(&self, updates: Updates) {
+        for _ in 0..2 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            updates.resolved(Resolution::new([self.0.clone()]));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_tells_what_it_waited_for() {
+    let tracers = Tracers::new();
+    let (connector, listener) = pipe();
+    tokio::spawn(Server::new().add(Test::default()).serve(listener).into_future());
+    let channel = Channel::builder("slow")
+        .resolver(Slow(Address::in_process("server", connector)))
+        .observe(tracers.w3c())
+        .credentials(BearerToken::new("a-token").unwrap())
+        .allow_credentials_without_tls(true)
+        .build()
+        .unwrap();
+    let waited = |spans: &[SpanData]| {
+        let names = events(named(spans, "Sent.test.Test.Unary"));
+        let picks = events(named(spans, "Attempt.test.Test.Unary"));
+        (names, picks.iter().any(|event| event == "Delayed LB pick complete "))
+    };
+    let names = vec!["Delayed name resolution complete ".to_owned()];
+    // As many as wait for the names tell of them.
+    let (one, other) = tokio::join!(unary(&channel, b"one"), unary(&channel, b"other"));
+    one.and(other).unwrap();
+    settle().await;
+    let spans = tracers.take();
+    assert_eq!(spans.iter().filter(|span| events(span) == names).count(), 2, "{spans:?}");
+    assert_eq!(waited(&spans), (names, true));
+    // The second time that they came nobody waited for them.
+    tokio::time::sleep(Duration::from_millis(40)).await;
+    unary(&channel, b"later").await.unwrap();
+    settle().await;
+    assert_eq!(waited(&tracers.take()), (vec![], false));
 }
 
 #[tokio::test]

@@ -87,6 +87,10 @@ pub trait ClientCallObserver: Send + Sync {
         None
     }
 
+    /// The channel's name resolver has found addresses that the call has waited for. Not where they
+    /// were known, or came at once, as a list of addresses does.
+    fn resolved(&self) {}
+
     /// The application has the outcome, or has given the call up: CANCELLED then. Once.
     fn ended(&self, end: &Ended<'_>) {
         let _ = end;

@@ -72,6 +72,10 @@ impl ClientCallObserver for Several<Box<dyn ClientCallObserver>> {
         }
     }
 
+    fn resolved(&self) {
+        self.0.iter().for_each(|one| one.resolved());
+    }
+
     fn ended(&self, end: &Ended<'_>) {
         self.0.iter().for_each(|one| one.ended(end));
     }
