@@ -58,6 +58,9 @@ pub(crate) fn child_modules(package: &str, all: &[String]) -> Vec<String> {
     children
 }
 
+/// What a module allows that only leads to others: it may lie in a private one.
+const ONLY_LEADS: &[&str] = &["unreachable_pub"];
+
 /// How far below the root of the generated modules `package`'s module is.
 pub(crate) fn depth(package: &str) -> usize {
     segments(package).count()
@@ -104,8 +107,7 @@ fn write_tree(
     match &node.package {
         Some(package) if package.allow.is_empty() => {}
         Some(package) => text.push_str(&format!("\n#![allow({})]\n", lint_list(&package.allow))),
-        // It only leads to others, and may lie in a private module.
-        None => text.push_str("\n#![allow(unreachable_pub)]\n"),
+        None => text.push_str(&format!("\n#![allow({})]\n", lint_list(ONLY_LEADS))),
     }
     text.push('\n');
     for (segment, child) in &node.children {
@@ -164,7 +166,10 @@ fn nested(node: Node, name: &str) -> Vec<Item> {
     for (segment, child) in node.children {
         let ident = syn::parse_str::<syn::Ident>(&escape_mod_ident(&segment));
         let ident = ident.expect("a segment of a package name is an identifier once escaped");
-        let allow = child.package.as_ref().and_then(|package| allow_attribute(&package.allow));
+        let allow = match &child.package {
+            Some(package) => allow_attribute(&package.allow),
+            None => allow_attribute(ONLY_LEADS),
+        };
         let name = below(name, &segment);
         let doc = format!(" {}", module_doc(&name));
         let content = nested(child, &name);
