@@ -1,6 +1,7 @@
 //! The client: calls in turn all replicas that there are.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,10 +9,12 @@ use gannet::auth::TokenFile;
 use gannet::client::{ChannelBuilder, balance::RoundRobin};
 use gannet::tls::{ClientTls, Roots};
 use gannet::{Channel, Status};
+use tokio::time::interval;
 
 use crate::Failure;
 use crate::keys::{SERVER_NAME, file};
 use crate::proto::greeter::{GREETER, GreetRequest, GreeterClient, Greeting};
+use crate::traces::Traces;
 
 /// Flags of `greeter call`.
 #[derive(Debug, clap::Args)]
@@ -28,6 +31,12 @@ pub(crate) struct Args {
     /// Time between calls, in milliseconds
     #[arg(long, default_value_t = 0)]
     pause_ms: u64,
+    /// Who collects traces: `http://HOST:4317`, by OTLP over gRPC, without TLS
+    #[arg(long, value_name = "TARGET")]
+    traces: Option<String>,
+    /// Begin so many calls each second, or as many as there is time for, in place of a pause
+    #[arg(long, value_name = "CALLS", conflicts_with = "pause_ms")]
+    rate: Option<NonZeroU32>,
     /// The folder that `greeter keys` has made
     #[arg(long, default_value = "keys")]
     keys: PathBuf,
@@ -41,9 +50,18 @@ pub(crate) struct Args {
 
 /// Calls, and tells who answered how often.
 pub(crate) async fn call(args: Args) -> Result<(), Failure> {
-    let client = GreeterClient::new(channel(&args)?.build()?);
+    let traces = Traces::to(args.traces.as_deref(), "client")?;
+    let mut builder = channel(&args)?;
+    if let Some(tracing) = traces.tracing() {
+        builder = builder.observe(tracing);
+    }
+    let client = GreeterClient::new(builder.build()?);
     let mut tally = BTreeMap::<String, u32>::new();
+    let mut pace = args.rate.map(|rate| interval(Duration::from_secs(1) / rate.get()));
     for number in 0..args.count {
+        if let Some(pace) = &mut pace {
+            pace.tick().await;
+        }
         if number > 0 && args.pause_ms > 0 {
             tokio::time::sleep(Duration::from_millis(args.pause_ms)).await;
         }
@@ -54,7 +72,7 @@ pub(crate) async fn call(args: Args) -> Result<(), Failure> {
     for (who, calls) in tally {
         println!("{calls:>6}  {who}");
     }
-    Ok(())
+    traces.finish().await
 }
 
 /// Who answered, or what went wrong.

@@ -10,6 +10,7 @@
 //! | `service` | what the service does |
 //! | `serve` | a replica around it |
 //! | `call` | the client |
+//! | `traces` | spans of both, sent to a collector |
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that talks to its user")]
 
@@ -17,12 +18,13 @@ mod call;
 mod keys;
 mod serve;
 mod service;
+mod traces;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Generated from `proto/greeter.proto` by `build.rs`.
+/// Generated from the files in `proto` by `build.rs`.
 mod proto {
     include!(concat!(env!("OUT_DIR"), "/gannet.rs"));
 }

@@ -18,6 +18,7 @@ use crate::Failure;
 use crate::keys::{AUDIENCE, ISSUER, SCOPE, file};
 use crate::proto::greeter::{GREETER, GreeterServer};
 use crate::service::Host;
+use crate::traces::Traces;
 
 /// How often keys and certificates are looked after.
 const FOLLOW_EVERY: Duration = Duration::from_secs(10);
@@ -34,6 +35,9 @@ pub(crate) struct Args {
     /// Where Prometheus fetches what was counted, without TLS
     #[arg(long, default_value = "127.0.0.1:9464")]
     metrics: SocketAddr,
+    /// Who collects traces: `http://HOST:4317`, by OTLP over gRPC, without TLS
+    #[arg(long, value_name = "TARGET")]
+    traces: Option<String>,
     /// The folder that `greeter keys` has made
     #[arg(long, default_value = "keys")]
     keys: PathBuf,
@@ -54,8 +58,12 @@ pub(crate) async fn serve(args: Args) -> Result<(), Failure> {
     health.set_serving(GREETER.name);
     let reflection = Reflection::new();
     let prometheus = Prometheus::new("greeter")?;
-    let server = Server::new()
-        .observe(Metrics::new(prometheus.provider()))
+    let traces = Traces::to(args.traces.as_deref(), &name)?;
+    let mut server = Server::new().observe(Metrics::new(prometheus.provider()));
+    if let Some(tracing) = traces.tracing() {
+        server = server.observe(tracing);
+    }
+    let server = server
         .intercept(auth(&args, &name)?)
         .add(GreeterServer::new(Host { replica: name.clone() }))
         .add(health.server())
@@ -79,7 +87,7 @@ pub(crate) async fn serve(args: Args) -> Result<(), Failure> {
         () = Endpoint::new(prometheus).serve(metrics) => {}
     }
     println!("{name}: all calls are finished");
-    Ok(())
+    traces.finish().await
 }
 
 /// Who may call: whoever has a token by the issuer, and its scope. Health and reflection are open.

@@ -2,16 +2,27 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+use std::future::IntoFuture;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use gannet::Channel;
 use gannet::codec::Buffa;
 use gannet::services::health::ServingStatus;
 use gannet::services::health::v1::{HEALTH, HealthCheckRequest, HealthCheckResponse};
+use gannet::{Call, Channel, Listener, Server};
+use proto::opentelemetry::proto::collector::trace::v1::{
+    ExportTraceServiceRequest, ExportTraceServiceResponse, Span, TraceService, TraceServiceServer,
+};
+
+/// Generated from the files in `proto` by `build.rs`.
+#[allow(unused_imports, reason = "the test looks at some of it")]
+mod proto {
+    include!(concat!(env!("OUT_DIR"), "/gannet.rs"));
+}
 
 fn greeter(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_greeter"));
@@ -30,11 +41,15 @@ struct Replica {
 
 impl Replica {
     fn start(keys: &Path, name: &str) -> Replica {
+        Replica::start_with(keys, name, &[])
+    }
+
+    fn start_with(keys: &Path, name: &str, more: &[&str]) -> Replica {
         let anywhere =
             ["--listen", "--probes", "--metrics"].map(|flag| format!("{flag}=127.0.0.1:0"));
         let mut command = greeter(&["serve"]);
         command.args(anywhere);
-        command.arg("--keys").arg(keys).args(["--name", name]).stdout(Stdio::piped());
+        command.arg("--keys").arg(keys).args(["--name", name]).args(more).stdout(Stdio::piped());
         let mut process = command.spawn().unwrap();
         let mut printed = BufReader::new(process.stdout.take().unwrap());
         let mut address = |what: &str| {
@@ -153,4 +168,60 @@ fn prometheus_gets_what_was_counted() {
         assert!(line.is_some_and(|line| line.ends_with(&format!(" {count}"))), "{text}");
     }
     assert!(text.contains(r#"service_name="greeter""#), "{text}");
+}
+
+/// Keeps the spans it gets.
+#[derive(Clone, Default)]
+struct Collector(Arc<Mutex<Vec<Span>>>);
+
+impl TraceService for Collector {
+    async fn export(
+        &self,
+        _: &mut Call,
+        request: ExportTraceServiceRequest,
+    ) -> gannet::Result<ExportTraceServiceResponse> {
+        let scopes = request.resource_spans.into_iter().flat_map(|spans| spans.scope_spans);
+        self.0.lock().unwrap().extend(scopes.flat_map(|scope| scope.spans));
+        Ok(ExportTraceServiceResponse::default())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_gets_all_spans_before_processes_end() {
+    let collector = Collector::default();
+    let listener = Listener::tcp("127.0.0.1:0").unwrap();
+    let traces = format!("--traces=http://{}", listener.local_addr().unwrap());
+    let server = Server::new().add(TraceServiceServer::new(collector.clone()));
+    let serving = tokio::spawn(server.serve(listener).into_future());
+    let folder = tempfile::tempdir().unwrap();
+    let keys = folder.path().to_owned();
+    let processes = tokio::task::spawn_blocking(move || {
+        assert!(greeter(&["keys"]).arg(&keys).status().unwrap().success());
+        let replica = Replica::start_with(&keys, "replica-1", &[&traces]);
+        let replicas = [replica];
+        output(call(&keys, &replicas, &["--count=600", "--quiet", &traces]));
+        let [replica] = replicas;
+        replica.terminate();
+        replica.ended();
+    });
+    processes.await.unwrap();
+    serving.abort();
+    let spans = collector.0.lock().unwrap();
+    let named = |name: &str| -> Vec<&Span> {
+        let name = format!("{name}.greeter.Greeter.Greet");
+        spans.iter().filter(|span| span.name == name).collect()
+    };
+    // More than the SDK sends at once.
+    let (sent, attempts, received) = (named("Sent"), named("Attempt"), named("Recv"));
+    assert_eq!([sent.len(), attempts.len(), received.len()], [600; 3]);
+    for recv in received {
+        let of = |spans: &[&Span], id: &[u8]| -> Span {
+            let found = spans.iter().find(|span| span.span_id == id);
+            (*found.unwrap_or_else(|| panic!("{recv:?} has no parent"))).clone()
+        };
+        let attempt = of(&attempts, &recv.parent_span_id);
+        let root = of(&sent, &attempt.parent_span_id);
+        assert!(root.parent_span_id.is_empty(), "{root:?}");
+        assert!([&attempt, recv].iter().all(|span| span.trace_id == root.trace_id), "{recv:?}");
+    }
 }
