@@ -18,6 +18,7 @@ mod services;
 mod setup;
 pub(crate) mod soak;
 mod suites;
+mod telemetry;
 mod tls;
 
 use std::collections::BTreeMap;
@@ -131,6 +132,7 @@ fn run_check(check: &Check, tls: Tls, server: &Server, tools: &Tools) -> Result<
             services::run((*whose, asked), tools, server.port(), check.limit)
         }
         What::Restarts => restarts::run(tools, check.limit),
+        What::Telemetry(what) => telemetry::run(*what, tools, server, check.limit),
         What::Tls(scene) => tls::run(scene, tools, server, check.limit).map(|()| Note::new()),
     }
 }

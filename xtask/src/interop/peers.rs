@@ -49,7 +49,8 @@ pub(super) fn server(tools: &Tools, group: &Group, port: u16) -> Command {
     command
 }
 
-fn greeter(tools: &Tools, port: u16) -> Command {
+/// A replica of the greeter, with ports for probes and metrics that it tells.
+pub(super) fn greeter(tools: &Tools, port: u16) -> Command {
     let mut command = Command::new(tools.greeter());
     command.args(["serve", "--name=replica", "--probes=127.0.0.1:0", "--metrics=127.0.0.1:0"]);
     command.arg(format!("--listen={}:{port}", Ipv4Addr::LOCALHOST));

@@ -8,6 +8,7 @@ use super::http::Request;
 use super::official;
 use super::services::{Asked, Whose};
 use super::suites::Suite;
+use super::telemetry::Telemetry;
 use super::tls::{self, Scene};
 
 /// A gRPC implementation that the harness can start as client and as server.
@@ -108,6 +109,8 @@ pub(super) enum What {
     Service(Whose, &'static Asked),
     /// Servers that replace each other, under load of a client in Python.
     Restarts,
+    /// What the greeter tells of itself.
+    Telemetry(Telemetry),
     /// A meeting by TLS, or one that fails.
     Tls(Scene),
 }
@@ -159,6 +162,8 @@ const SUITE_SECONDS_MAX: u64 = 240;
 const SERVICE_SECONDS_MAX: u64 = 10;
 /// For each step: a server's start, a drain.
 const RESTART_SECONDS_MAX: u64 = 40;
+/// Of which a load takes 26.
+const TELEMETRY_SECONDS_MAX: u64 = 60;
 const TLS_SECONDS_MAX: u64 = 10;
 const HELLO_SECONDS_MAX: u64 = 10;
 const LOOPBACK: &str = "127.0.0.1";
@@ -265,10 +270,22 @@ fn tested(server: Peer) -> Vec<Group> {
             let checks = whose.checks().iter().map(to_check).collect();
             Group { server, program: whose.program(), tls: Tls::Off, checks }
         }));
+        groups.push(telemetry());
         let checks = suites(server, "tls").collect();
         groups.push(Group { server, program, tls: Tls::On, checks });
     }
     groups
+}
+
+/// Who looks at the greeter, which is there for them.
+fn telemetry() -> Group {
+    let server = Peer::Gannet;
+    let to_check = |what: Telemetry| {
+        let (client, case) = what.name();
+        check(client, server, case, What::Telemetry(what), TELEMETRY_SECONDS_MAX)
+    };
+    let checks = Telemetry::ALL.map(to_check).into();
+    Group { server, program: Program::Greeter, tls: Tls::Off, checks }
 }
 
 /// Of servers that the check starts itself.
@@ -365,6 +382,8 @@ mod tests {
         assert_eq!(count(&all, "python->gannet/services/"), 2);
         assert_eq!(count(&all, "python->gannet/greeter/"), 1);
         assert_eq!(count(&all, "python->gannet/restarts"), 1);
+        assert_eq!(count(&all, "gannet->python->gannet/telemetry"), 1);
+        assert_eq!(count(&all, "prometheus->gannet/rates"), 1);
     }
 
     #[test]

@@ -158,6 +158,12 @@ impl Server {
         line.map(str::to_owned).ok_or_else(|| format!("no line begins with `{start}`"))
     }
 
+    /// All lines so far that begin so, of what is kept.
+    pub(super) fn lines(&self, start: &str) -> Vec<String> {
+        let output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
+        output.lines().filter(|line| line.starts_with(start)).map(str::to_owned).collect()
+    }
+
     /// How the process ended, where it has.
     pub(super) fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().ok().flatten()
@@ -284,6 +290,7 @@ mod tests {
         assert_eq!(server.ended(), None);
         assert!(server.recent_output().contains(&format!("listening on {}", server.port())));
         server.says("warming up", SECOND).unwrap();
+        assert_eq!(server.lines("warm"), ["warming up"]);
         server.forget_output();
         assert!(server.says("warming up", SECOND / 50).is_err());
     }

@@ -14,6 +14,7 @@ use std::process::Command;
 use super::plan::{Group, Peer, Program, What};
 use super::services::Tool;
 use super::suites::Suite;
+use super::telemetry::Telemetry;
 use super::tls;
 use crate::exec::{self, Result};
 use crate::install::{self, create, with_path};
@@ -29,6 +30,12 @@ const PYTHON_PACKAGES: &[&str] = &[
 /// What asks for health and reflection.
 const SERVICE_PACKAGES: &[&str] =
     &["grpcio-health-checking==1.85.1", "grpcio-reflection==1.85.1", "buf-bin==1.75.0"];
+/// What traces, and what sends traces.
+const TELEMETRY_PACKAGES: &[&str] = &[
+    "opentelemetry-sdk==1.45.2",
+    "opentelemetry-exporter-otlp-proto-grpc==1.45.2",
+    "opentelemetry-instrumentation-grpc==0.66b2",
+];
 const GRPCURL: &str = "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4";
 /// Its version is in `interop/grpcui/go.mod`.
 const GRPCUI: &str = "github.com/fullstorydev/grpcui/cmd/grpcui";
@@ -166,6 +173,9 @@ pub(super) fn prepare(groups: &[Group]) -> Result<Tools> {
     if needs.grpcui {
         grpcui(&tools)?;
     }
+    if needs.prometheus {
+        exec::debian(&[("prometheus", "prometheus"), ("curl", "curl")])?;
+    }
     if needs.health_probe {
         install::go_install(&tools.bin(), HEALTH_PROBE)?;
     }
@@ -199,6 +209,7 @@ struct Needs {
     own_certificates: bool,
     grpcurl: bool,
     grpcui: bool,
+    prometheus: bool,
     restarts: bool,
     health_probe: bool,
     h2spec: bool,
@@ -231,6 +242,8 @@ impl Needs {
                         Tool::HealthProbe => needs.health_probe = true,
                         Tool::Buf | Tool::Python => needs.python = true,
                     },
+                    What::Telemetry(Telemetry::Trace) => needs.python = true,
+                    What::Telemetry(Telemetry::Prometheus) => needs.prometheus = true,
                     What::Restarts => (needs.python, needs.restarts) = (true, true),
                     What::Tls(scene) => {
                         needs.own_certificates = true;
@@ -284,7 +297,8 @@ fn greeter(tools: &Tools) -> Result {
 
 /// The virtual environment, and the stubs of the protos.
 fn python(tools: &Tools) -> Result {
-    let packages = [PYTHON_PACKAGES, SERVICE_PACKAGES, official::PYTHON_PACKAGES].concat();
+    let packages =
+        [PYTHON_PACKAGES, SERVICE_PACKAGES, TELEMETRY_PACKAGES, official::PYTHON_PACKAGES].concat();
     exec::python_packages(&tools.home.join("venv"), &packages)?;
     let stubs = tools.python_stubs();
     let mut protoc = protoc(tools);
@@ -355,6 +369,10 @@ mod tests {
         let needs = Needs::of(&plan::plan(false, Extent::Quick, Some("gannet->python/mutual")));
         let python = true;
         assert_eq!(needs, Needs { gannet: true, python, own_certificates, ..Needs::default() });
+        let needs = Needs::of(&plan::plan(false, Extent::Quick, Some("/telemetry")));
+        assert_eq!(needs, Needs { greeter: true, python, ..Needs::default() });
+        let needs = Needs::of(&plan::plan(false, Extent::Quick, Some("prometheus->")));
+        assert_eq!(needs, Needs { greeter: true, prometheus: true, ..Needs::default() });
         let needs =
             Needs::of(&plan::plan(false, Extent::All, Some("cpp->gannet/official-tls/ping_pong")));
         let official = vec![Peer::Cpp];
