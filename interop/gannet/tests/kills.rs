@@ -1,10 +1,12 @@
-//! Ten servers behind one channel, of which some die, and one falls silent: a short run of `kills`.
+//! Ten servers behind one channel, of which some die, and some accept and never answer: short runs
+//! of `kills`.
 
 use std::process::Command;
 
-fn run(args: &[&str]) {
+fn run(fault: &str, rounds: &str) {
     let mut kills = Command::new(env!("CARGO_BIN_EXE_kills"));
-    let output = kills.arg("run").args(args).output().expect("it starts");
+    kills.args(["run", "--fault", fault, "--rounds", rounds, "--calls", "6400"]);
+    let output = kills.output().expect("it starts");
     let told = String::from_utf8_lossy(&output.stderr);
     let printed = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{told}\n{printed}");
@@ -13,10 +15,25 @@ fn run(args: &[&str]) {
 
 #[test]
 fn only_calls_on_the_dead_connection_fail_and_turns_are_even() {
-    run(&["--rounds", "4", "--calls", "6400"]);
+    run("killed", "4");
 }
 
 #[test]
 fn a_server_that_falls_silent_is_found_by_keepalive() {
-    run(&["--rounds", "1", "--calls", "6400", "--stall"]);
+    run("silent", "1");
+}
+
+#[test]
+fn a_server_that_never_sends_its_settings_is_found_by_the_limit_on_attempts() {
+    run("no-settings", "1");
+}
+
+#[test]
+fn a_server_that_answers_pings_and_no_calls_is_found_by_its_health() {
+    run("not-serving", "2");
+}
+
+#[test]
+fn a_server_that_says_nothing_of_its_health_gets_no_calls() {
+    run("no-health", "1");
 }
