@@ -37,6 +37,8 @@ mod intercept;
 mod link;
 pub mod name;
 pub mod policy;
+#[cfg(test)]
+mod simulation;
 mod target;
 
 pub use call::{

@@ -41,6 +41,18 @@ impl Dns {
         Dns { host, port, interval_min, backoff, lookup }
     }
 
+    /// By `lookup`, in place of the system's resolver.
+    #[cfg(test)]
+    pub(crate) fn looking_up(
+        host: &str,
+        port: u16,
+        interval_min: Duration,
+        backoff: BackoffConfig,
+        lookup: impl Fn(&str, u16) -> Found + Send + Sync + 'static,
+    ) -> Dns {
+        Dns { lookup: Arc::new(lookup), ..Dns::new(host.into(), port, interval_min, backoff) }
+    }
+
     /// # Errors
     /// UNAVAILABLE where the name does not resolve.
     async fn resolve(&self) -> Result<Resolution, Status> {

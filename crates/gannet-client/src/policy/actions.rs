@@ -151,11 +151,11 @@ impl Actions {
     }
 
     /// What was done behind the first `known` actions.
-    pub(super) fn since(&self, known: usize) -> &[Action] {
+    pub(crate) fn since(&self, known: usize) -> &[Action] {
         self.list.get(known..).unwrap_or_default()
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.list.len()
     }
 

@@ -421,13 +421,8 @@ impl fmt::Debug for Balancer {
 #[cfg(test)]
 impl Balancer {
     /// Backends, subchannels and timers: what a leak would show in.
-    pub(super) fn sizes(&self) -> (usize, usize, usize) {
+    pub(crate) fn sizes(&self) -> (usize, usize, usize) {
         let subchannels = self.subchannels.iter().flatten().count();
         (self.backends.len(), subchannels, self.timers.len())
-    }
-
-    /// What is connected, or is tried.
-    pub(super) fn backend_of(&self, id: SubchannelId) -> Option<BackendId> {
-        self.handle_of(id).map(|handle| handle.backend)
     }
 }

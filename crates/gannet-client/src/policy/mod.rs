@@ -41,8 +41,6 @@ mod pick_first_tests;
 #[cfg(test)]
 mod round_robin_tests;
 #[cfg(test)]
-mod simulation;
-#[cfg(test)]
 mod testing;
 
 pub use actions::{Action, Actions, Update};

@@ -76,7 +76,10 @@ impl RoundRobin {
             self.children.handle(child, one, now, actions);
             self.look_after(child, now, actions);
         }
-        for child in old.into_values() {
+        // In an order that is the same each time.
+        let mut gone: Vec<ChildId> = old.into_values().collect();
+        gone.sort_unstable();
+        for child in gone {
             self.children.remove(child, actions);
         }
         if self.order.is_empty() {

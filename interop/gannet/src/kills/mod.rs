@@ -341,8 +341,8 @@ impl Stage<'_> {
         (figures.uneven_percent, figures.uneven_calls) = (100.0 * worst, worst_picks);
         let mut took: Vec<u32> = callers.into_iter().flat_map(|one| one.took).collect();
         took.sort_unstable();
-        let at = |part: f64| took.get((took.len() as f64 * part) as usize).or(took.last());
-        figures.took = [0.5, 0.99, 1.0].map(|part| at(part).copied().unwrap_or_default());
+        let at = |percent: usize| took.get(took.len() * percent / 100).or(took.last());
+        figures.took = [50, 99, 100].map(|percent| at(percent).copied().unwrap_or_default());
         Ok(figures)
     }
 }
