@@ -97,6 +97,22 @@ const CLIENT_STREAM: Case = Case {
     ..UNARY
 };
 
+/// What a call of 64 tasks may cost on one thread.
+const ONE_THREAD: f64 = 7_100.0;
+
+/// 64 tasks on one channel that takes turns between ten connections: what a call costs on one
+/// thread, and where two workers share the tasks and the connections.
+const SCALING: Case = Case {
+    side: Side::Client,
+    args: &["--in-flight", "64", "--backends", "10"],
+    canned: &["--text", "world", "--addr", "0.0.0.0:0"],
+    calls: [9_600, 28_800],
+    calls_slow: [1_920, 5_760],
+    // Six calls on each connection: how many of them share a wake is for chance, and for workers.
+    slack: [200.0, 0.03, 0.3, 0.15, 0.05],
+    ..UNARY
+};
+
 const CASES: &[Case] = &[
     Case {
         name: "unary-1x100",
@@ -202,6 +218,18 @@ const CASES: &[Case] = &[
         // What a call over one connection costs, and a tenth of it.
         budgets: [Some(6_950.0), None, Some(LOCKS_MAX), None, None],
         ..UNARY
+    },
+    Case {
+        name: "client-64-round-robin",
+        budgets: [Some(ONE_THREAD), None, Some(1.0), None, None],
+        ..SCALING
+    },
+    Case {
+        name: "client-64-round-robin-2workers",
+        args: &["--in-flight", "64", "--backends", "10", "--workers", "2"],
+        // A seventh more than on one thread, and less than one lock for each call beside.
+        budgets: [Some(ONE_THREAD * 8.0 / 7.0), None, Some(1.5), None, None],
+        ..SCALING
     },
     Case {
         name: "client-server-stream-16",

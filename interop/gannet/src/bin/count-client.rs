@@ -3,13 +3,14 @@
 
 #![allow(clippy::print_stdout, reason = "tells how many calls were made")]
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
 use gannet::client::balance::RoundRobin;
 use gannet::client::{ChannelBuilder, Next, Outgoing};
 use gannet::{Channel, Inbound, Result};
 use gannet_interop::plain;
+use gannet_interop::process::Usage;
 use gannet_interop::proto::bench::{EchoClient, Payload, Want};
 use gannet_interop::proto::grpctest::{GrpctestClient, Message};
 
@@ -47,6 +48,9 @@ struct Args {
     /// Workers of the multi-thread runtime; 0: the runtime of one thread.
     #[arg(long, default_value_t = 0)]
     workers: usize,
+    /// Tells how long it took, from the start of the process.
+    #[arg(long)]
+    timed: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -61,8 +65,16 @@ enum Mode {
 
 fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let args = Args::parse();
+    let (timed, started) = (args.timed, Instant::now());
     let made = plain::runtime(args.workers)?.block_on(make_calls(args))?;
     println!("{made} calls");
+    if timed {
+        let (took, cpu) = (started.elapsed(), Usage::of(std::process::id())?.cpu);
+        let each = 1e6 * cpu.as_secs_f64() / made as f64;
+        let (rate, cores) =
+            (made as f64 / took.as_secs_f64(), cpu.as_secs_f64() / took.as_secs_f64());
+        println!("{rate:.0} calls/s, {each:.2} us of CPU for each, {cores:.2} cores");
+    }
     Ok(())
 }
 
