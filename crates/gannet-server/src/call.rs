@@ -200,11 +200,17 @@ impl Data {
         }
     }
 
+    #[inline]
     fn more_mut(&mut self) -> &mut More {
         if self.more.get_mut().is_none() {
-            self.more = OnceLock::from(Box::default());
+            self.make_more();
         }
         self.more.get_mut().expect("it was made just now")
+    }
+
+    #[cold]
+    fn make_more(&mut self) {
+        self.more = OnceLock::from(Box::default());
     }
 }
 

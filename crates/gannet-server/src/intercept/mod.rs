@@ -126,11 +126,12 @@ pub(crate) trait Layer: Send + Sync {
 impl<I: Interceptor> Layer for I {
     fn begin(self: Arc<Self>, call: Incoming, next: Next, storage: &mut Option<Handler>) {
         let home = call.home();
-        let intercepted = async move {
+        // The future is made where it will lie: with all that is within it, it is long.
+        let intercepted = move || async move {
             let result = self.intercept(call, next).await;
             home.receive(result)
         };
-        let _ = install(storage, move || intercepted, |call, result| Outcome { call, result });
+        let _ = install(storage, intercepted, |call, result| Outcome { call, result });
     }
 
     fn speaks_of(&self) -> Vec<&str> {
