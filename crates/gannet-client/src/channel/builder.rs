@@ -1,57 +1,27 @@
 //! How a channel is made. Nothing is connected or spawned here.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gannet_core::compression::{CodecId, Compressors, Encoding};
+use gannet_core::compression::{Compressors, Encoding};
 use gannet_core::limits;
 use gannet_http2::Keepalive;
 use gannet_transport::PipeConnector;
 use gannet_transport::observe::{CallObserver, Observers};
 use gannet_transport::tls::ClientTls;
 
+use super::config::Balance;
 use super::defaults::{CallDefaults, Defaults};
-use super::{Channel, HealthCheck, Shared};
+use super::{Channel, Config, HealthCheck, Shared};
 use crate::credentials::CredentialsList;
 use crate::intercept::{Chain, Layer};
 use crate::name::{AnyResolver, Dns, Endpoint, Fixed, Resolver, Schemes, TargetUri};
-use crate::policy::{BackoffConfig, MakePolicy, PickFirst, Policy, RESOLVE_INTERVAL_MIN};
+use crate::policy::{BackoffConfig, PickFirst, Policy, RESOLVE_INTERVAL_MIN};
 use crate::target::{Names, Target, TargetError, is_authority};
 use crate::{CallCredentials, Interceptor};
 
 /// What this library calls itself in `user-agent`.
 const USER_AGENT: &str = concat!("grpc-rust-gannet/", env!("CARGO_PKG_VERSION"));
-
-/// What a channel does, fixed when it is built.
-#[derive(Debug)]
-pub(crate) struct Config {
-    pub(crate) target: Target,
-    pub(crate) resolver: Arc<dyn AnyResolver>,
-    pub(crate) balance: Balance,
-    pub(crate) idle_timeout: Option<Duration>,
-    pub(crate) health: Option<HealthCheck>,
-    pub(crate) tls: Option<ClientTls>,
-    pub(crate) authority: String,
-    pub(crate) user_agent: String,
-    pub(crate) backoff: BackoffConfig,
-    pub(crate) http2: gannet_http2::Config,
-    pub(crate) keepalive: Option<Keepalive>,
-    pub(crate) receive_bytes_max: usize,
-    pub(crate) send_bytes_max: usize,
-    pub(crate) wait_for_ready: bool,
-    pub(crate) compressors: Compressors,
-    /// What requests are compressed with that do not say otherwise.
-    pub(crate) compress: Option<CodecId>,
-    /// What holds for some methods.
-    pub(crate) defaults: Defaults,
-    /// Credentials may go over connections that anybody can read.
-    pub(crate) credentials_without_tls: bool,
-    /// Who follows calls.
-    pub(crate) observers: Observers,
-    /// The target as they are told of it, with its scheme.
-    pub(crate) target_uri: Arc<str>,
-}
 
 /// Builds a [`Channel`].
 #[derive(Clone, Debug)]
@@ -495,25 +465,3 @@ impl KeepaliveOptions {
 
 /// What gRFC A62 recommends.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30 * 60);
-
-/// Makes load balancing policies.
-#[derive(Clone)]
-pub(crate) struct Balance(pub(crate) MakePolicy);
-
-impl fmt::Debug for Balance {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Balance")
-    }
-}
-
-impl Config {
-    /// The `:scheme` of requests.
-    pub(crate) fn scheme(&self) -> &'static str {
-        if self.tls.is_some() { "https" } else { "http" }
-    }
-
-    /// Where the channel leads, for messages.
-    pub(crate) fn shown_target(&self) -> &str {
-        &self.target.text
-    }
-}

@@ -20,7 +20,8 @@ use super::manage::{Bells, Epoch};
 use super::published::{Published, Slot};
 use crate::link::{Link, LinkCommand};
 use crate::policy::{
-    Actions, Activity, BackendId, Balancer, ChannelState, Effect, Idleness, Lost, SubchannelState,
+    Actions, Activity, BackendId, Balancer, ChannelState, Effect, Idleness, Lost, Remains,
+    SubchannelState, bury,
 };
 
 /// See the module.
@@ -86,6 +87,8 @@ pub(super) struct After {
     pub(super) aborts: Vec<AbortHandle>,
     /// What calls found before. It may hold what the application made.
     pub(super) published: Option<Arc<Published>>,
+    /// What else the application has made, and nobody needs any more.
+    pub(super) remains: Remains,
 }
 
 impl Control {
@@ -293,10 +296,12 @@ impl Control {
             let has_come_to = matches!(state, ChannelState::Ready | ChannelState::TransientFailure);
             self.has_come_to_something |= has_come_to;
             self.came_to_nothing &= !has_come_to;
-            let published = Published::new(self.balancer.picker(), self.links());
+            let published =
+                Published::new(self.balancer.picker(), self.balancer.always(), self.links());
             after.published = Some(publish(state, published));
         }
         after.aborts.append(&mut self.ended);
+        after.remains = self.balancer.take_remains();
         if self.balancer.is_started() && self.next_timeout() != self.armed {
             self.bells.timers.ring();
         }
@@ -318,6 +323,6 @@ impl After {
         for task in self.aborts {
             task.abort();
         }
-        drop(self.published);
+        bury(self.published);
     }
 }

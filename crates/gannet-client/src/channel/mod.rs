@@ -2,8 +2,8 @@
 //!
 //! | file | what it holds |
 //! | --- | --- |
-//! | `builder`, `defaults` | how a channel is made; what holds for some methods |
-//! | `shared` | the state that clones share: where calls go, or why they go nowhere |
+//! | `builder`, `config`, `defaults` | how a channel is made; what holds for some methods |
+//! | `shared`, `waiting` | the state that clones share: where calls go, or why they go nowhere |
 //! | `published` | what calls find of that, without a lock |
 //! | `control` | what changes seldom: the balancer, its connections, its tasks |
 //! | `manage` | the task for names and timers, while the channel is not idle |
@@ -12,6 +12,7 @@
 //! | `health` | asking servers how they feel |
 
 mod builder;
+mod config;
 mod connect;
 mod control;
 mod defaults;
@@ -21,6 +22,7 @@ mod manage;
 mod published;
 mod race;
 mod shared;
+mod waiting;
 
 use std::fmt;
 use std::sync::Arc;
@@ -35,7 +37,7 @@ use crate::policy::ChannelState;
 use crate::target::TargetError;
 use crate::{CallCredentials, Interceptor};
 pub use builder::ChannelBuilder;
-pub(crate) use builder::Config;
+pub(crate) use config::Config;
 pub use defaults::CallDefaults;
 pub(crate) use health::{HealthCheck, is_health_question};
 pub(crate) use published::Placed;

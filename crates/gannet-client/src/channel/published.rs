@@ -38,10 +38,15 @@ pub(super) enum Choice {
 }
 
 impl Published {
-    pub(super) fn new(picker: &Arc<dyn Picker>, links: Vec<Option<Slot>>) -> Published {
+    /// `always` is what the picker says of itself.
+    pub(super) fn new(
+        picker: &Arc<dyn Picker>,
+        always: Option<SubchannelId>,
+        links: Vec<Option<Slot>>,
+    ) -> Published {
         let mut published =
             Published { only: None, picker: Arc::clone(picker), links: links.into() };
-        published.only = picker.always().and_then(|id| published.link(id).cloned());
+        published.only = always.and_then(|id| published.link(id).cloned());
         published
     }
 

@@ -18,13 +18,14 @@ use super::control::{After, Control, Names};
 use super::health::HealthWatch;
 use super::manage::{Epoch, Manager};
 use super::published::{Choice, Placed, Published};
+use super::waiting::Waiting;
 use super::{Config, now};
 use crate::blocking::Background;
 use crate::call::request::Request;
 use crate::link::{LastCall, Link, LinkCommand};
 use crate::name::Resolution;
 use crate::policy::{
-    Activity, ChannelState, Dropping, Picker, Queueing, SubchannelState, Token, Told,
+    Activity, ChannelState, Dropping, Picker, Queueing, SubchannelState, Token, Told, bury,
 };
 
 /// See the module.
@@ -71,7 +72,7 @@ impl Shared {
         let queueing: Arc<dyn Picker> = Arc::new(Queueing);
         Arc::new_cyclic(|me| Shared {
             me: Weak::clone(me),
-            published: ArcSwap::from_pointee(Published::new(&queueing, Vec::new())),
+            published: ArcSwap::from_pointee(Published::new(&queueing, None, Vec::new())),
             state: AtomicU8::new(ChannelState::Idle as u8),
             waiting: AtomicUsize::new(0),
             panics: AtomicUsize::new(0),
@@ -135,7 +136,7 @@ impl Shared {
         self: Arc<Self>,
         request: Box<Request>,
     ) -> (Box<Request>, Result<Placed, Status>) {
-        let waiting = Waiting::new(&self);
+        let waiting = Waiting::new(&self.waiting);
         // In a row, each but the last of which came to nothing.
         let mut starts = 0;
         let panics = self.panics.load(Ordering::Acquire);
@@ -303,10 +304,10 @@ impl Shared {
     }
 
     pub(super) fn told_names(&self, epoch: Epoch, names: Result<Resolution, Status>) {
+        // What comes late is dropped without the lock.
+        let mut names = Some(names);
         let were_late = self.drive(|control, now| {
-            if control.epoch != epoch {
-                return false;
-            }
+            let Some(names) = names.take_if(|_| control.epoch == epoch) else { return false };
             let are_known = names.is_ok();
             control.balancer.handle_names(names, now);
             // Before calls learn of the change.
@@ -378,10 +379,10 @@ impl Shared {
         control.stop();
         control.is_shut_down = true;
         let after = control.settle(|_, published| Arc::new(published));
-        let published = Published::new(&picker, Vec::new());
+        let published = Published::new(&picker, None, Vec::new());
         let before = self.publish(ChannelState::Shutdown, published);
         drop(control);
-        drop(before);
+        bury(before);
         after.end();
     }
 
@@ -477,32 +478,6 @@ impl fmt::Debug for Shared {
             .field("target", &self.config.shown_target())
             .field("state", &self.state())
             .finish_non_exhaustive()
-    }
-}
-
-/// Counts a call that waits.
-struct Waiting<'a> {
-    shared: &'a Shared,
-    has_begun: std::cell::Cell<bool>,
-}
-
-impl<'a> Waiting<'a> {
-    fn new(shared: &'a Shared) -> Waiting<'a> {
-        Waiting { shared, has_begun: std::cell::Cell::new(false) }
-    }
-
-    fn begins(&self) {
-        if !self.has_begun.replace(true) {
-            self.shared.waiting.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        if self.has_begun.get() {
-            self.shared.waiting.fetch_sub(1, Ordering::Relaxed);
-        }
     }
 }
 

@@ -14,6 +14,11 @@ pub struct Actions {
     update: Option<Update>,
     ids: Ids,
     tokens: u64,
+    /// The policy within a policy that acts; 0 is none.
+    scope: u64,
+    scopes: u64,
+    /// Those that are gone, since it was drained last.
+    ended_scopes: Vec<u64>,
     /// The state of a generator of random numbers, which was passed in.
     random: u64,
     target: Arc<str>,
@@ -56,6 +61,9 @@ impl Actions {
             update: None,
             ids: Ids::default(),
             tokens: 0,
+            scope: 0,
+            scopes: 0,
+            ended_scopes: Vec::new(),
             random: seed,
             target: target.into(),
         }
@@ -91,7 +99,7 @@ impl Actions {
     /// A name for a timer, or for what a picker waits for.
     pub fn token(&mut self) -> Token {
         self.tokens += 1;
-        Token(self.tokens)
+        Token { number: self.tokens, scope: self.scope }
     }
 
     /// Has [`Event::Timer`](super::Event::Timer) come at `at`, once, in place of what was set for
@@ -147,6 +155,7 @@ impl Actions {
 
     /// Takes out what was done so far, except what was [published](Self::update).
     pub fn drain(&mut self) -> Vec<Action> {
+        self.ended_scopes.clear();
         std::mem::take(&mut self.list)
     }
 
@@ -159,9 +168,28 @@ impl Actions {
         self.list.len()
     }
 
-    /// How many tokens there have been.
-    pub(super) fn tokens(&self) -> u64 {
-        self.tokens
+    /// How many policies within policies there have been.
+    pub(super) fn scopes(&self) -> u64 {
+        self.scopes
+    }
+
+    pub(super) fn new_scope(&mut self) -> u64 {
+        self.scopes += 1;
+        self.scopes
+    }
+
+    /// Another policy acts from here on: which did before.
+    pub(super) fn enter(&mut self, scope: u64) -> u64 {
+        std::mem::replace(&mut self.scope, scope)
+    }
+
+    pub(super) fn end_scope(&mut self, scope: u64) {
+        self.ended_scopes.push(scope);
+    }
+
+    /// Policies within policies that are gone, since it was drained last.
+    pub(super) fn ended_scopes(&self) -> &[u64] {
+        &self.ended_scopes
     }
 
     /// The place of a subchannel that is gone may be used again.

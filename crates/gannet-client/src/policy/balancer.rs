@@ -10,6 +10,7 @@
 //! [`picker`]: Balancer::picker
 
 mod acting;
+mod remains;
 mod told;
 
 use std::any::Any;
@@ -27,6 +28,7 @@ use super::{
     SubchannelState, Token, Update,
 };
 use crate::name::{Address, Resolution};
+pub(crate) use remains::{Remains, bury};
 pub(crate) use told::Told;
 
 /// Makes a policy, each time that a channel leaves the idle state.
@@ -70,6 +72,9 @@ pub(crate) struct Balancer {
     effects: Vec<Effect>,
     state: ChannelState,
     picker: Arc<dyn Picker>,
+    /// The subchannel that it picks always, where it says so.
+    always: Option<SubchannelId>,
+    remains: Remains,
     is_changed: bool,
     /// Somebody has told what the name stands for.
     is_resolved: bool,
@@ -125,6 +130,8 @@ impl Balancer {
             effects: Vec::new(),
             state: ChannelState::Idle,
             picker: Arc::new(Queueing),
+            always: None,
+            remains: Remains::default(),
             is_changed: false,
             is_resolved: false,
             panic: None,
@@ -133,23 +140,29 @@ impl Balancer {
 
     /// Leaves the idle state. The name is to be resolved.
     pub(crate) fn start(&mut self) {
-        if self.policy.is_none() {
-            self.policy = Some((self.make)());
+        if self.is_started() {
+            return;
+        }
+        let make = Arc::clone(&self.make);
+        self.policy = caught(&mut self.panic, &mut self.remains, || make());
+        if self.policy.is_some() {
             self.publish(Update { state: ChannelState::Connecting, picker: Arc::new(Queueing) });
         }
     }
 
     /// Enters the idle state: there is no policy, no subchannel and no timer then.
     pub(crate) fn stop(&mut self) {
-        self.policy = None;
+        self.remains.add_policy(self.policy.take());
         self.panic = None;
         self.is_resolved = false;
-        self.events.clear();
+        self.forget_events();
         self.timers.clear();
         self.policy_timers.clear();
         // What the policy did and nobody has seen.
         drop(self.actions.drain());
-        drop(self.actions.take_update());
+        if let Some(update) = self.actions.take_update() {
+            self.remains.add_picker(update.picker);
+        }
         for index in 0..self.subchannels.len() {
             let Some(handle) = self.subchannels[index].take() else { continue };
             let index = u32::try_from(index).expect("made from such a number");
@@ -167,9 +180,9 @@ impl Balancer {
         self.panic.as_deref()
     }
 
-    /// Whether there is a policy.
+    /// Whether it has left the idle state. There is a policy then, or one has panicked.
     pub(crate) fn is_started(&self) -> bool {
-        self.policy.is_some()
+        self.policy.is_some() || self.panic.is_some()
     }
 
     /// What the name stands for, or why that is not known.
@@ -335,6 +348,16 @@ impl Balancer {
         &self.picker
     }
 
+    /// The subchannel to which all calls go, where the picker says so.
+    pub(crate) fn always(&self) -> Option<SubchannelId> {
+        self.always
+    }
+
+    /// What nobody needs any more of the application's.
+    pub(crate) fn take_remains(&mut self) -> Remains {
+        std::mem::take(&mut self.remains)
+    }
+
     /// Whether state, picker or [table](Self::table) have changed since this was asked last.
     pub(crate) fn take_changed(&mut self) -> bool {
         std::mem::take(&mut self.is_changed)
@@ -371,12 +394,16 @@ impl Balancer {
                 // Removed since.
                 continue;
             }
-            let Some(policy) = self.policy.as_mut().filter(|_| self.panic.is_none()) else { break };
+            let Some(policy) = self.policy.as_mut().filter(|_| self.panic.is_none()) else {
+                self.remains.add_event(event);
+                break;
+            };
             let actions = &mut self.actions;
             // What it leaves behind is not looked at: nothing is left of it but to be dropped.
-            let handled = catch_unwind(AssertUnwindSafe(|| policy.handle(event, now, actions)));
-            if let Err(panic) = handled {
-                self.panic = Some(told_by(&*panic));
+            let handled = caught(&mut self.panic, &mut self.remains, || {
+                policy.handle(event, now, actions);
+            });
+            if handled.is_none() {
                 break;
             }
             for action in self.actions.drain() {
@@ -386,8 +413,14 @@ impl Balancer {
                 self.publish(update);
             }
         }
-        self.events.clear();
+        self.forget_events();
         self.clear_forsaken();
+    }
+
+    fn forget_events(&mut self) {
+        for event in self.events.drain(..) {
+            self.remains.add_event(event);
+        }
     }
 
     fn handle_of(&self, id: SubchannelId) -> Option<&Handle> {
@@ -396,9 +429,29 @@ impl Balancer {
     }
 
     fn publish(&mut self, update: Update) {
+        let picker = &update.picker;
+        let always = caught(&mut self.panic, &mut self.remains, || picker.always());
+        self.always = always.flatten();
         self.state = update.state;
-        self.picker = update.picker;
+        let before = std::mem::replace(&mut self.picker, update.picker);
+        self.remains.add_picker(before);
         self.is_changed = true;
+    }
+}
+
+/// Runs code of the application's: nothing comes of it where it panics.
+fn caught<T>(
+    panic: &mut Option<String>,
+    remains: &mut Remains,
+    run: impl FnOnce() -> T,
+) -> Option<T> {
+    match catch_unwind(AssertUnwindSafe(run)) {
+        Ok(done) => Some(done),
+        Err(thrown) => {
+            *panic = Some(told_by(&*thrown));
+            remains.add_panic(thrown);
+            None
+        }
     }
 }
 

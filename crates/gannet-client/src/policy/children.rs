@@ -18,7 +18,8 @@ pub struct Children<P> {
     children: BTreeMap<ChildId, Child<P>>,
     made: u64,
     subchannels: HashMap<SubchannelId, ChildId>,
-    tokens: HashMap<Token, ChildId>,
+    /// Who has made a token, by its scope: children, and theirs.
+    scopes: HashMap<u64, ChildId>,
 }
 
 struct Child<P> {
@@ -26,7 +27,12 @@ struct Child<P> {
     state: ChannelState,
     picker: Arc<dyn Picker>,
     subchannels: HashSet<SubchannelId>,
-    tokens: Vec<Token>,
+    /// Timers that are set.
+    timers: HashSet<Token>,
+    /// The scope of its tokens, once it was told something.
+    scope: Option<u64>,
+    /// That, and those of its children.
+    scopes: HashSet<u64>,
 }
 
 impl<P: Policy> Children<P> {
@@ -36,7 +42,7 @@ impl<P: Policy> Children<P> {
             children: BTreeMap::new(),
             made: 0,
             subchannels: HashMap::new(),
-            tokens: HashMap::new(),
+            scopes: HashMap::new(),
         }
     }
 
@@ -49,7 +55,9 @@ impl<P: Policy> Children<P> {
             state: ChannelState::Connecting,
             picker: Arc::new(Queueing),
             subchannels: HashSet::new(),
-            tokens: Vec::new(),
+            timers: HashSet::new(),
+            scope: None,
+            scopes: HashSet::new(),
         };
         self.children.insert(id, child);
         id
@@ -62,9 +70,12 @@ impl<P: Policy> Children<P> {
             self.subchannels.remove(&subchannel);
             actions.remove(subchannel);
         }
-        for token in child.tokens {
-            self.tokens.remove(&token);
-            actions.cancel_timer(token);
+        for timer in child.timers {
+            actions.cancel_timer(timer);
+        }
+        for scope in child.scopes {
+            self.scopes.remove(&scope);
+            actions.end_scope(scope);
         }
     }
 
@@ -79,8 +90,14 @@ impl<P: Policy> Children<P> {
         let Some(child) = self.children.get_mut(&id) else { return false };
         // What the policy around it has published in this turn stays.
         let outer = actions.take_update();
-        let (done, tokens) = (actions.len(), actions.tokens());
+        if let Event::Timer(timer) = &event {
+            child.timers.remove(timer);
+        }
+        let (done, scopes, ended) = (actions.len(), actions.scopes(), actions.ended_scopes().len());
+        let scope = *child.scope.get_or_insert_with(|| actions.new_scope());
+        let around = actions.enter(scope);
         child.policy.handle(event, now, actions);
+        actions.enter(around);
         for action in actions.since(done) {
             match action {
                 Action::Create(subchannel, _) => {
@@ -91,12 +108,18 @@ impl<P: Policy> Children<P> {
                     child.subchannels.remove(subchannel);
                     self.subchannels.remove(subchannel);
                 }
+                Action::SetTimer(timer, _) => drop(child.timers.insert(*timer)),
+                Action::CancelTimer(timer) => drop(child.timers.remove(timer)),
                 _ => {}
             }
         }
-        for token in (tokens..actions.tokens()).map(|before| Token(before + 1)) {
-            child.tokens.push(token);
-            self.tokens.insert(token, id);
+        for scope in (scopes..actions.scopes()).map(|before| before + 1) {
+            child.scopes.insert(scope);
+            self.scopes.insert(scope, id);
+        }
+        for scope in &actions.ended_scopes()[ended..] {
+            child.scopes.remove(scope);
+            self.scopes.remove(scope);
         }
         let update = actions.take_update();
         if let Some(outer) = outer {
@@ -114,7 +137,7 @@ impl<P: Policy> Children<P> {
             Event::Subchannel(subchannel, _) | Event::Health(subchannel, _) => {
                 self.subchannels.get(subchannel)
             }
-            Event::Timer(token) | Event::Wake(token) => self.tokens.get(token),
+            Event::Timer(token) | Event::Wake(token) => self.scopes.get(&token.scope),
             _ => None,
         };
         let id = *id?;
@@ -151,5 +174,103 @@ impl<P: Policy> Default for Children<P> {
 impl<P> fmt::Debug for Children<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Children").field("len", &self.children.len()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::testing::{Bench, endpoints, ms};
+
+    const A: &str = "1.1.1.1:1";
+
+    /// Sets a timer of another name each time, and lets calls wait for a third.
+    #[derive(Default)]
+    struct Wasteful {
+        timer: Option<Token>,
+        woken: Vec<Token>,
+    }
+
+    impl Policy for Wasteful {
+        fn handle(&mut self, event: Event, now: Instant, actions: &mut Actions) {
+            match event {
+                Event::Resolved(_) | Event::Timer(_) => {
+                    let (timer, _) = (actions.token(), actions.token());
+                    actions.set_timer(timer, now + ms(1));
+                    self.timer = Some(timer);
+                }
+                Event::Wake(token) => self.woken.push(token),
+                _ => {}
+            }
+        }
+    }
+
+    /// Children, which are told of names, and removed by an event.
+    struct Family<P>(Children<P>, Vec<ChildId>, fn() -> P);
+
+    impl<P: Policy> Policy for Family<P> {
+        fn handle(&mut self, event: Event, now: Instant, actions: &mut Actions) {
+            match event {
+                Event::Resolved(_) => {
+                    let id = self.0.add((self.2)());
+                    self.1.push(id);
+                    self.0.handle(id, event, now, actions);
+                }
+                Event::ExitIdle => {
+                    for id in std::mem::take(&mut self.1) {
+                        self.0.remove(id, actions);
+                    }
+                }
+                Event::ResetBackoff => {
+                    for id in self.1.clone() {
+                        self.0.handle(id, Event::ExitIdle, now, actions);
+                    }
+                }
+                event => drop(self.0.route(event, now, actions)),
+            }
+        }
+    }
+
+    fn family<P: Policy>(make: fn() -> P) -> Family<P> {
+        Family(Children::new(), Vec::new(), make)
+    }
+
+    #[test]
+    fn tokens_are_not_kept_and_lead_to_who_has_made_them() {
+        let mut bench = Bench::new(family(|| family(Wasteful::default)));
+        for _ in 0..3 {
+            bench.tell(Event::Resolved(endpoints(&[A])));
+        }
+        let inner = |bench: &Bench<Family<Family<Wasteful>>>, nth| {
+            let outer = &bench.policy.0.children[&bench.policy.1[nth]];
+            let inner = &outer.policy.0.children[&outer.policy.1[0]].policy;
+            (inner.timer.unwrap(), inner.woken.clone())
+        };
+        for _ in 0..1_000 {
+            for nth in 0..3 {
+                let (timer, _) = inner(&bench, nth);
+                assert_eq!(
+                    bench.tell(Event::Timer(timer)).len(),
+                    1,
+                    "it is told, and sets another"
+                );
+            }
+        }
+        for nth in 0..3 {
+            let (timer, _) = inner(&bench, nth);
+            let wake = Token { number: timer.number + 1, scope: timer.scope };
+            bench.tell(Event::Wake(wake));
+            assert_eq!(inner(&bench, nth).1, [wake], "and no one else");
+        }
+        let outer = &bench.policy.0;
+        assert_eq!(outer.scopes.len(), 6, "one for each, and for each of its own");
+        assert!(outer.children.values().all(|child| child.timers.len() == 1));
+        // Those of a child that loses its own go.
+        bench.tell(Event::ResetBackoff);
+        assert_eq!(bench.policy.0.scopes.len(), 3);
+        assert!(bench.policy.0.children.values().all(|child| child.timers.is_empty()));
+        bench.tell(Event::ExitIdle);
+        assert!(bench.policy.0.scopes.is_empty() && bench.policy.0.is_empty());
+        assert!(bench.tell(Event::Timer(Token { number: 1, scope: 1 })).is_empty(), "nobody's");
     }
 }

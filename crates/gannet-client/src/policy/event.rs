@@ -73,4 +73,8 @@ impl SubchannelId {
 
 /// Names a timer of a policy, or what a picker waits for. Never used again for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Token(pub(super) u64);
+pub struct Token {
+    pub(super) number: u64,
+    /// The policy within a policy that has made it.
+    pub(super) scope: u64,
+}

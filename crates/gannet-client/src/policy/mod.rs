@@ -45,7 +45,7 @@ mod testing;
 
 pub use actions::{Action, Actions, Update};
 pub use backoff::{Attempt, Backoff, BackoffConfig};
-pub(crate) use balancer::{BackendId, Balancer, Effect, MakePolicy, Told};
+pub(crate) use balancer::{BackendId, Balancer, Effect, MakePolicy, Remains, Told, bury};
 pub use children::{ChildId, Children};
 pub use event::{Event, Policy, SubchannelId, Token};
 pub(crate) use idleness::{Activity, Idleness};

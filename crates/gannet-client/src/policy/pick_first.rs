@@ -5,6 +5,7 @@
 //! have failed, the state is TRANSIENT_FAILURE until one connects, and each is tried again as soon
 //! as its own backoff is over.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -47,6 +48,8 @@ pub struct PickFirst {
     has_failed: bool,
     /// When the next is tried beside the others.
     timer: Option<Token>,
+    /// When that comes.
+    due: Option<Instant>,
     /// As published; `None` before.
     state: Option<ChannelState>,
 }
@@ -85,6 +88,7 @@ impl PickFirst {
             phase: Phase::Resting,
             has_failed: false,
             timer: None,
+            due: None,
             state: None,
         }
     }
@@ -106,7 +110,11 @@ impl PickFirst {
     }
 
     fn resolved(&mut self, resolution: Resolution, now: Instant, actions: &mut Actions) {
-        self.addresses = ordered(resolution.endpoints, self.shuffle, actions);
+        let addresses = ordered(resolution.endpoints, self.shuffle, actions);
+        if self.is_trying(&addresses) {
+            return;
+        }
+        self.addresses = addresses;
         if self.addresses.is_empty() {
             self.clear(actions);
             let none = Status::unavailable("the name resolver knows no address");
@@ -120,12 +128,28 @@ impl PickFirst {
         }
     }
 
+    /// Whether these are tried already. It may have come to some of them, and does not begin anew.
+    /// Another order, where that is left to chance, is no other list.
+    fn is_trying(&self, addresses: &[Address]) -> bool {
+        let is_trying = matches!(self.phase, Phase::Pass(_) | Phase::Retrying(_));
+        is_trying
+            && match self.shuffle {
+                false => self.addresses == *addresses,
+                true => {
+                    let known: HashSet<&Address> = self.addresses.iter().collect();
+                    known.len() == addresses.len() && addresses.iter().all(|a| known.contains(a))
+                }
+            }
+    }
+
     fn selected_is_known(&self) -> bool {
         self.slots.first().is_some_and(|slot| self.addresses.contains(&slot.address))
     }
 
-    /// Tries all addresses in turn. Those that have a subchannel keep it.
+    /// Tries all addresses in turn. Those that have a subchannel keep it, and where the pass before
+    /// is not over, the next is begun when it would have been.
     fn begin_pass(&mut self, now: Instant, actions: &mut Actions) {
+        let due = self.due.filter(|_| matches!(self.phase, Phase::Pass(_)));
         let mut old = std::mem::take(&mut self.slots);
         for address in &self.addresses {
             let known = old.iter().position(|slot| slot.address == *address);
@@ -150,14 +174,28 @@ impl PickFirst {
         if self.state != Some(ChannelState::TransientFailure) {
             self.publish(ChannelState::Connecting, actions);
         }
-        self.advance(now, actions);
+        let is_begun = self.slots.iter().any(|slot| slot.state == ChannelState::Connecting);
+        match due.filter(|due| is_begun && *due > now) {
+            Some(due) => self.wait_on(due, actions),
+            None => self.advance(now, actions),
+        }
+    }
+
+    /// The list is another one, and what was begun goes on: the next is begun when it would have
+    /// been. However often lists come, the pass gets on.
+    fn wait_on(&mut self, due: Instant, actions: &mut Actions) {
+        let is_begun = |slot: &&Slot| slot.is_tried || slot.state == ChannelState::Connecting;
+        let begun = self.slots.iter().take_while(is_begun).count();
+        self.phase = Phase::Pass(begun);
+        self.stop_timer(actions);
+        if begun < self.slots.len() {
+            self.set_timer(due, actions);
+        }
     }
 
     /// Begins the next address of the first pass.
     fn advance(&mut self, now: Instant, actions: &mut Actions) {
-        if let Some(timer) = self.timer {
-            actions.cancel_timer(timer);
-        }
+        self.stop_timer(actions);
         let Phase::Pass(mut at) = self.phase else { return };
         while let Some(slot) = self.slots.get(at) {
             at += 1;
@@ -172,12 +210,24 @@ impl PickFirst {
             if at < self.slots.len()
                 && let Some(due) = moment(now, self.delay)
             {
-                let timer = *self.timer.get_or_insert_with(|| actions.token());
-                actions.set_timer(timer, due);
+                self.set_timer(due, actions);
             }
             return;
         }
         self.end_pass(actions);
+    }
+
+    fn set_timer(&mut self, due: Instant, actions: &mut Actions) {
+        let timer = *self.timer.get_or_insert_with(|| actions.token());
+        actions.set_timer(timer, due);
+        self.due = Some(due);
+    }
+
+    fn stop_timer(&mut self, actions: &mut Actions) {
+        if let Some(timer) = self.timer {
+            actions.cancel_timer(timer);
+        }
+        self.due = None;
     }
 
     /// When all have failed, each is tried for itself.
@@ -240,9 +290,7 @@ impl PickFirst {
 
     /// It has won: the others go.
     fn select(&mut self, at: usize, actions: &mut Actions) {
-        if let Some(timer) = self.timer {
-            actions.cancel_timer(timer);
-        }
+        self.stop_timer(actions);
         let winner = self.slots.swap_remove(at);
         for other in self.slots.drain(..) {
             actions.remove(other.id);
@@ -280,9 +328,7 @@ impl PickFirst {
     }
 
     fn clear(&mut self, actions: &mut Actions) {
-        if let Some(timer) = self.timer {
-            actions.cancel_timer(timer);
-        }
+        self.stop_timer(actions);
         for slot in self.slots.drain(..) {
             actions.remove(slot.id);
         }

@@ -8,6 +8,7 @@ use super::{ChannelState, Event, PickFirst, SubchannelState, Token};
 const A: &str = "1.1.1.1:1";
 const B: &str = "1.1.1.2:1";
 const C: &str = "1.1.1.3:1";
+const D: &str = "1.1.1.4:1";
 
 fn bench(list: &[&str]) -> Bench<PickFirst> {
     let mut bench = Bench::new(PickFirst::new());
@@ -20,7 +21,7 @@ impl Bench<PickFirst> {
     fn timer(&mut self) -> Vec<String> {
         self.now += ms(250);
         // The policy has one timer, which is the first that was named.
-        self.tell(Event::Timer(Token(1)))
+        self.tell(Event::Timer(Token { number: 1, scope: 0 }))
     }
 
     fn connecting(&mut self, text: &str) -> Vec<String> {
@@ -145,6 +146,53 @@ fn new_addresses_begin_another_pass_and_keep_attempts() {
     assert_eq!(bench.state(), Some(ChannelState::TransientFailure), "it sticks");
     bench.failed(B);
     assert!(bench.picked().contains(&format!("{B}: no")), "{}", bench.picked());
+}
+
+#[test]
+fn a_pass_gets_on_however_often_lists_come() {
+    // The same list.
+    let mut bench = bench(&[A, B, C]);
+    bench.connecting(A);
+    for _ in 0..2 {
+        bench.now += ms(100);
+        assert!(bench.tell(Event::Resolved(endpoints(&[A, B, C]))).is_empty());
+    }
+    bench.now = bench.start;
+    assert_eq!(bench.timer(), [format!("connect {B}"), "timer 500".into()]);
+    bench.connecting(B);
+    // Others: the moment stays, and what was begun is not waited for again.
+    bench.now += ms(100);
+    let done = bench.tell(Event::Resolved(endpoints(&[A, B, D, C])));
+    assert_eq!(done, ["timer 500"]);
+    bench.now += ms(100);
+    assert_eq!(bench.tell(Event::Resolved(endpoints(&[B, D]))).last().unwrap(), "timer 500");
+    bench.now -= ms(200);
+    assert_eq!(bench.timer(), [format!("connect {D}")]);
+    // None of which was begun: at once.
+    let done = bench.tell(Event::Resolved(endpoints(&[C, A])));
+    assert!(done.contains(&format!("connect {C}")), "{done:?}");
+}
+
+#[test]
+fn the_same_list_leaves_those_that_have_failed_alone() {
+    let mut bench = bench(&[A, B]);
+    bench.failed(A);
+    bench.failed(B);
+    assert!(bench.tell(Event::Resolved(endpoints(&[A, B]))).is_empty());
+    assert_eq!(bench.state(), Some(ChannelState::TransientFailure));
+    assert_eq!(bench.idle(A), [format!("connect {A}")], "they are tried still");
+}
+
+#[test]
+fn a_list_that_is_shuffled_is_the_same() {
+    let mut bench = Bench::new(PickFirst::new().shuffled());
+    let list: Vec<String> = (1..=50).map(|n| format!("1.1.1.1:{n}")).collect();
+    let list: Vec<&str> = list.iter().map(String::as_str).collect();
+    bench.tell(Event::Resolved(endpoints(&list)));
+    let first = bench.done[0].clone();
+    assert!(first.starts_with("connect "), "{first}");
+    assert!(bench.tell(Event::Resolved(endpoints(&list))).is_empty());
+    assert!(!bench.tell(Event::Resolved(endpoints(&list[1..]))).is_empty());
 }
 
 #[test]

@@ -261,3 +261,166 @@ fn a_list_can_be_set_by_whoever_is_told_of_it() {
     let answer = told.recv_timeout(Duration::from_secs(60)).expect("a deadlock");
     assert_eq!(answer.unwrap(), b"good");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_that_panics_when_it_is_made_is_as_one_that_does_later() {
+    let good = backend("good");
+    let left = Arc::new(AtomicUsize::new(2));
+    let channel = builder()
+        .resolver(AddressList::new([good.address]))
+        .balance(move || {
+            let less = |left: usize| left.checked_sub(1);
+            let left = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less);
+            assert!(left.is_err(), "no table");
+            PickFirst::new()
+        })
+        .build()
+        .unwrap();
+    // Where nobody waits for it.
+    channel.connect().unwrap();
+    assert_eq!(channel.state(), ChannelState::Idle);
+    let call = unary(&channel, b"").wait_for_ready(true).into_future();
+    let status = timeout(SECOND, call).await.expect("it ends").unwrap_err();
+    assert_eq!(
+        status.to_string(),
+        "INTERNAL: test:///backends: the load balancing policy panicked: no table"
+    );
+    assert_eq!(channel.state(), ChannelState::Idle);
+    assert_eq!(unary(&channel, b"").await.unwrap(), b"good");
+}
+
+/// Panics when it is asked what it always picks.
+struct Unsure(SubchannelId);
+
+impl Picker for Unsure {
+    fn pick(&self, _: &PickArgs<'_>) -> Pick {
+        self.0.into()
+    }
+
+    fn always(&self) -> Option<SubchannelId> {
+        panic!("who knows")
+    }
+}
+
+/// Publishes such a picker as often as is said, and then another.
+struct Publishes(Arc<AtomicUsize>);
+
+impl Policy for Publishes {
+    fn handle(&mut self, event: Event, _: Instant, actions: &mut Actions) {
+        match event {
+            Event::Resolved(resolution) => {
+                let id = actions.create(&resolution.endpoints[0].addresses()[0]);
+                actions.connect(id);
+            }
+            Event::Subchannel(id, SubchannelState::Ready) => {
+                let less = |left: usize| left.checked_sub(1);
+                let left = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less);
+                let picker: Arc<dyn Picker> = match left {
+                    Ok(_) => Arc::new(Unsure(id)),
+                    Err(_) => Arc::new(Only(id)),
+                };
+                actions.update(ChannelState::Ready, picker);
+            }
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn so_is_a_picker_that_panics_when_it_is_published() {
+    let good = backend("good");
+    let left = Arc::new(AtomicUsize::new(1));
+    let channel = builder()
+        .resolver(AddressList::new([good.address]))
+        .balance(move || Publishes(Arc::clone(&left)))
+        .build()
+        .unwrap();
+    let status = timeout(SECOND, unary(&channel, b"").into_future()).await.expect("it ends");
+    let told = status.unwrap_err().to_string();
+    assert!(told.ends_with("the load balancing policy panicked: who knows"), "{told}");
+    assert_eq!(unary(&channel, b"").await.unwrap(), b"good");
+}
+
+/// Uses the channel when it is dropped, and counts that.
+#[derive(Clone, Default)]
+struct Clings {
+    channel: Arc<std::sync::OnceLock<gannet_client::Channel>>,
+    dropped: Arc<AtomicUsize>,
+    panics: bool,
+}
+
+impl Drop for Clings {
+    fn drop(&mut self) {
+        if let Some(channel) = self.channel.get() {
+            channel.reset_backoff();
+            self.dropped.fetch_add(1, Ordering::SeqCst);
+            assert!(!self.panics, "not again");
+        }
+    }
+}
+
+struct ClingsPicker(Only, #[expect(dead_code, reason = "is dropped")] Clings);
+
+impl Picker for ClingsPicker {
+    fn pick(&self, call: &PickArgs<'_>) -> Pick {
+        self.0.pick(call)
+    }
+}
+
+/// Publishes two pickers at each chance.
+struct ClingsPolicy(Clings);
+
+impl Policy for ClingsPolicy {
+    fn handle(&mut self, event: Event, _: Instant, actions: &mut Actions) {
+        match event {
+            Event::Resolved(resolution) => {
+                for endpoint in resolution.endpoints {
+                    let id = actions.create(&endpoint.addresses()[0]);
+                    actions.connect(id);
+                }
+            }
+            Event::Subchannel(id, SubchannelState::Ready) => {
+                let picker = Arc::new(ClingsPicker(Only(id), self.0.clone()));
+                actions.update(ChannelState::Ready, picker);
+            }
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn policies_and_pickers_may_use_their_channel_when_they_are_dropped_or_panic() {
+    for panics in [false, true] {
+        let (tell, told) = std::sync::mpsc::channel();
+        // What waits for a lock of its own waits for ever, and in virtual time, too.
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.unwrap().block_on(async {
+                let (one, two) = (backend("one"), backend("two"));
+                let list = AddressList::new([one.address, two.address]);
+                let mut clings = Clings::default();
+                clings.panics = panics;
+                let policy = clings.clone();
+                let channel = builder()
+                    .resolver(list)
+                    .balance(move || ClingsPolicy(policy.clone()))
+                    .build()
+                    .unwrap();
+                let made = clings.channel.set(channel.clone()).is_ok();
+                assert!(made);
+                unary(&channel, b"").await.unwrap();
+                // The second picker takes the place of the first.
+                while clings.dropped.load(Ordering::SeqCst) < 1 {
+                    tokio::task::yield_now().await;
+                }
+                unary(&channel, b"").await.unwrap();
+                channel.close();
+                // That, and the policy.
+                let _ = tell.send(clings.dropped.load(Ordering::SeqCst));
+                std::mem::forget(clings);
+            });
+        });
+        let dropped = told.recv_timeout(Duration::from_secs(60)).expect("a deadlock");
+        assert_eq!(dropped, 3);
+    }
+}
