@@ -9,6 +9,7 @@
 //! | `manage` | the task for names and timers, while the channel is not idle |
 //! | `connect`, `dial` | one attempt to connect to one address |
 //! | `race` | the same for all that a name stands for |
+//! | `errors` | what calls are told whose channel cannot do its work |
 //! | `health` | asking servers how they feel |
 
 mod builder;
@@ -17,6 +18,7 @@ mod connect;
 mod control;
 mod defaults;
 mod dial;
+mod errors;
 mod health;
 mod manage;
 mod published;
@@ -39,9 +41,10 @@ use crate::{CallCredentials, Interceptor};
 pub use builder::ChannelBuilder;
 pub(crate) use config::Config;
 pub use defaults::CallDefaults;
+pub(crate) use errors::no_runtime;
 pub(crate) use health::{HealthCheck, is_health_question};
 pub(crate) use published::Placed;
-pub(crate) use shared::{Shared, no_runtime};
+pub(crate) use shared::Shared;
 
 /// A way to one target.
 ///

@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 
 use super::connect::{Connecting, Dial, cut_short};
 use super::control::{After, Control, Names};
+use super::errors::{never_connects, no_runtime, policy_panicked};
 use super::health::HealthWatch;
 use super::manage::{Epoch, Manager};
 use super::published::{Choice, Placed, Published};
@@ -484,24 +485,3 @@ impl fmt::Debug for Shared {
 /// How often in a row one call starts the task that connects and sees it come to nothing, which it
 /// does only where its runtime fails it.
 const CONNECT_STARTS_MAX: u32 = 8;
-
-#[cold]
-fn policy_panicked(target: &str, told: &str) -> Status {
-    Status::internal(format!("{target}: the load balancing policy panicked: {told}"))
-}
-
-#[cold]
-fn never_connects() -> Status {
-    Status::internal(
-        "the task that connects is ended by its runtime each time; the runtime must run, and have \
-         I/O and time enabled (`enable_all`)",
-    )
-}
-
-#[cold]
-pub(crate) fn no_runtime() -> Status {
-    Status::internal(
-        "the call needs a tokio runtime to connect on: await it inside one, or use `wait`, which \
-         needs none",
-    )
-}
