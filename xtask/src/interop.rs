@@ -131,7 +131,7 @@ fn run_check(check: &Check, tls: Tls, server: &Server, tools: &Tools) -> Result<
         What::Service(whose, asked) => {
             services::run((*whose, asked), tools, server.port(), check.limit)
         }
-        What::Restarts => restarts::run(tools, check.limit),
+        What::Restarts(client) => restarts::run(tools, *client, check.limit),
         What::Telemetry(what) => telemetry::run(*what, tools, server, check.limit),
         What::Tls(scene) => tls::run(scene, tools, server, check.limit).map(|()| Note::new()),
     }

@@ -219,3 +219,10 @@ func oversized(c *client) {
 	fails(err, codes.ResourceExhausted)
 	c.stillWorks()
 }
+
+// unavailable has no connection: why goes to standard output.
+func unavailable(c *client) {
+	_, err := c.unary(&pb.EchoRequest{})
+	fails(err, codes.Unavailable)
+	fmt.Println(status.Convert(err).Message())
+}

@@ -61,6 +61,7 @@ var cases = map[string]func(*client){
 	"gzip":              compressed,
 	"bearer":            bearer,
 	"connection_age":    connectionAge,
+	"unavailable":       unavailable,
 }
 
 func main() {

@@ -107,8 +107,8 @@ pub(super) enum What {
     Http(Request),
     /// A tool that asks for health, or for what the server serves.
     Service(Whose, &'static Asked),
-    /// Servers that replace each other, under load of a client in Python.
-    Restarts,
+    /// Servers that replace each other, under the load of this peer's client.
+    Restarts(Peer),
     /// What the greeter tells of itself.
     Telemetry(Telemetry),
     /// A meeting by TLS, or one that fails.
@@ -291,7 +291,10 @@ fn telemetry() -> Group {
 /// Of servers that the check starts itself.
 fn restarts() -> Group {
     let (server, program) = (Peer::Gannet, Program::Echo);
-    let checks = vec![check("python", server, "restarts", What::Restarts, RESTART_SECONDS_MAX)];
+    let checks = [Peer::Python, Peer::Go].map(|client| {
+        check(client.name(), server, "restarts", What::Restarts(client), RESTART_SECONDS_MAX)
+    });
+    let checks = checks.into();
     Group { server, program, tls: Tls::Off, checks }
 }
 
@@ -382,6 +385,7 @@ mod tests {
         assert_eq!(count(&all, "python->gannet/services/"), 2);
         assert_eq!(count(&all, "python->gannet/greeter/"), 1);
         assert_eq!(count(&all, "python->gannet/restarts"), 1);
+        assert_eq!(count(&all, "go->gannet/restarts"), 1);
         assert_eq!(count(&all, "gannet->python->gannet/telemetry"), 1);
         assert_eq!(count(&all, "prometheus->gannet/rates"), 1);
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::Note;
 use super::peers;
+use super::plan::Peer;
 use super::process::{self, Ready, Server};
 use super::setup::Tools;
 use crate::exec::{self, Result};
@@ -29,10 +30,10 @@ struct Calls {
 }
 
 /// Replaces the servers; `limit` is for each step.
-pub(super) fn run(tools: &Tools, limit: Duration) -> Result<Note> {
+pub(super) fn run(tools: &Tools, client: Peer, limit: Duration) -> Result<Note> {
     let mut reigning = Server::start(|port| server(tools, port), Ready::Says, limit)?;
     let port = reigning.port();
-    let mut load = Load::start(tools, port)?;
+    let mut load = Load::start(tools, client, port)?;
     let mut calls = Calls::default();
     for _ in 0..RESTARTS {
         thread::sleep(REIGN);
@@ -85,8 +86,11 @@ impl Calls {
 struct Load(Child);
 
 impl Load {
-    fn start(tools: &Tools, port: u16) -> Result<Load> {
-        let mut command = peers::python(tools, "restarts_client.py");
+    fn start(tools: &Tools, client: Peer, port: u16) -> Result<Load> {
+        let mut command = match client {
+            Peer::Go => Command::new(tools.go_programs().join("restarts_client")),
+            _ => peers::python(tools, "restarts_client.py"),
+        };
         command.arg("--addr").arg(format!("{}:{port}", Ipv4Addr::LOCALHOST));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let shown = exec::show(&command);

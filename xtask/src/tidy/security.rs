@@ -10,6 +10,8 @@ use super::Finding;
 use super::source::{Source, is_test};
 
 const FILE: &str = "SECURITY.md";
+/// Where limits and tests are.
+const FOLDERS: [&str; 2] = ["crates/", "interop/gannet/tests/"];
 
 /// What the sources have.
 #[derive(Default)]
@@ -25,7 +27,8 @@ pub(super) fn check(files: &[Source]) -> Vec<Finding> {
         return vec![Finding::new(FILE, 1, "security", "the file is missing")];
     };
     let mut known = Known::default();
-    for file in files.iter().filter(|file| file.path.starts_with("crates/")) {
+    let is_ours = |path: &str| FOLDERS.iter().any(|folder| path.starts_with(folder));
+    for file in files.iter().filter(|file| is_ours(&file.path)) {
         known.add(file);
     }
     let mut findings = Vec::new();

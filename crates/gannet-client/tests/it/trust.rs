@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use gannet_client::Channel;
+use gannet_http2::Reason;
 use gannet_server::Server;
 use gannet_transport::tls::{
     ClientTls, ClientTlsBuilder, Crls, Identity, Roots, ServerTls, ServerTlsBuilder,
@@ -22,6 +23,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::peer::unary;
 use crate::server::Test;
 use crate::tls::{Authority, refused};
+use crate::wire::{ACK, END, END_HEADERS, GOAWAY, HEADERS, SETTINGS, Wire, block, frame};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -372,10 +374,64 @@ async fn plain_http_at_a_port_for_tls_is_told_so() {
         assert!(told.len() == 1 && told[0].contains("the client does not speak TLS"), "{told:?}");
         assert!(told[0].contains(what), "{told:?}");
     }
+    // A preface that comes byte by byte is none of HTTP/1.
+    let (mut stream, _) = connector.connect().await.unwrap();
+    for byte in PREFACE {
+        stream.write_all(&[*byte]).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let mut answered = Vec::new();
+    stream.read_to_end(&mut answered).await.unwrap();
+    assert!(answered.starts_with(b"HTTP/1.1 400"));
+    drop(stream);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let heard = told.take();
+    assert!(heard.len() == 1 && heard[0].contains("plain HTTP/2"), "{heard:?}");
     assert_eq!(answer(&connector, b"\x05\x01\0").await, b"");
     tokio::time::sleep(Duration::from_secs(2)).await;
     let told = told.take();
     assert!(told[0].contains("what it sent is no TLS record"), "{told:?}");
+}
+
+/// Who does not wait for SETTINGS is answered in HTTP/2; nobody else is, as that would tell them
+/// that they are connected.
+#[tokio::test(start_paused = true)]
+async fn requests_of_plain_http2_at_a_port_for_tls_are_answered() {
+    let tls = ServerTls::new(Authority::new().identity("localhost")).unwrap();
+    let (connector, told) = serve(Some(tls));
+    let request = frame(HEADERS, END_HEADERS | END, 1, &block(&[(":method", "GET")]));
+    let another = frame(HEADERS, END_HEADERS | END, 3, &block(&[(":method", "GET")]));
+    let [one, both] = [request.clone(), [request, another].concat()];
+    for (requests, streams, pause) in [(&one, &[1][..], 0), (&both, &[1, 3], 0), (&one, &[1], 50)] {
+        let (stream, _) = connector.connect().await.unwrap();
+        let mut wire = Wire::new(stream);
+        wire.send(PREFACE).await;
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        wire.send(requests).await;
+        let settings = wire.next().await.unwrap();
+        assert_eq!((settings.kind, settings.flags), (SETTINGS, 0));
+        assert_eq!(wire.next().await.unwrap().flags, ACK);
+        for stream in streams {
+            let head = wire.next_of(HEADERS).await;
+            let fields = wire.decode(&head);
+            for (name, value) in [(":status", "400"), ("grpc-status", "14")] {
+                assert!(fields.contains(&(name.to_owned(), value.to_owned())), "{fields:?}");
+            }
+            let text = wire.next().await.unwrap();
+            assert_eq!((head.stream, text.stream, text.flags), (*stream, *stream, END));
+            let text = String::from_utf8(text.payload).unwrap();
+            assert!(text.contains("This port speaks TLS"), "{text}");
+            assert!(fields.contains(&("grpc-message".to_owned(), text.trim_end().to_owned())));
+        }
+        let goaway = wire.next().await.unwrap();
+        assert_eq!((goaway.kind, goaway.reason()), (GOAWAY, Reason::INADEQUATE_SECURITY));
+        assert_eq!(goaway.number(0), *streams.last().unwrap());
+        assert!(wire.next().await.is_none());
+        drop(wire);
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let told = told.take();
+        assert!(told.len() == 1 && told[0].contains("it sent plain HTTP/2"), "{told:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

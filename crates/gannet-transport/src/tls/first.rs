@@ -16,6 +16,8 @@ pub(super) struct First {
     pub(super) io: Stream,
     head: [u8; HEAD_BYTES],
     seen: usize,
+    /// What came, where that is no TLS: no more than one read, and the preface of HTTP/2.
+    pub(super) said: Vec<u8>,
 }
 
 /// What a peer speaks that does not speak TLS, or none that is spoken here.
@@ -35,7 +37,7 @@ const HEAD_BYTES: usize = 11;
 
 impl First {
     pub(super) fn new(io: Stream) -> First {
-        First { io, head: [0; HEAD_BYTES], seen: 0 }
+        First { io, head: [0; HEAD_BYTES], seen: 0, said: Vec::new() }
     }
 
     /// What came instead of TLS, if anything.
@@ -61,6 +63,11 @@ fn plain(head: &[u8]) -> Option<Plain> {
     })
 }
 
+/// A preface that has only begun looks like a request of HTTP/1.
+fn may_become_http2(head: &[u8]) -> bool {
+    head.len() < 4 && b"PRI ".starts_with(head)
+}
+
 impl AsyncRead for First {
     fn poll_read(
         self: Pin<&mut Self>,
@@ -69,16 +76,22 @@ impl AsyncRead for First {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buf.filled().len();
-        ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
-        let came = &buf.filled()[before..];
-        let n = came.len().min(HEAD_BYTES - this.seen);
-        this.head[this.seen..][..n].copy_from_slice(&came[..n]);
-        this.seen += n;
-        if this.plain().is_some() {
-            let told = "what the peer sent is no TLS record";
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, told)));
+        loop {
+            ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
+            let came = &buf.filled()[before..];
+            let n = came.len().min(HEAD_BYTES - this.seen);
+            this.head[this.seen..][..n].copy_from_slice(&came[..n]);
+            this.seen += n;
+            if this.plain().is_none() {
+                return Poll::Ready(Ok(()));
+            }
+            this.said.extend_from_slice(came);
+            if came.is_empty() || !may_become_http2(&this.head[..this.seen]) {
+                let told = "what the peer sent is no TLS record";
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, told)));
+            }
+            buf.set_filled(before);
         }
-        Poll::Ready(Ok(()))
     }
 }
 

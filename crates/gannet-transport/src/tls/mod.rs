@@ -13,6 +13,7 @@ mod identity;
 mod live;
 mod names;
 mod peer;
+mod plain;
 mod provider;
 mod server;
 mod stream;

@@ -14,6 +14,7 @@ use tokio_rustls::rustls::server::{Acceptor, WebPkiClientVerifier};
 
 use super::first::{First, Plain};
 use super::live::{Following, Live, following_methods};
+use super::plain::{HTTP1, http2_answer};
 use super::{ALPN_H2, Crls, Identity, Provider, Roots, TlsError, TlsPeer, TlsStream, error};
 use crate::{Peer, Stream};
 
@@ -94,10 +95,15 @@ impl ServerTls {
 async fn refuse(error: io::Error, first: Option<First>) -> io::Error {
     let Some(first) = first else { return error::handshake("client", error) };
     let plain = first.plain();
+    let First { mut io, said, .. } = first;
     match plain {
-        Some(Plain::Http1 | Plain::Http2) => answer(first.io, THIS_IS_TLS).await,
-        Some(Plain::OldTls) => answer(first.io, PROTOCOL_VERSION).await,
-        Some(Plain::Other) | None => part_from(first.io).await,
+        Some(Plain::Http1) => answer(io, HTTP1).await,
+        Some(Plain::Http2) => {
+            let told = http2_answer(&mut io, said).await;
+            answer(io, &told).await;
+        }
+        Some(Plain::OldTls) => answer(io, PROTOCOL_VERSION).await,
+        Some(Plain::Other) | None => part_from(io).await,
     }
     match plain {
         Some(plain) => error::plain("client", plain),
@@ -140,12 +146,6 @@ impl fmt::Debug for ServerTls {
         f.debug_struct("ServerTls").finish_non_exhaustive()
     }
 }
-
-/// What whoever speaks plain HTTP is told. Clients of HTTP/2 show this too, or say that the answer
-/// is HTTP/1.
-const THIS_IS_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
-    content-type: text/plain\r\ncontent-length: 60\r\nconnection: close\r\n\r\n\
-    This port speaks TLS, and was sent plain HTTP. Try https://\n";
 
 /// Says that much and no more. Whether it arrives matters to nobody here.
 async fn answer(mut stream: Stream, bytes: &[u8]) {

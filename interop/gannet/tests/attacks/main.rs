@@ -12,6 +12,7 @@
 //! | --- | --- |
 //! | `on_server` | hostile clients |
 //! | `on_client` | hostile servers |
+//! | `over_tls` | hostile clients under TLS, and at its handshake |
 //! | `bombs` | messages that inflate to more than is permitted, for both roles |
 //! | `frames`, `wire` | what attackers write, and their socket |
 
@@ -22,6 +23,7 @@ mod bombs;
 mod frames;
 mod on_client;
 mod on_server;
+mod over_tls;
 #[path = "../support/running.rs"]
 mod running;
 mod wire;
@@ -97,13 +99,13 @@ impl Attack {
     fn carry_out(&self, wire: &mut Wire, turns: &dyn Turns) -> Seen {
         let before = held_bytes();
         let allocated = stats().allocations;
-        let (mut sent, mut peak, mut own) = (0, 0, 0);
+        let (mut peak, mut own) = (0, 0);
+        let (sent_before, own_before) = (wire.sent_bytes, wire.own_allocations);
         for round in 0..self.rounds {
             let counted = stats().allocations;
             let bytes = (self.bytes)(round);
             own += stats().allocations - counted;
             let taken = wire.send(&bytes, turns, self.reads);
-            sent += taken;
             let all = taken == bytes.len();
             drop(bytes);
             peak = peak.max(held_bytes().saturating_sub(before));
@@ -111,6 +113,8 @@ impl Attack {
                 break;
             }
         }
+        let sent = wire.sent_bytes - sent_before;
+        own += wire.own_allocations - own_before;
         let allocations = stats().allocations - allocated - own;
         // An end may lie behind answers that were not read.
         for _ in 0..10 {

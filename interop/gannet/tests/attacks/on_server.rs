@@ -59,7 +59,7 @@ impl pb::Echo for Echo {
     }
 }
 
-fn attacks() -> Vec<Attack> {
+pub(crate) fn attacks() -> Vec<Attack> {
     let cancel = |id| frame(RST_STREAM, 0, id, &[0, 0, 0, 8]);
     let refused = STREAMS * STREAM_BYTES + CONNECTION_BYTES;
     let ended = |attack: Attack| Attack { ends: true, ..attack };
@@ -247,23 +247,34 @@ pub(crate) fn server() -> Server {
 fn hostile_clients_hold_no_more_than_their_bounds() {
     let _alone = alone();
     let running = Running::start(server);
-    catch_up(&running);
-    let mut polite = Wire::connect(running.addr);
-    polite.handshake(&running);
-    polite.is_served(&running, 1);
+    hold(&running, attacks(), 0, || Wire::connect(running.addr));
+}
+
+/// Carries out each attack over a connection of its own, beside a client that is served.
+pub(crate) fn hold(
+    running: &Running,
+    attacks: Vec<Attack>,
+    more_bytes: usize,
+    connect: impl Fn() -> Wire,
+) {
+    catch_up(running);
+    let mut polite = connect();
+    polite.handshake(running);
+    polite.is_served(running, 1);
     running.pass(IDLE);
     let at_first = held_bytes();
     let mut faults = Vec::new();
     let mut next = 3;
-    for attack in attacks() {
+    for mut attack in attacks {
+        attack.bound += more_bytes;
         running.settle();
-        let mut wire = Wire::connect(running.addr);
-        wire.handshake(&running);
-        let seen = attack.carry_out(&mut wire, &running);
+        let mut wire = connect();
+        wire.handshake(running);
+        let seen = attack.carry_out(&mut wire, running);
         attack.judge(&seen, &mut faults);
         drop(wire);
         running.settle();
-        polite.is_served(&running, next);
+        polite.is_served(running, next);
         next += 2;
         // Who is woken also looks after what is kept for long messages.
         running.pass(IDLE);

@@ -15,6 +15,14 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start(server: impl FnOnce() -> Server + Send + 'static) -> Running {
+        Running::start_on(|listener| listener, server)
+    }
+
+    /// As [`start`](Self::start), on what becomes of the listener.
+    pub(crate) fn start_on(
+        change: impl FnOnce(Listener) -> Listener + Send + 'static,
+        server: impl FnOnce() -> Server + Send + 'static,
+    ) -> Running {
         let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
         let (report, done) = mpsc::channel();
         let (give_addr, addr) = mpsc::channel();
@@ -27,7 +35,7 @@ impl Running {
                 tokio::task::spawn_blocking(move || blocked.recv());
                 let listener = Listener::tcp("127.0.0.1:0").unwrap();
                 give_addr.send(listener.local_addr().unwrap()).unwrap();
-                let server = server();
+                let (server, listener) = (server(), change(listener));
                 tokio::spawn(async move { server.serve(listener).await.unwrap() });
                 while let Some(time) = told.recv().await {
                     tokio::time::advance(time).await;

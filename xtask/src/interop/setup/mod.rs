@@ -242,9 +242,12 @@ impl Needs {
                         Tool::HealthProbe => needs.health_probe = true,
                         Tool::Buf | Tool::Python => needs.python = true,
                     },
+                    What::Restarts(client) => {
+                        needs.peer(*client, Program::Echo);
+                        needs.restarts = true;
+                    }
                     What::Telemetry(Telemetry::Trace) => needs.python = true,
                     What::Telemetry(Telemetry::Prometheus) => needs.prometheus = true,
-                    What::Restarts => (needs.python, needs.restarts) = (true, true),
                     What::Tls(scene) => {
                         needs.own_certificates = true;
                         match scene.client.program() {

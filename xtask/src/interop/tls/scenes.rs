@@ -53,7 +53,9 @@ const SECURE: &[Scene] = &[
     openssl("resumed_1_3", Talk::Resumed, TLS_1_3, &["Reused, TLSv1.3", "ALPN protocol: h2"], ""),
     openssl("replaced", Talk::Replaced, TLS_1_3, &["subject=CN = server anew"], ""),
     curl("plain_http1", 0, &["--include", HTTP], &["HTTP/1.1 400", THIS_IS_TLS], SENT_HTTP1),
-    curl("plain", 52, &["--http2-prior-knowledge", HTTP], &["curl: (52)"], SENT_HTTP2),
+    // Who sends its request at once is answered in HTTP/2; who waits to be welcome, in HTTP/1.
+    curl("plain", 0, PRIOR_KNOWLEDGE, &["HTTP/2 400", THIS_IS_TLS], SENT_HTTP2),
+    call(Peer::Go, "plain", "unavailable", &[], &["looked like an HTTP/1.1 header"], SENT_HTTP2),
     call(
         Peer::Python,
         "plain",
@@ -178,6 +180,7 @@ const NOT_TRUSTED: &str = "certificate is not accepted: no authority that is tru
 
 const HTTP: &str = "http://127.0.0.1:PORT/";
 const HTTPS: &str = "https://127.0.0.1:PORT/";
+const PRIOR_KNOWLEDGE: &[&str] = &["--include", "--http2-prior-knowledge", HTTP];
 const TLS_1_2: &[&str] = &["-tls1_2", "-alpn", "h2"];
 const TLS_1_3: &[&str] = &["-tls1_3", "-alpn", "h2"];
 const SHOWN: &[&str] = &["-alpn", "h2", "-cert", "@client.pem", "-key", "@client.key"];
