@@ -25,9 +25,11 @@ const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES_MAX: usize = 1 << 20;
 /// How long the system may take to tell that a socket that cannot be written has bytes or an end.
 /// It does so at once.
-const LISTEN: Duration = Duration::from_millis(500);
-/// Reads of what such a socket holds, of at most 256 KiB each.
-const LISTEN_ROUNDS_MAX: usize = 64;
+const LISTEN: Duration = Duration::from_millis(200);
+/// Reads of what such a socket holds, of at most 256 KiB each, and under TLS often of less.
+const LISTEN_READS_MAX: usize = 1_024;
+/// Of these in a row, before others have their turn.
+const LISTEN_READS_PER_POLL_MAX: usize = 8;
 
 /// Why a connection ended.
 #[derive(Debug)]
@@ -70,6 +72,7 @@ pub(super) struct Closing {
     reason: CloseReason,
     until: Instant,
     step: Step,
+    /// Bytes to throw away, or reads to listen to.
     left: usize,
 }
 
@@ -88,7 +91,8 @@ impl Closing {
     }
 
     fn listening(reason: CloseReason, now: Instant) -> Closing {
-        Closing { until: now + LISTEN, step: Step::Listen, ..Closing::new(reason, now) }
+        let (until, left) = (now + LISTEN, LISTEN_READS_MAX);
+        Closing { reason, until, step: Step::Listen, left }
     }
 
     pub(super) fn into_reason(self) -> CloseReason {
@@ -120,7 +124,7 @@ impl<S: Side> Driver<S> {
         until: Instant,
     ) -> Poll<Option<CloseReason>> {
         let mut wake = Wake::default();
-        for _ in 0..LISTEN_ROUNDS_MAX {
+        for _ in 0..LISTEN_READS_PER_POLL_MAX {
             match self.read(cx, now, &mut wake) {
                 Err(said) => return Poll::Ready(Some(said)),
                 // The rest would want answers.
@@ -129,12 +133,20 @@ impl<S: Side> Driver<S> {
                 Ok(_) => {}
             }
         }
-        Poll::Ready(None)
+        let Some(closing) = &mut self.closing else { return Poll::Ready(None) };
+        closing.left = closing.left.saturating_sub(LISTEN_READS_PER_POLL_MAX);
+        if closing.left == 0 {
+            return Poll::Ready(None);
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// Ready when the socket may be dropped. Errors no longer matter to anyone.
-    pub(super) fn poll_closed(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
+    pub(super) fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
+            // Anew each time: what is due by now is not waited for.
+            let now = tokio::time::Instant::now().into_std();
             let Some(closing) = &self.closing else { return Poll::Ready(()) };
             let until = closing.until;
             let is_over = matches!(closing.reason, CloseReason::Io(_)) || now >= until;

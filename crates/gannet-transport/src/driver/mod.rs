@@ -373,7 +373,7 @@ impl<S: Side> Future for Driver<S> {
                 return Poll::Pending;
             }
         }
-        ready!(this.poll_closed(cx, now));
+        ready!(this.poll_closed(cx));
         let closing = this.closing.take().expect("closing was set above");
         Poll::Ready(closing.into_reason())
     }
