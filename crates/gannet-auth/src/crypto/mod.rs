@@ -63,7 +63,7 @@ impl PublicKey {
     }
 
     /// # Errors
-    /// Where a coordinate is not 32 bytes long.
+    /// Where a coordinate is not 32 bytes long, or both together are no point of the curve.
     pub(crate) fn p256(x: &[u8], y: &[u8]) -> Result<PublicKey, &'static str> {
         if x.len() != P256_COORDINATE_BYTES || y.len() != P256_COORDINATE_BYTES {
             return Err("a coordinate of P-256 is 32 bytes long");
@@ -71,6 +71,9 @@ impl PublicKey {
         let mut point = [UNCOMPRESSED; P256_POINT_BYTES];
         point[1..=P256_COORDINATE_BYTES].copy_from_slice(x);
         point[1 + P256_COORDINATE_BYTES..].copy_from_slice(y);
+        if !backend::is_on_p256(&point) {
+            return Err("its point is not on the curve P-256");
+        }
         Ok(PublicKey::P256(point))
     }
 

@@ -37,7 +37,8 @@ impl KeySet {
     /// something else.
     ///
     /// # Errors
-    /// Where it is no such set, a key that could be used is broken or weak, or none can be used.
+    /// Where it is no such set, a key that could be used is broken or weak, or none can be used;
+    /// names the key by its place, from 0, and its `kid`.
     pub fn from_jwks(json: impl AsRef<[u8]>) -> Result<KeySet, KeyError> {
         let json = json.as_ref();
         if json.len() > SET_BYTES_MAX {
@@ -49,7 +50,8 @@ impl KeySet {
         };
         let mut keys = Vec::new();
         for (at, value) in listed.iter().enumerate() {
-            let failed = |what: &str| KeyError::new(format!("key {at}: {what}"));
+            let name = value.get("kid").and_then(Value::as_str).map(shown).unwrap_or_default();
+            let failed = |what: &str| KeyError::new(format!("key {at}{name}: {what}"));
             let Value::Object(jwk) = value else { return Err(failed("is no object")) };
             keys.extend(Key::read(jwk).map_err(failed)?);
         }
@@ -173,6 +175,14 @@ impl Key {
         }
         jwk
     }
+}
+
+/// Of a key's name so much is shown.
+const NAME_CHARS_MAX: usize = 64;
+
+fn shown(id: &str) -> String {
+    let start: String = id.chars().take(NAME_CHARS_MAX).collect();
+    format!(" ({start:?})")
 }
 
 fn text<'a>(jwk: &'a Object, name: &str) -> Option<&'a str> {

@@ -1,4 +1,10 @@
 //! Bad credentials: each is refused, no handler runs, and no request is decoded.
+//!
+//! The table, with what the server's log has of each:
+//!
+//! ```sh
+//! cargo test -p gannet-auth --test it each_is_refused -- --nocapture
+//! ```
 
 use std::sync::LazyLock;
 
@@ -292,7 +298,8 @@ async fn each_is_refused_before_decoding_and_no_handler_runs() {
     let (handlers, requests) = (world.handlers(), world.decoded());
     let table = table();
     assert!(table.len() >= 100, "{}", table.len());
-    for (name, values, why) in table {
+    println!("{:>4}  {:<44}{:<16}why", "", "credentials", "code");
+    for (row, (name, values, why)) in table.into_iter().enumerate() {
         for streams in [false, true] {
             let called = match streams {
                 false => call(&channel, &values).await,
@@ -301,6 +308,10 @@ async fn each_is_refused_before_decoding_and_no_handler_runs() {
             let status = called.expect_err(name);
             assert_eq!(status.code(), Code::Unauthenticated, "{name}: {status:?}");
             let told = world.last_refusal();
+            if !streams {
+                let why = told.split(" | ").next().unwrap_or_default();
+                println!("{:>4}  {name:<44}{:<16}{why}", row + 1, status.code().name());
+            }
             assert!(told.contains(why), "{name}: {told}");
             let (message, challenge) = match values.is_empty() {
                 true => ("this takes a bearer token", "Bearer"),
@@ -312,6 +323,7 @@ async fn each_is_refused_before_decoding_and_no_handler_runs() {
         }
     }
     assert_eq!((world.handlers(), world.decoded()), (handlers, requests), "nothing got through");
+    println!("handlers that ran: 0; requests that were decoded: 0");
     assert_eq!(call(&channel, &bearer(&good())).await.unwrap(), "ada", "it still answers");
 }
 

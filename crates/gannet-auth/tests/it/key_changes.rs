@@ -147,6 +147,20 @@ async fn a_file_is_looked_after_and_what_is_wrong_with_it_changes_nothing() {
 }
 
 #[test]
+fn a_broken_key_is_named() {
+    let read = |pem: &str| -> serde_json::Value {
+        let text = SigningKey::from_pem(pem).unwrap().to_jwks();
+        serde_json::from_str::<serde_json::Value>(&text).unwrap()["keys"][0].take()
+    };
+    let mut off = read(P256);
+    off["x"] = crate::tokens::encode([1; 32]).into();
+    off["kid"] = "2026-11".into();
+    let error = KeySet::from_jwks(json!({ "keys": [read(RSA), off] }).to_string()).unwrap_err();
+    let told = r#"keys: key 1 ("2026-11"): its point is not on the curve P-256"#;
+    assert_eq!(error.to_string(), told);
+}
+
+#[test]
 fn sets_of_keys_are_read_with_what_is_not_for_us_left_out() {
     let sign = |pem: &str| -> serde_json::Value {
         let text = SigningKey::from_pem(pem).unwrap().with_key_id("k").to_jwks();
@@ -189,6 +203,9 @@ fn sets_of_keys_are_read_with_what_is_not_for_us_left_out() {
         (with(RSA, "e", "AQ".into()), "exponent"),
         (with(RSA, "e", "AA".into()), "exponent"),
         (with(P256, "x", "AQAB".into()), "P-256"),
+        (with(P256, "x", crate::tokens::encode([1; 32]).into()), "not on the curve P-256"),
+        (with(P256, "y", crate::tokens::encode([0; 32]).into()), "not on the curve P-256"),
+        (with(P256, "y", crate::tokens::encode([0xff; 32]).into()), "not on the curve P-256"),
         (with(ED25519, "x", "AQAB".into()), "Ed25519"),
         (with(RSA, "n", 7.into()), "missing"),
         (with(RSA, "n", "=!".into()), "base64url"),

@@ -23,6 +23,7 @@ mod intercept_streams;
 mod keepalive;
 mod negative;
 mod observe;
+mod observe_credentials;
 mod peer;
 mod policies;
 #[cfg(feature = "_tls")]

@@ -32,7 +32,7 @@ thread_local! {
 
 /// Writes down what it is told.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<String>>>);
+pub(crate) struct Log(Arc<Mutex<Vec<String>>>);
 
 impl Log {
     fn add(&self, line: String) {
@@ -40,12 +40,12 @@ impl Log {
     }
 
     /// All of it, in order, and empty from here on.
-    fn take(&self) -> Vec<String> {
+    pub(crate) fn take(&self) -> Vec<String> {
         std::mem::take(&mut self.0.lock().unwrap())
     }
 
     /// What begins like this, without that.
-    fn of(&self, who: &str) -> Vec<String> {
+    pub(crate) fn of(&self, who: &str) -> Vec<String> {
         let lines = self.0.lock().unwrap();
         lines.iter().filter_map(|line| line.strip_prefix(who)).map(str::to_owned).collect()
     }

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use gannet_core::codec::Raw as RawCodec;
 use gannet_core::{Code, Status};
-use gannet_server::{Dispatch, Handled, Incoming, Interceptor, MethodOptions, Next, Server};
+use gannet_server::{
+    Dispatch, Handled, Incoming, Interceptor, MethodOptions, Next, ServeError, Server,
+};
 use tokio::time::Instant;
 
 use crate::client::connect;
@@ -352,6 +354,42 @@ async fn names_that_nobody_has_are_told_when_serving_starts() {
         let error = server.serve("127.0.0.1:0").await.unwrap_err().to_string();
         assert!(error.contains("Ecko") && error.contains("/pkg.Service/Method"), "{error}");
     }
+}
+
+/// Has rules for these.
+struct Rules(&'static [&'static str]);
+
+impl Interceptor for Rules {
+    async fn intercept(&self, call: Incoming, next: Next) -> gannet_core::Result<Handled> {
+        next.run(call).await
+    }
+
+    fn names(&self) -> Vec<&str> {
+        self.0.to_vec()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn names_that_an_interceptor_has_rules_for_must_be_somebodys() {
+    let refused = async |server: Server| match server.serve("127.0.0.1:0").await.unwrap_err() {
+        ServeError::UnknownName(name) => name,
+        other => panic!("{other}"),
+    };
+    let server = || Server::new().add(Test::new());
+    for wrong in ["/test.Test/Ecko", "test.Test/Echo", "test.Ecko", "Echo", "/test.Test", ""] {
+        let rules: &'static [&'static str] = vec!["test.Test", "/test.Test/Echo", wrong].leak();
+        assert_eq!(refused(server().intercept(Rules(rules))).await, wrong);
+        // Wherever it stands, and whatever it is put around.
+        let around_one = server().intercept(Rules(&["test.Test"]));
+        assert_eq!(refused(around_one.intercept_on("test.Test", Rules(rules))).await, wrong);
+        // Before the service is there.
+        let early = Server::new().intercept(Rules(rules)).add(Test::new());
+        assert_eq!(refused(early).await, wrong);
+    }
+    // Those that there are let it serve, one of a service that came later among them.
+    let right = Server::new().intercept(Rules(&["test.Test", "/test.Test/Echo"]));
+    let mut raw = connect(right.add(Test::new())).await;
+    assert_eq!(raw.unary("Echo", b"x").await.code(), 0);
 }
 
 #[tokio::test(start_paused = true)]
