@@ -327,6 +327,27 @@ async fn each_is_refused_before_decoding_and_no_handler_runs() {
     assert_eq!(call(&channel, &bearer(&good())).await.unwrap(), "ada", "it still answers");
 }
 
+/// As many as somebody likes: each is refused by itself, on the connection that others' calls go
+/// over, and neither they nor the connection suffer.
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_forged_tokens_is_refused_one_by_one() {
+    let world = World::new();
+    let client = world.serve(usual());
+    let [header, payload, _] = parts();
+    for round in 0..20_u32 {
+        for n in 0..50_u32 {
+            let signature =
+                encode([&round.to_be_bytes()[..], &n.to_be_bytes(), &[7; 248]].concat());
+            let forged = bearer(&format!("{header}.{payload}.{signature}"));
+            let status = call(&client, &forged).await.unwrap_err();
+            assert_eq!(status.code(), Code::Unauthenticated, "{status}");
+        }
+        assert_eq!(call(&client, &bearer(&good())).await.unwrap(), "ada");
+    }
+    assert_eq!(world.refusals.lock().unwrap().len(), 1_000);
+    assert_eq!((world.handlers(), world.decoded()), (20, 20));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_good_token_may_not_permit_the_call() {
     let world = World::new();
