@@ -52,16 +52,17 @@ pub(crate) struct Args {
     /// One short round.
     #[arg(long)]
     quick: bool,
-    /// Rounds; figures are medians over them [default: 3]
+    /// Rounds; figures are medians over them; with `--counts` 0 for only what is counted, which a
+    /// busy machine does not change [default: 3]
     #[arg(long)]
     rounds: Option<u32>,
     /// How long each measurement takes [default: 3]
     #[arg(long)]
     seconds: Option<f64>,
-    /// Counts instructions and allocations too (installs valgrind).
+    /// Counts instructions and allocations of unary calls too (installs valgrind).
     #[arg(long)]
     counts: bool,
-    /// Writes bench/results: NAME.json, tables, plots.
+    /// Writes bench/results: NAME.json, tables, plots; of what is only counted, a table in NAME.md.
     #[arg(long, value_name = "NAME")]
     save: Option<String>,
 }

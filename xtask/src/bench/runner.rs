@@ -21,9 +21,19 @@ const COUNTED: [&str; 2] = ["unary-1x1", "unary-1x100"];
 
 /// Builds, measures, prints and saves.
 pub(super) fn run(args: &Args) -> Result {
-    let rows: Vec<&'static Row> = ROWS.iter().filter(|row| is_chosen(row, args)).collect();
+    let seconds = args.seconds.unwrap_or(if args.quick { QUICK_SECONDS } else { SECONDS });
+    let rounds = args.rounds.unwrap_or(if args.quick { 1 } else { ROUNDS });
+    if rounds == 0 && !args.counts {
+        return Err("without a round only `--counts` has something to tell".into());
+    }
+    let is_told = |row: &Row| rounds > 0 || COUNTED.contains(&row.name);
+    let rows: Vec<&'static Row> =
+        ROWS.iter().filter(|row| is_chosen(row, args) && is_told(row)).collect();
     if rows.is_empty() {
-        return Err("no row has such a name".into());
+        return Err(match rounds {
+            0 => format!("no row that is counted has such a name: {}", COUNTED.join(", ")),
+            _ => "no row has such a name".to_owned(),
+        });
     }
     let roles: Vec<Role> = rows.iter().map(|row| row.role).collect();
     let (programs, missing) = programs::build(&roles, &args.peers)?;
@@ -41,8 +51,6 @@ pub(super) fn run(args: &Args) -> Result {
     if rows.iter().any(|row| row.tls) {
         certificate::make()?;
     }
-    let seconds = args.seconds.unwrap_or(if args.quick { QUICK_SECONDS } else { SECONDS });
-    let rounds = args.rounds.unwrap_or(if args.quick { 1 } else { ROUNDS }).max(1);
     let settings = Settings { seconds, pinned };
     let mut entries = Vec::new();
     for row in rows {
@@ -54,7 +62,7 @@ pub(super) fn run(args: &Args) -> Result {
     }
     if let Some(name) = &args.save {
         shorten(&mut origin.missing, &format!("{}/", exec::root().display()));
-        save(name, &origin, &entries)?;
+        save(name, &origin, &entries, rounds > 0)?;
     }
     if entries.is_empty() { Err("nothing could be measured".into()) } else { Ok(()) }
 }
@@ -116,7 +124,11 @@ fn measure_row(
     let mut entries = Vec::new();
     for (program, samples) in taking_part {
         let mut entry = Entry::new(row, &program.name, &samples);
-        if row.syscalls && program.style != Style::Raw && exec::find("strace").is_some() {
+        if rounds > 0
+            && row.syscalls
+            && program.style != Style::Raw
+            && exec::find("strace").is_some()
+        {
             match sample::syscalls(program, row) {
                 Ok(calls) => drop(entry.figures.insert("syscalls", calls)),
                 Err(error) => fail(program, format!("system calls: {error}")),
@@ -138,11 +150,17 @@ fn measure_row(
     entries
 }
 
-/// Writes bench/results: the figures, a page of tables, and plots.
-fn save(name: &str, origin: &Origin, entries: &[Entry]) -> Result {
+/// Writes bench/results: the figures, a page of tables, and plots. Of a run that was not timed the
+/// page has that run's name, and there is nothing to plot.
+fn save(name: &str, origin: &Origin, entries: &[Entry], is_timed: bool) -> Result {
     let folder = exec::root().join("bench/results");
     create(&folder)?;
     write(&folder.join(format!("{name}.json")), &results::to_json(origin, entries))?;
+    if !is_timed {
+        write(&folder.join(format!("{name}.md")), &table::counts_page(origin, entries))?;
+        println!("saved in {}", folder.display());
+        return Ok(());
+    }
     write(&folder.join("README.md"), &table::page(origin, entries))?;
     let plots = [
         ("unary-50x20", "rate", "Unary calls/s, 50 connections × 20 in flight, one core"),

@@ -139,16 +139,26 @@ pub(super) fn aligned(lines: &[Vec<String>]) -> String {
 
 /// All tables with what they are about, as bench/results/README.md.
 pub(super) fn page(origin: &Origin, entries: &[Entry]) -> String {
+    let about = "Medians. CPU is that of the side under test, own and kernel's; \"of tonic\" is\n\
+         the figure in relation to tonic's. \"held back by\" says which side was busy: where\n\
+         it was not the one under test alone, the rate is a lower bound.\n";
+    page_about(origin, entries, about)
+}
+
+/// The tables of a run that was not timed, as bench/results/NAME.md.
+pub(super) fn counts_page(origin: &Origin, entries: &[Entry]) -> String {
+    let about = "Counted by callgrind per call, as the difference of two runs: instructions in user\n\
+         space, and calls of the allocator. What else the machine does changes neither.\n";
+    page_about(origin, entries, about)
+}
+
+fn page_about(origin: &Origin, entries: &[Entry], about: &str) -> String {
     let mut out = String::from("# Results of the benchmark\n\n");
     out.push_str(&format!("{}, {}.\n\n    {}\n\n", origin.date, origin.cpu, origin.command));
     for (name, version) in &origin.versions {
         out.push_str(&format!("- {name} {version}\n"));
     }
-    out.push_str(
-        "\nMedians. CPU is that of the side under test, own and kernel's; \"of tonic\" is\n\
-         the figure in relation to tonic's. \"held back by\" says which side was busy: where\n\
-         it was not the one under test alone, the rate is a lower bound.\n",
-    );
+    out.push_str(&format!("\n{about}"));
     let mut rows: Vec<&str> = entries.iter().map(|entry| entry.row.name).collect();
     rows.dedup();
     for row in rows {
