@@ -4,7 +4,6 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Instant;
 
 use gannet_core::compression::{Compressor, Packed};
 use gannet_core::{Code, Message, MessageReader, Metadata, Origin, Status};
@@ -207,13 +206,7 @@ impl Call {
     }
 
     /// The response's head came.
-    pub(super) fn on_head(
-        &mut self,
-        now: Instant,
-        fields: &FieldBlock,
-        end_stream: bool,
-        from: &Remote,
-    ) {
+    pub(super) fn on_head(&mut self, fields: &FieldBlock, end_stream: bool, from: &Remote) {
         self.is_committed = true;
         if self.is_ended() {
             return;
@@ -222,15 +215,15 @@ impl Call {
         if end_stream {
             let refused = |status| encoding_refused(status, &self.request, fields);
             let outcome = head.outcome(fields).map_err(refused);
-            return self.end(now, outcome, from);
+            return self.end(outcome, from);
         }
         if let Err(status) = head.check(fields) {
-            return self.end(now, Err(status), from);
+            return self.end(Err(status), from);
         }
         if let Some(name) = head.encoding(fields)
             && let Err(status) = self.response_encoding(name)
         {
-            return self.end(now, Err(status), from);
+            return self.end(Err(status), from);
         }
         if let Some(attempt) = self.request.attempt() {
             attempt.headers();
@@ -276,14 +269,7 @@ impl Call {
     }
 
     /// DATA came.
-    pub(super) fn on_data(
-        &mut self,
-        now: Instant,
-        payload: &[u8],
-        end_stream: bool,
-        spares: &mut Spares,
-        from: &Remote,
-    ) {
+    pub(super) fn on_data(&mut self, payload: &[u8], end_stream: bool, spares: &mut Spares) {
         let is_ended = self.is_ended();
         let read = match &mut self.receiving {
             Receiving::Unary(unary) => {
@@ -296,22 +282,22 @@ impl Call {
             return;
         }
         match read {
-            Err(status) => self.end(now, Err(status), from),
-            Ok(()) if end_stream => self.end(now, Err(Status::from_http_status(200)), from),
+            Err(status) => self.publish(Err(status)),
+            Ok(()) if end_stream => self.publish(Err(Status::from_http_status(200))),
             Ok(()) => {}
         }
     }
 
     /// The trailers came.
-    pub(super) fn on_trailers(&mut self, now: Instant, fields: &FieldBlock, from: &Remote) {
+    pub(super) fn on_trailers(&mut self, fields: &FieldBlock, from: &Remote) {
         if !self.is_ended() {
-            self.end(now, response::trailers(fields), from);
+            self.end(response::trailers(fields), from);
         }
     }
 
     /// The stream was reset, or passed over by GOAWAY. `may_reopen`: this connection takes new
     /// streams.
-    pub(super) fn on_reset(&mut self, now: Instant, reset: Reset, from: &Remote, may_reopen: bool) {
+    pub(super) fn on_reset(&mut self, reset: Reset, from: &Remote, may_reopen: bool) {
         let Phase::Open(stream) = self.phase else { return };
         let retries = reset.unprocessed && !self.is_committed && self.request.refusals == 0;
         let whole = !matches!(self.request.body, Body::Stream);
@@ -326,7 +312,7 @@ impl Call {
                 self.request.refusals += 1;
                 self.phase = Phase::Refused(stream);
             }
-            _ => self.end(now, Err(reset.status(from)), from),
+            _ => self.end(Err(reset.status(from)), from),
         }
     }
 
@@ -361,9 +347,8 @@ impl Call {
     /// the call's deadline, and without a word about it; our timer may come a moment later.
     #[cold]
     pub(super) fn lose(&mut self, lost: &Status, from: &Remote) {
-        let now = tokio::time::Instant::now().into_std();
         let lost = lost.clone();
-        self.fail(match self.is_late(now) {
+        self.fail(match self.is_late() {
             true => self.deadline_exceeded(from).with_source(lost),
             false => lost,
         });
@@ -384,12 +369,12 @@ impl Call {
     }
 
     /// Ends the call with what the server answered, or with what is wrong with that.
-    fn end(&mut self, now: Instant, outcome: Result<Metadata, Status>, from: &Remote) {
+    fn end(&mut self, outcome: Result<Metadata, Status>, from: &Remote) {
         let outcome = match outcome {
             Err(status)
                 if status.code() == Code::Cancelled
                     && status.origin() == Origin::Peer
-                    && self.is_late(now) =>
+                    && self.is_late() =>
             {
                 Err(self.deadline_exceeded(from).with_source(status))
             }
@@ -398,13 +383,12 @@ impl Call {
         self.publish(outcome);
     }
 
-    /// Whether the deadline has passed. The clock is asked again: `now` is of before the socket was
-    /// read, and a server's timer may have ended the call since.
+    /// Whether the deadline has passed. The clock is asked: a turn's time is of before the socket
+    /// was read, and a server's timer may have ended the call since.
     #[cold]
-    fn is_late(&self, now: Instant) -> bool {
-        let passed =
-            |deadline| deadline <= now || deadline <= tokio::time::Instant::now().into_std();
-        self.request.deadline.is_some_and(passed)
+    fn is_late(&self) -> bool {
+        let now = tokio::time::Instant::now().into_std();
+        self.request.deadline.is_some_and(|deadline| deadline <= now)
     }
 
     fn publish(&mut self, outcome: Result<Metadata, Status>) {

@@ -341,26 +341,26 @@ impl Side for ClientSide {
     }
 
     #[inline]
-    fn event(&mut self, now: Instant, event: Event<'_>) {
+    fn event(&mut self, _: Instant, event: Event<'_>) {
         match event {
             Event::Headers { key, fields, end_stream } => {
                 if !self.has_served {
                     self.note_answered(key);
                 }
-                self.on_stream(key, |call, _, from| call.on_head(now, fields, end_stream, from));
+                self.on_stream(key, |call, _, from| call.on_head(fields, end_stream, from));
             }
             Event::Data { key, payload, end_stream } => {
-                self.on_stream(key, |call, spares, from| {
-                    call.on_data(now, payload, end_stream, spares, from);
+                self.on_stream(key, |call, spares, _| {
+                    call.on_data(payload, end_stream, spares);
                 });
             }
             Event::Trailers { key, fields } => {
-                self.on_stream(key, |call, _, from| call.on_trailers(now, fields, from));
+                self.on_stream(key, |call, _, from| call.on_trailers(fields, from));
             }
             Event::Reset { key, reason, remote, unprocessed } => {
                 let may_reopen = !self.link.is_retired();
                 let reset = Reset { reason, remote, unprocessed };
-                self.on_stream(key, |call, _, from| call.on_reset(now, reset, from, may_reopen));
+                self.on_stream(key, |call, _, from| call.on_reset(reset, from, may_reopen));
             }
             Event::Settings => {
                 if let Some(established) = self.established.take() {
