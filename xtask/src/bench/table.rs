@@ -147,8 +147,8 @@ pub(super) fn page(origin: &Origin, entries: &[Entry]) -> String {
 
 /// The tables of a run that was not timed, as bench/results/NAME.md.
 pub(super) fn counts_page(origin: &Origin, entries: &[Entry]) -> String {
-    let about = "Counted by callgrind per call, as the difference of two runs: instructions in user\n\
-         space, and calls of the allocator. What else the machine does changes neither.\n";
+    let about = "Counted by callgrind per call, as the difference of two runs: instructions in\n\
+         user space, and calls of the allocator. What else the machine does changes neither.\n";
     page_about(origin, entries, about)
 }
 
