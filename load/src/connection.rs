@@ -52,7 +52,7 @@ impl Connection {
     /// Those of the socket.
     pub fn open(addr: &str) -> io::Result<Connection> {
         let addr = resolve(addr)?;
-        let nothing = Arc::new(Script::new(Plan::unary("", Vec::new(), Vec::new())));
+        let nothing = Arc::new(Script::new(Plan::unary("", Vec::new(), Vec::new()), None));
         let speaker = || Session::new(Arc::clone(&nothing), ROOM);
         Ok(Connection { fleet: Fleet::open(Target { addr, trust: None }, 1, true, speaker)? })
     }
@@ -63,7 +63,7 @@ impl Connection {
     /// Those of the socket, and `InvalidData` where a reply is not the expected one.
     pub fn run(&mut self, load: &Load) -> io::Result<Report> {
         let plan = Plan::unary(&load.path, load.request.clone(), load.reply.clone());
-        let script = Arc::new(Script::new(plan));
+        let script = Arc::new(Script::new(plan, None));
         for session in self.fleet.speakers() {
             session.follow(Arc::clone(&script), load.in_flight.max(1))?;
         }

@@ -22,7 +22,8 @@ pub(crate) const TABLE_BYTES: u32 = 4096;
 pub(crate) const TABLE_OFF: u8 = 0x20;
 
 impl RequestBlocks {
-    pub(crate) fn new(path: &str) -> RequestBlocks {
+    /// A bearer token is never put into the table, as clients do with what is secret.
+    pub(crate) fn new(path: &str, bearer: Option<&str>) -> RequestBlocks {
         let mut blocks = [0x40, 0x00].map(|index| {
             let mut block = vec![0x83, 0x86]; // :method POST, :scheme http
             field(&mut block, index, 4, path); // :path
@@ -35,8 +36,13 @@ impl RequestBlocks {
             block
         });
         // The five new entries, newest first, are 62 to 66.
-        let next = vec![0x83, 0x86, 0xc2, 0xc1, 0xc0, 0xbf, 0xbe];
+        let mut next = vec![0x83, 0x86, 0xc2, 0xc1, 0xc0, 0xbf, 0xbe];
         let [first, plain] = &mut blocks;
+        if let Some(bearer) = bearer {
+            for block in [&mut *first, &mut *plain, &mut next] {
+                field(block, 0x10, 23, &format!("Bearer {bearer}")); // authorization
+            }
+        }
         RequestBlocks { first: std::mem::take(first), next, plain: std::mem::take(plain) }
     }
 }
@@ -56,8 +62,9 @@ pub(crate) fn trailers() -> Vec<u8> {
     block
 }
 
-/// A literal whose name is in the static table: with incremental indexing (`index` 0x40) or
-/// without (0x00). The name's index has six bits of prefix in the one and four in the other.
+/// A literal whose name is in the static table: with incremental indexing (`index` 0x40), without
+/// (0x00), or never to be indexed (0x10). The name's index has six bits of prefix in the one and
+/// four in the others.
 fn field(out: &mut Vec<u8>, index: u8, name: u8, value: &str) {
     if index == 0x40 || name < 15 {
         out.push(index | name);
@@ -68,9 +75,22 @@ fn field(out: &mut Vec<u8>, index: u8, name: u8, value: &str) {
 }
 
 fn string(out: &mut Vec<u8>, text: &str) {
-    let length = u8::try_from(text.len()).ok().filter(|n| *n < 127).expect("a short text");
-    out.push(length);
+    integer(out, text.len());
     out.extend_from_slice(text.as_bytes());
+}
+
+/// A length: with seven bits of prefix, the eighth 0 (RFC 7541 section 5.1).
+fn integer(out: &mut Vec<u8>, number: usize) {
+    let Some(mut rest) = number.checked_sub(127) else {
+        out.extend(u8::try_from(number));
+        return;
+    };
+    out.push(127);
+    while rest > 127 {
+        out.extend(u8::try_from(rest & 0x7f | 0x80));
+        rest >>= 7;
+    }
+    out.extend(u8::try_from(rest));
 }
 
 /// The value of `grpc-status` where a block spells its name out, in plain or in Huffman's code.
@@ -141,9 +161,21 @@ mod tests {
 
     #[test]
     fn blocks_are_the_ones_rfc_7541_describes() {
-        let blocks = RequestBlocks::new("/a");
+        let blocks = RequestBlocks::new("/a", None);
         assert!(blocks.first.starts_with(b"\x83\x86\x44\x02/a\x41\x09localhost\x5f\x10"));
         assert!(blocks.plain.starts_with(b"\x83\x86\x04\x02/a\x01\x09localhost\x0f\x10\x10"));
         assert!(response().starts_with(b"\x88\x0f\x10\x10application/grpc"));
+        // 137 is 127 and 10.
+        let (token, never_indexed) = ("t".repeat(130), b"\x1f\x08\x7f\x0aBearer tt");
+        let blocks = RequestBlocks::new("/a", Some(&token));
+        for block in [blocks.first, blocks.next, blocks.plain] {
+            let at = block.windows(never_indexed.len()).position(|window| window == never_indexed);
+            assert_eq!(at, Some(block.len() - 4 - 137));
+        }
+        for (number, coded) in [(126, &[126][..]), (127, &[127, 0]), (1_337, &[127, 0xba, 9])] {
+            let mut out = Vec::new();
+            integer(&mut out, number);
+            assert_eq!(out, coded);
+        }
     }
 }

@@ -50,6 +50,9 @@ struct Args {
     /// Calls over TLS, to `localhost`, trusting the certificates in this PEM file
     #[arg(long, value_name = "FILE")]
     tls_ca: Option<PathBuf>,
+    /// Sends this token with every call
+    #[arg(long, value_name = "TOKEN")]
+    bearer: Option<String>,
     #[arg(long, default_value_t = 0.0)]
     warm_up_seconds: f64,
 }
@@ -73,6 +76,7 @@ fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
     let options = Options {
         addr: args.addr,
         tls: args.tls_ca.as_deref().map(trust).transpose()?,
+        bearer: args.bearer,
         scenario: args.scenario,
         connections: args.connections,
         in_flight,

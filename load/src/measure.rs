@@ -24,6 +24,8 @@ pub struct Options {
     pub addr: String,
     /// With TLS, whom it trusts.
     pub tls: Option<Trust>,
+    /// The token that every call has, which has to be a header's value.
+    pub bearer: Option<String>,
     /// What to do.
     pub scenario: Scenario,
     /// Connections, at least 1.
@@ -125,7 +127,7 @@ fn prepare(options: &Options) -> io::Result<Prepared> {
         let fleet = Fleet::open(target, connections, true, || Rest::new(kind))?;
         return Ok(Prepared::Rest(fleet, tally));
     };
-    let script = Arc::new(Script::new(plan));
+    let script = Arc::new(Script::new(plan, options.bearer.as_deref()));
     let plan = &script.plan;
     let sent = script.request.len() * plan.outstanding.min(plan.requests) as usize;
     let received = script.reply.len() * plan.replies as usize;

@@ -37,10 +37,10 @@ pub(crate) struct Script {
 }
 
 impl Script {
-    pub(crate) fn new(plan: Plan) -> Script {
+    pub(crate) fn new(plan: Plan, bearer: Option<&str>) -> Script {
         let request = message::framed(&plan.request);
         let reply = message::framed(&plan.reply);
-        let blocks = RequestBlocks::new(&plan.path);
+        let blocks = RequestBlocks::new(&plan.path, bearer);
         let short = plan.requests == 1 && !plan.holds && request.len() <= FRAME_BYTES_MAX;
         let whole = short.then(|| {
             let mut template = Template::default();

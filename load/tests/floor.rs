@@ -24,6 +24,7 @@ fn options(addr: SocketAddr, scenario: Scenario) -> Options {
     Options {
         addr: addr.to_string(),
         tls: None,
+        bearer: None,
         scenario,
         connections: 3,
         in_flight: 7,

@@ -58,6 +58,7 @@ fn options(addr: SocketAddr, scenario: Scenario, connections: usize) -> Options 
     Options {
         addr: addr.to_string(),
         tls: None,
+        bearer: None,
         scenario,
         connections,
         in_flight: 1,

@@ -29,6 +29,10 @@
 //! The feature `prometheus` brings an SDK along, and an address from which Prometheus fetches what
 //! was counted.
 //!
+//! The feature `bound` makes metrics cheaper, by handles of instruments whose labels the SDK has
+//! looked up once for a method. OpenTelemetry calls them experimental, and `opentelemetry_sdk` has
+//! them; with another SDK, which may not, nothing is counted.
+//!
 //! | module | what it holds |
 //! | --- | --- |
 //! | `metrics` | what is counted, and under which names |

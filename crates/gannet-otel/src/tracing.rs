@@ -203,7 +203,12 @@ fn finish(span: &SpanRef<'_>, end: &Ended<'_>) {
 fn span_name(what: &str, path: &str) -> String {
     let mut name = String::with_capacity(what.len() + path.len());
     name.push_str(what);
-    // Its first slash becomes the dot between.
-    name.extend(path.chars().map(|c| if c == '/' { '.' } else { c }));
+    for (at, part) in path.split('/').enumerate() {
+        // The first slash becomes the dot between.
+        if at > 0 {
+            name.push('.');
+        }
+        name.push_str(part);
+    }
     name
 }

@@ -11,6 +11,7 @@ pub mod check;
 pub mod churn;
 pub mod echo;
 pub mod kills;
+pub mod observed;
 pub mod official;
 pub mod plain;
 pub mod process;

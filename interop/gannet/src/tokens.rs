@@ -1,6 +1,9 @@
 //! JSON Web Tokens of the case `jwt`: who signs them, and which are good.
 
+use std::time::SystemTime;
+
 use gannet::auth::{JwtCredentials, JwtValidator, KeyError, KeySet, SigningKey};
+use serde_json::json;
 
 /// Names of the keys: RS256, ES256, EdDSA.
 pub const NAMES: [&str; 3] = ["rsa", "p256", "ed25519"];
@@ -31,6 +34,18 @@ pub fn key(name: &str) -> Result<SigningKey, KeyError> {
 /// Where there is none of this name.
 pub fn credentials(name: &str) -> Result<JwtCredentials, KeyError> {
     Ok(JwtCredentials::new(ISSUER, key(name)?).subject(WHO).audience(AUDIENCE))
+}
+
+/// One token that servers accept, for an hour.
+///
+/// # Errors
+/// Where the clock or the key is broken.
+pub fn token(name: &str) -> Result<String, Box<dyn std::error::Error>> {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
+    let claims = json!({
+        "iss": ISSUER, "aud": AUDIENCE, "sub": WHO, "iat": now, "exp": now + 3_600,
+    });
+    Ok(key(name)?.sign(&claims)?)
 }
 
 /// What servers accept: what the public keys check, in a set that another program has written.

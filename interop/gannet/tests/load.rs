@@ -124,6 +124,7 @@ fn options(addr: SocketAddr, scenario: Scenario) -> Options {
     Options {
         addr: addr.to_string(),
         tls: None,
+        bearer: None,
         scenario,
         connections: 1,
         in_flight: 1,

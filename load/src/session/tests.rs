@@ -13,7 +13,7 @@ fn tally(calls: u64) -> Tally {
 }
 
 fn session(plan: Plan, in_flight: usize) -> Session {
-    Session::new(Arc::new(Script::new(plan)), in_flight)
+    Session::new(Arc::new(Script::new(plan, None)), in_flight)
 }
 
 fn plan(scenario: Scenario, bytes: u32, messages: u32) -> Plan {
@@ -204,7 +204,7 @@ fn no_more_is_sent_than_the_windows_allow() {
 
 #[test]
 fn the_table_is_used_only_where_the_server_keeps_one() {
-    let blocks = headers::RequestBlocks::new("/grpctest.Grpctest/GetServerResponse");
+    let blocks = headers::RequestBlocks::new("/grpctest.Grpctest/GetServerResponse", None);
     let mut server = Scripted::new(plan(Scenario::Unary, 0, 1), 3, &[]);
     assert_eq!(server.blocks(), [&blocks.first, &blocks.next, &blocks.next].map(Clone::clone));
     let mut server = Scripted::new(plan(Scenario::Unary, 0, 1), 3, &[(1, 0)]);
@@ -237,7 +237,7 @@ fn padded_replies_are_read() {
 
 #[test]
 fn what_goes_wrong_is_said() {
-    let reply = Script::new(plan(Scenario::Unary, 0, 1)).reply;
+    let reply = Script::new(plan(Scenario::Unary, 0, 1), None).reply;
     let trailers = |status: &str| [b"\x00\x0bgrpc-status\x01", status.as_bytes()].concat();
     let goodbye = b"\0\0\0\0\0\0\0\x0btoo_many_pings";
     let cases: [(Kind, u8, u32, &[u8], &str); 9] = [

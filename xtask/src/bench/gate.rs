@@ -34,6 +34,8 @@ struct Case {
     server: &'static [&'static str],
     /// What the canned server is told that a client calls.
     canned: &'static [&'static str],
+    /// Whether the generator sends a token that the server makes.
+    has_token: bool,
     /// Calls of the two runs: multiples of what is in flight.
     calls: [u64; 2],
     /// The same for the build without inlining.
@@ -75,6 +77,7 @@ const UNARY: Case = Case {
     server: &[],
     // What the client under test says.
     canned: &["--text", "world"],
+    has_token: false,
     calls: [10_000, 30_000],
     calls_slow: [2_000, 6_000],
     messages: 1,
@@ -112,6 +115,8 @@ const SCALING: Case = Case {
     slack: [200.0, 0.03, 0.3, 0.15, 0.05],
     ..UNARY
 };
+
+const UNARY_100: &[&str] = &["--scenario", "unary", "--in-flight", "100"];
 
 const CASES: &[Case] = &[
     Case {
@@ -154,6 +159,18 @@ const CASES: &[Case] = &[
         budgets: at_most(4_500.0 + 1_000.0, 2.4 + 2.0),
         ..UNARY
     },
+    Case {
+        name: "unary-1x100-metrics",
+        args: UNARY_100,
+        server: &["--observe", "metrics"],
+        // What metrics may cost: 2,500 instructions, and the state that follows the call. The SDK
+        // takes a lock for each of three histograms.
+        budgets: [Some(3_400.0 + 2_500.0), Some(2.0 + 1.1), None, None, None],
+        ..UNARY
+    },
+    Case { name: "unary-1x100-traces", args: UNARY_100, server: &["--observe", "traces"], ..UNARY },
+    Case { name: "unary-1x100-spans", args: UNARY_100, server: &["--observe", "spans"], ..UNARY },
+    Case { name: "unary-1x100-jwt", args: UNARY_100, server: &["--jwt"], has_token: true, ..UNARY },
     Case {
         name: "unary-50x20",
         args: &["--scenario", "unary", "--connections", "50", "--in-flight", "20"],
@@ -207,6 +224,18 @@ const CASES: &[Case] = &[
         args: &["--in-flight", "100", "--interceptors", "1"],
         // Likewise; of allocations a call makes six.
         budgets: at_most(8_000.0 + 1_000.0, 6.1 + 2.0),
+        ..UNARY
+    },
+    Case {
+        name: "client-100-metrics",
+        side: Side::Client,
+        args: &["--in-flight", "100", "--observe", "metrics"],
+        ..UNARY
+    },
+    Case {
+        name: "client-100-traces",
+        side: Side::Client,
+        args: &["--in-flight", "100", "--observe", "traces"],
         ..UNARY
     },
     Case {
@@ -424,6 +453,10 @@ fn profile(case: &Case, build: &Build, calls: u64) -> Result<Profile> {
         Side::Client => callgrind::command(&program("count-client"), &file),
     };
     caller.args(["--addr", other_side.addr(), "--calls", &calls]).args(case.args);
+    if case.has_token {
+        let token = exec::output(cheap("count-server").arg("--token"))?;
+        caller.args(["--bearer", token.trim()]);
+    }
     exec::output(&mut caller)?;
     other_side.end()?;
     Profile::read(&file)

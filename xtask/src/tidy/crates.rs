@@ -71,7 +71,17 @@ const MAP: &[Place] = &[
             "gannet-client",
         ],
     ),
-    place("gannet-interop", &["gannet", "gannet-build", "gannet-load", "gannet-testing"]),
+    place(
+        "gannet-interop",
+        &[
+            "gannet",
+            "gannet-build",
+            "gannet-load",
+            "gannet-otel",
+            "gannet-testing",
+            "gannet-tracing",
+        ],
+    ),
     place("gannet-load", &[]),
 ];
 

@@ -8,21 +8,21 @@ use gannet_core::Metadata;
 use gannet_transport::observe::{
     AttemptStart, ClientAttemptObserver, ClientCallObserver, Ended, MessageEvent,
 };
-use opentelemetry::{KeyValue, StringValue};
+use opentelemetry::KeyValue;
 
-use super::instruments::{Ends, Instruments, Retries, method, seconds_between, status, target};
+use super::instruments::{Instruments, Retries, seconds_between};
+use super::series::ClientSeries;
 use super::server::Bytes;
 
 /// What counts a call.
 pub(super) fn follow(
     instruments: Arc<Instruments>,
     retries: Option<Arc<Retries>>,
-    name: StringValue,
-    target: StringValue,
+    series: Arc<ClientSeries>,
     at: Instant,
 ) -> Box<dyn ClientCallObserver> {
     let retries = retries.map(Retrying::new);
-    Box::new(ClientCall(Arc::new(Known { instruments, retries, name, target, began: at })))
+    Box::new(ClientCall(Arc::new(Known { instruments, retries, series, began: at })))
 }
 
 struct ClientCall(Arc<Known>);
@@ -31,16 +31,8 @@ struct ClientCall(Arc<Known>);
 struct Known {
     instruments: Arc<Instruments>,
     retries: Option<Retrying>,
-    name: StringValue,
-    target: StringValue,
+    series: Arc<ClientSeries>,
     began: Instant,
-}
-
-impl Known {
-    /// With the status last.
-    fn labels(&self, end: &Ended<'_>) -> [KeyValue; 3] {
-        [method(&self.name), target(&self.target), status(end.code)]
-    }
 }
 
 impl ClientCallObserver for ClientCall {
@@ -50,7 +42,7 @@ impl ClientCallObserver for ClientCall {
         _: &mut Metadata,
     ) -> Option<Box<dyn ClientAttemptObserver>> {
         let call = &self.0;
-        call.instruments.attempt_started.add(1, &[method(&call.name), target(&call.target)]);
+        call.series.attempts.started();
         if let Some(retries) = &call.retries {
             retries.begins(attempt, call.began);
         }
@@ -59,11 +51,10 @@ impl ClientCallObserver for ClientCall {
     }
 
     fn ended(&self, end: &Ended<'_>) {
-        let labels = self.0.labels(end);
-        let took = seconds_between(self.0.began, end.at);
-        self.0.instruments.client_call_duration.record(took, &labels);
-        if let Some(retries) = &self.0.retries {
-            retries.record(&labels[..2]);
+        let Known { instruments, retries, series, began } = &*self.0;
+        series.ended(instruments, end.code, seconds_between(*began, end.at));
+        if let Some(retries) = retries {
+            retries.record(&series.attempts.labels);
         }
     }
 }
@@ -80,11 +71,9 @@ impl ClientAttemptObserver for Attempt {
     }
 
     fn ended(&self, end: &Ended<'_>) {
-        let labels = self.call.labels(end);
-        let Ends { duration, sent, rcvd } = &self.call.instruments.attempt;
-        duration.record(seconds_between(self.began, end.at), &labels);
-        sent.record(self.bytes.sent(), &labels);
-        rcvd.record(self.bytes.rcvd(), &labels);
+        let seconds = seconds_between(self.began, end.at);
+        let Known { instruments, series, .. } = &*self.call;
+        series.attempts.ended(&instruments.attempt, end.code, seconds, self.bytes.both());
         if let Some(retries) = &self.call.retries {
             retries.ends(end.at.saturating_duration_since(self.call.began));
         }

@@ -18,7 +18,11 @@
 //! Hedges are not counted (`grpc.client.call.hedges`), as there are none.
 
 mod client;
+#[cfg_attr(feature = "bound", path = "handles/bound.rs")]
+#[cfg_attr(not(feature = "bound"), path = "handles/by_labels.rs")]
+mod handles;
 mod instruments;
+mod series;
 mod server;
 
 use std::fmt;
@@ -30,7 +34,8 @@ use gannet_transport::observe::{
 use opentelemetry::StringValue;
 use opentelemetry::metrics::MeterProvider;
 
-use instruments::{Instruments, Retries};
+use instruments::{Instruments, Retries, method, target};
+use series::{ClientSeries, Known, Series};
 
 /// Counts calls: see the crate. Cheap to clone, and clones share the instruments.
 #[derive(Clone)]
@@ -40,6 +45,17 @@ pub struct Metrics {
     retries: Option<Arc<Retries>>,
     target_filter: Option<Filter>,
     method_filter: Option<Filter>,
+    /// Of a server's methods, by their addresses; those that it has not are at 0.
+    server: Arc<Known<usize, Series>>,
+    /// Of a channel's methods, by their addresses and that of the channel's target.
+    client: Arc<Known<(usize, usize), Counted>>,
+}
+
+/// What is counted of a channel's method.
+struct Counted {
+    series: Arc<ClientSeries>,
+    /// Its address stays that of no other.
+    _target: Arc<str>,
 }
 
 type Filter = Arc<dyn Fn(&str) -> bool + Send + Sync>;
@@ -51,7 +67,14 @@ impl Metrics {
     /// Counts with the meters of `provider`.
     pub fn new(provider: &dyn MeterProvider) -> Metrics {
         let instruments = Arc::new(Instruments::new(&provider.meter_with_scope(crate::scope())));
-        Metrics { instruments, retries: None, target_filter: None, method_filter: None }
+        Metrics {
+            instruments,
+            retries: None,
+            target_filter: None,
+            method_filter: None,
+            server: Arc::default(),
+            client: Arc::default(),
+        }
     }
 
     /// Counts retries, too (gRFC A96), which is experimental in gRPC: `grpc.client.call.retries`,
@@ -63,12 +86,14 @@ impl Metrics {
     }
 
     /// Tells the target of a channel only where `filter` says so, and `other` in its place: for
-    /// programs that have channels to very many. By default all are told.
+    /// programs that have channels to very many; it is asked once for a channel's method. By
+    /// default all are told.
     pub fn target_filter(
         mut self,
         filter: impl Fn(&str) -> bool + Send + Sync + 'static,
     ) -> Metrics {
         self.target_filter = Some(Arc::new(filter));
+        self.client = Arc::default();
         self
     }
 
@@ -89,32 +114,46 @@ impl Metrics {
         }
     }
 
-    fn method(&self, call: &ServerCallStart<'_>) -> StringValue {
+    fn client_series(&self, call: &ClientCallStart<'_>) -> Arc<ClientSeries> {
+        let key = (std::ptr::from_ref(call.method).addr(), Arc::as_ptr(call.target).addr());
+        let counted = self.client.get(key, || {
+            let name = full_name(call.method.path).into();
+            let labels = vec![method(&name), target(&self.target(call.target))];
+            let attempts = Series::new(&self.instruments.attempt_started, labels);
+            let series = Arc::new(ClientSeries::new(attempts));
+            Counted { series, _target: Arc::clone(call.target) }
+        });
+        Arc::clone(&counted.series)
+    }
+
+    fn server_series(&self, call: &ServerCallStart<'_>) -> Arc<Series> {
+        let series = |name: StringValue| {
+            Series::new(&self.instruments.server_call_started, vec![method(&name)])
+        };
         if let Some(method) = call.method {
-            return full_name(method.path).into();
+            let key = std::ptr::from_ref(method).addr();
+            return self.server.get(key, || series(full_name(method.path).into()));
         }
+        let path = call.path();
+        let name = full_name(&path);
         match &self.method_filter {
-            Some(filter) => {
-                let path = call.path();
-                let name = full_name(&path);
-                if filter(name) { name.to_owned().into() } else { OTHER.into() }
-            }
-            None => OTHER.into(),
+            // Whoever calls could make up as many as it likes: none is kept.
+            Some(filter) if filter(name) => Arc::new(series(name.to_owned().into())),
+            _ => self.server.get(0, || series(OTHER.into())),
         }
     }
 }
 
 impl CallObserver for Metrics {
     fn client_call(&self, call: &ClientCallStart<'_>) -> Option<Box<dyn ClientCallObserver>> {
-        let method = full_name(call.method.path).into();
-        let target = self.target(call.target);
         let instruments = Arc::clone(&self.instruments);
         let retries = self.retries.as_ref().map(Arc::clone);
-        Some(client::follow(instruments, retries, method, target, call.at))
+        Some(client::follow(instruments, retries, self.client_series(call), call.at))
     }
 
     fn server_call(&self, call: &ServerCallStart<'_>) -> Option<Arc<dyn ServerCallObserver>> {
-        Some(server::follow(Arc::clone(&self.instruments), self.method(call), call.at))
+        let series = self.server_series(call);
+        Some(server::follow(Arc::clone(&self.instruments), series, call.at))
     }
 }
 

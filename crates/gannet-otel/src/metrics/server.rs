@@ -6,23 +6,23 @@ use std::time::Instant;
 
 use gannet_transport::Direction;
 use gannet_transport::observe::{Ended, MessageEvent, ServerCallObserver};
-use opentelemetry::StringValue;
 
-use super::instruments::{Ends, Instruments, method, seconds_between, status};
+use super::instruments::{Instruments, seconds_between};
+use super::series::Series;
 
 /// Counts its start; what counts the rest.
 pub(super) fn follow(
     instruments: Arc<Instruments>,
-    name: StringValue,
+    series: Arc<Series>,
     at: Instant,
 ) -> Arc<dyn ServerCallObserver> {
-    instruments.server_call_started.add(1, &[method(&name)]);
-    Arc::new(ServerCall { instruments, name, began: at, bytes: Bytes::default() })
+    series.started();
+    Arc::new(ServerCall { instruments, series, began: at, bytes: Bytes::default() })
 }
 
 struct ServerCall {
     instruments: Arc<Instruments>,
-    name: StringValue,
+    series: Arc<Series>,
     began: Instant,
     bytes: Bytes,
 }
@@ -33,11 +33,8 @@ impl ServerCallObserver for ServerCall {
     }
 
     fn ended(&self, end: &Ended<'_>) {
-        let labels = [method(&self.name), status(end.code)];
-        let Ends { duration, sent, rcvd } = &self.instruments.server_call;
-        duration.record(seconds_between(self.began, end.at), &labels);
-        sent.record(self.bytes.sent(), &labels);
-        rcvd.record(self.bytes.rcvd(), &labels);
+        let seconds = seconds_between(self.began, end.at);
+        self.series.ended(&self.instruments.server_call, end.code, seconds, self.bytes.both());
     }
 }
 
@@ -59,11 +56,8 @@ impl Bytes {
         sum.store(sum.load(Ordering::Relaxed).saturating_add(bytes), Ordering::Relaxed);
     }
 
-    pub(super) fn sent(&self) -> u64 {
-        self.sent.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn rcvd(&self) -> u64 {
-        self.rcvd.load(Ordering::Relaxed)
+    /// Sent and received.
+    pub(super) fn both(&self) -> [u64; 2] {
+        [&self.sent, &self.rcvd].map(|sum| sum.load(Ordering::Relaxed))
     }
 }

@@ -90,7 +90,10 @@ impl<'a> ServerCallStart<'a> {
 
     /// The path that was asked for, `/pkg.Service/Method`; any text where there is no such method.
     pub fn path(&self) -> Cow<'a, str> {
-        String::from_utf8_lossy(self.path)
+        match self.method {
+            Some(method) => Cow::Borrowed(method.path),
+            None => String::from_utf8_lossy(self.path),
+        }
     }
 
     /// The values of a header of the request, in order, as they travel: binary ones are base64.

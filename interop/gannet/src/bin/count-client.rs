@@ -9,6 +9,7 @@ use clap::{Parser, ValueEnum};
 use gannet::client::balance::RoundRobin;
 use gannet::client::{ChannelBuilder, Next, Outgoing};
 use gannet::{Channel, Inbound, Result};
+use gannet_interop::observed::Observe;
 use gannet_interop::plain;
 use gannet_interop::process::Usage;
 use gannet_interop::proto::bench::{EchoClient, Payload, Want};
@@ -39,6 +40,9 @@ struct Args {
     /// Puts so many interceptors around each call, which do nothing.
     #[arg(long, default_value_t = 0)]
     interceptors: usize,
+    /// Who follows calls.
+    #[arg(long)]
+    observe: Option<Observe>,
     /// Messages of a stream.
     #[arg(long, default_value_t = 1_000)]
     messages: u32,
@@ -79,7 +83,10 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
 }
 
 async fn make_calls(args: Args) -> std::result::Result<u64, Box<dyn std::error::Error>> {
-    let builder = builder(&args)?;
+    let mut builder = builder(&args)?;
+    if let Some(observe) = args.observe {
+        builder = builder.observe(observe.observer()?);
+    }
     let channel = (0..args.interceptors)
         .fold(builder, |builder, _| builder.intercept(|call: Outgoing, next: Next| next.run(call)))
         .build()?;
