@@ -46,6 +46,8 @@ pub use call::{
     ReplyWithMetadata, ResponseMetadata, ServerStreaming, ServerStreamingFuture, Unary,
     UnaryFuture, UnaryWithMetadata, UnaryWithMetadataFuture,
 };
+#[doc(hidden)]
+pub use channel::seed_thread;
 pub use channel::{CallDefaults, Channel, ChannelBuilder};
 pub use credentials::{BearerToken, CallCredentials, CredentialsRequest};
 pub use gannet_transport::{Inbound, Observed, Outbound, PipeConnector};

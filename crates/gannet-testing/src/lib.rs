@@ -25,14 +25,16 @@
 //! | TLS | `Authority` (feature `tls`): certificates that are made when they are needed |
 //!
 //! All of it works in virtual time, in which hours pass at once. What chance there is in [`Faults`]
-//! and [`Wire`] comes from a seed: the same seed makes the same faults again. Channels draw their
-//! backoff by chance, which no seed decides.
+//! and [`Wire`] comes from a seed: the same seed makes the same faults again. So does what channels
+//! draw by chance, by [`seed`]: their backoff, the order of a shuffled pick_first, whose turn is
+//! first in round_robin.
 //!
 //! # Virtual time
 //!
 //! tokio's clock can be paused. It then goes on only while everything waits, at once to when the
-//! next timer is due: so a deadline of an hour takes no time, and calls that meet no backoff take
-//! the same virtual time in each run. Channels, servers and all of this crate live by that clock.
+//! next timer is due: so a deadline of an hour takes no time, and calls take the same virtual time
+//! in each run, if that begins with [`seed`], as [`virtual_time`] does. Channels, servers and all
+//! of this crate live by that clock.
 //!
 //! ```
 //! # use std::time::Duration;
@@ -79,15 +81,49 @@ pub use in_process::{InProcess, channel};
 pub use streams::{Replies, inbound, inbound_failing, replies, stream};
 pub use wire::{Direction, Wire};
 
+/// Has all that channels and servers draw by chance on this thread from now on follow from `seed`:
+/// a test that fails, fails again, and another seed is another course of events. For tests on a
+/// runtime of one thread, before they make channels; [`virtual_time`] begins with the seed 0.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use gannet_testing::{InProcess, example::{ECHO, Echo}};
+/// # use gannet_core::codec::Raw;
+/// # use gannet_server::Server;
+/// /// How long a call takes whose channel is refused for a minute.
+/// fn outage(seed: u64) -> Duration {
+///     gannet_testing::virtual_time(async move {
+///         gannet_testing::seed(seed);
+///         let (channel, wire) = InProcess::serve(Server::new().add(Echo)).wired();
+///         wire.set_refusing(true);
+///         tokio::spawn(async move {
+///             tokio::time::sleep(Duration::from_secs(60)).await;
+///             wire.set_refusing(false);
+///         });
+///         let started = tokio::time::Instant::now();
+///         let call = channel.unary::<Raw, Vec<u8>, Vec<u8>>(&ECHO.methods[0], Vec::new());
+///         call.wait_for_ready(true).await.unwrap();
+///         started.elapsed()
+///     })
+/// }
+/// assert_eq!(outage(7), outage(7));
+/// assert_ne!(outage(7), outage(8));
+/// ```
+pub fn seed(seed: u64) {
+    gannet_client::seed_thread(seed);
+}
+
 /// Runs `future` on a runtime of one thread whose time passes at once while everything waits: see
 /// [above](crate#virtual-time).
 ///
-/// For tests that are no `#[tokio::test(start_paused = true)]`, which does the same.
+/// For tests that are no `#[tokio::test(start_paused = true)]`, which does the same but for the
+/// [`seed`]: here that is 0.
 ///
 /// # Panics
 /// Inside another runtime, where the future does, and where that still waits after a year: for
 /// something that never comes, while keepalive and the like let time pass.
 pub fn virtual_time<F: Future>(future: F) -> F::Output {
+    seed(0);
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_all().start_paused(true).build();
     let runtime = runtime.expect("the system gives a runtime what it needs");

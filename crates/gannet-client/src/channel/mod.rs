@@ -44,6 +44,7 @@ pub use defaults::CallDefaults;
 pub(crate) use errors::no_runtime;
 pub(crate) use health::{HealthCheck, is_health_question};
 pub(crate) use published::Placed;
+pub use published::seed_thread;
 pub(crate) use shared::Shared;
 
 /// A way to one target.

@@ -1,5 +1,6 @@
 //! What calls find: where they go, without a lock.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -90,9 +91,19 @@ fn fastrand_u64() -> u64 {
 /// A number of this thread's.
 #[inline]
 fn lane() -> usize {
-    static THREADS: AtomicUsize = AtomicUsize::new(0);
-    thread_local! {
-        static LANE: usize = THREADS.fetch_add(1, Ordering::Relaxed);
-    }
-    LANE.try_with(|lane| *lane).unwrap_or(0)
+    LANE.try_with(Cell::get).unwrap_or(0)
+}
+
+static THREADS: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    static LANE: Cell<usize> = Cell::new(THREADS.fetch_add(1, Ordering::Relaxed));
+}
+
+/// Has all that channels draw by chance on this thread follow from `seed`: for tests in virtual
+/// time, by `gannet_testing::seed`.
+pub fn seed_thread(seed: u64) {
+    fastrand::seed(seed);
+    // Which of a policy's counters a thread uses tells how many threads there were before.
+    LANE.set(0);
 }

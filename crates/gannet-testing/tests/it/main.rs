@@ -6,6 +6,7 @@
 mod certificates;
 mod fake;
 mod faults;
+mod seeds;
 mod streams;
 mod wire;
 
