@@ -100,9 +100,11 @@ fn measure_row(
     args: &Args,
     missing: &mut Vec<(String, String)>,
 ) -> Vec<Entry> {
+    // Callgrind cannot look into the others, and without a round there is nothing else.
+    let is_told = |program: &Program| rounds > 0 || program.is_native;
     let mut taking_part: Vec<(&Program, Vec<Sample>)> = programs
         .iter()
-        .filter(|program| takes_part(program, row))
+        .filter(|program| takes_part(program, row) && is_told(program))
         .map(|program| (program, Vec::new()))
         .collect();
     let mut fail = |program: &Program, error: String| {

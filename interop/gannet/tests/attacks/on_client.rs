@@ -183,11 +183,11 @@ fn attacks() -> Vec<(Asks, Attack)> {
         ),
         (
             Asks::Unary,
-            // A call that was cancelled long ago may have such: they are passed over.
-            attack("trailers behind trailers", CONNECTION_BYTES, 100, |round| match round {
+            // Both sides had ended the stream, and neither had reset it.
+            ended(attack("trailers behind trailers", CONNECTION_BYTES, 100, |round| match round {
                 0 => respond(1),
                 _ => flood(&trailers(1, &literal("grpc-status", "1"))),
-            }),
+            })),
         ),
         (
             Asks::Many,
