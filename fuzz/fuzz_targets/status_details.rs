@@ -34,7 +34,7 @@ fuzz_target!(|input: Input| {
     trailers::write(Err(&status), status.metadata(), |name, value, _| {
         fields.push((name.to_vec(), value.to_vec()));
     });
-    let fields = fields.iter().map(|(name, value)| (name.as_slice(), value.as_slice()));
+    let fields = fields.iter().map(|(name, value)| (name.as_slice(), value.as_slice(), false));
     let read = trailers::read(200, fields).expect_err("it is no OK");
     assert_eq!(read.code(), code);
     assert!(input.message.starts_with(read.message()));

@@ -260,6 +260,19 @@ impl Metadata {
         named && !names::is_protocol(name) && self.push(name, value).is_ok()
     }
 
+    /// As [`append_wire`](Metadata::append_wire), for a field of which its peer has said whether it
+    /// is [a secret](Metadata::set_sensitive): it came as a never-indexed literal.
+    pub fn append_wire_field(&mut self, name: &[u8], value: &[u8], secret: bool) -> bool {
+        let stored = self.append_wire(name, value);
+        if stored
+            && secret
+            && let Some(added) = self.entries.last_mut()
+        {
+            added.name |= SECRET;
+        }
+        stored
+    }
+
     /// The metadata in a received header list: see [`append_wire`](Metadata::append_wire).
     pub fn from_wire<'a>(fields: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) -> Metadata {
         let mut metadata = Metadata::new();

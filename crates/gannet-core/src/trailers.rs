@@ -6,7 +6,8 @@
 use crate::metadata::Metadata;
 use crate::{Code, Origin, Status, base64_lenient, limits, names, percent};
 
-/// Reads the outcome of a call from its trailers, or from the headers of a trailers-only response.
+/// Reads the outcome of a call from its trailers, or from the headers of a trailers-only response:
+/// names and values, and whether each value came as [a secret](Metadata::set_sensitive).
 ///
 /// `http_status` is the response's `:status`; it decides the code where there is no `grpc-status`.
 /// Returns the trailing metadata of a call that ended well. Allocates nothing for a plain OK.
@@ -18,13 +19,13 @@ use crate::{Code, Origin, Status, base64_lenient, limits, names, percent};
 /// out rather than failing the call.
 pub fn read<'a>(
     http_status: u16,
-    fields: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
+    fields: impl IntoIterator<Item = (&'a [u8], &'a [u8], bool)>,
 ) -> Result<Metadata, Status> {
     let mut status: Option<&[u8]> = None;
     let mut message: Option<&[u8]> = None;
     let mut details: Option<&[u8]> = None;
     let mut metadata = Metadata::new();
-    for (name, value) in fields {
+    for (name, value, secret) in fields {
         // The first of each counts: what a later hop appends cannot replace it.
         if name == names::GRPC_STATUS.as_bytes() {
             status.get_or_insert(value);
@@ -33,7 +34,7 @@ pub fn read<'a>(
         } else if name == names::GRPC_STATUS_DETAILS.as_bytes() {
             details.get_or_insert(value);
         } else {
-            metadata.append_wire(name, value);
+            metadata.append_wire_field(name, value, secret);
         }
     }
     let Some(digits) = status else {

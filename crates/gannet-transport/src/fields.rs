@@ -21,9 +21,14 @@ pub fn write_outcome(w: &mut FieldWriter<'_>, outcome: Result<(), &Status>, meta
     });
 }
 
-/// The metadata in a received header block. Fields that the classifier elided are not in it.
+/// The metadata in a received header block. Fields that the classifier elided are not in it. What
+/// came as never-indexed is a secret.
 pub fn read_metadata(fields: &FieldBlock) -> Metadata {
-    Metadata::from_wire(pairs(fields))
+    let mut metadata = Metadata::new();
+    for (name, value, secret) in received(fields) {
+        metadata.append_wire_field(name, value, secret);
+    }
+    metadata
 }
 
 /// Reads the outcome of a call from its trailers or its trailers-only headers.
@@ -31,11 +36,12 @@ pub fn read_metadata(fields: &FieldBlock) -> Metadata {
 /// # Errors
 /// The status the peer sent, or what `http_status` stands for where it sent none.
 pub fn read_outcome(http_status: u16, fields: &FieldBlock) -> Result<Metadata, Status> {
-    trailers::read(http_status, pairs(fields))
+    trailers::read(http_status, received(fields))
 }
 
-fn pairs(fields: &FieldBlock) -> impl Iterator<Item = (&[u8], &[u8])> {
-    fields.iter().filter(|field| !field.tag.is_elided()).map(|field| (field.name, field.value))
+fn received(fields: &FieldBlock) -> impl Iterator<Item = (&[u8], &[u8], bool)> {
+    let kept = fields.iter().filter(|field| !field.tag.is_elided());
+    kept.map(|field| (field.name, field.value, field.sensitive))
 }
 
 fn write_field(w: &mut FieldWriter<'_>, name: &[u8], value: &[u8], secret: bool) {

@@ -114,6 +114,45 @@ async fn all_kinds_have_credentials() {
     }
 }
 
+/// Whatever its name: what came never-indexed is a secret for who receives it, and leaves as one.
+#[tokio::test(start_paused = true)]
+async fn secrets_stay_secrets_on_their_way() {
+    let log = Log::default();
+    let seen = log.clone();
+    let (connector, listener) = pipe();
+    let server = Server::new().add(Test::default()).intercept(
+        move |mut call: Incoming, next: gannet_server::Next| {
+            seen.add(format!("{:?}", call.metadata()));
+            async move {
+                let received = call.metadata().clone();
+                call.headers_mut().extend_from(&received)?;
+                call.trailers_mut().extend_from(&received)?;
+                next.run(call).await
+            }
+        },
+    );
+    tokio::spawn(server.serve(listener).into_future());
+    let channel = Channel::builder_with_connector(connector).build().unwrap();
+    let mut metadata = Metadata::new();
+    metadata.insert("x-api-key", "abc123").unwrap();
+    metadata.set_all_sensitive();
+    metadata.insert("x-tenant", "acme").unwrap();
+    for message in [b"good", b"fail"] {
+        let call = unary(&channel, message).metadata(metadata.clone()).with_metadata();
+        let answers = match call.await {
+            Ok((_, got)) => vec![got.headers, got.trailers],
+            Err(status) => vec![status.metadata().clone()],
+        };
+        for answer in answers {
+            assert_eq!(answer.get("x-api-key"), Some("abc123"));
+            let told = format!("{answer:?}");
+            assert!(told.contains("x-api-key: (secret), x-tenant: acme"), "{told}");
+        }
+        let told = log.take().concat();
+        assert!(told.contains("x-api-key: (secret), x-tenant: acme"), "{told}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn without_tls_they_are_not_sent() {
     let counted = Counted::default();

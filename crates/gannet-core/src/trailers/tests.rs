@@ -13,7 +13,7 @@ fn written(outcome: Result<(), &Status>, metadata: &Metadata) -> Fields {
 }
 
 fn read_fields(http_status: u16, fields: &Fields) -> Result<Metadata, Status> {
-    read(http_status, fields.iter().map(|(name, value)| (name.as_slice(), value.as_slice())))
+    read(http_status, fields.iter().map(|(name, value)| (&name[..], &value[..], false)))
 }
 
 fn text(fields: &Fields) -> Vec<String> {
@@ -37,6 +37,24 @@ fn reads_ok_and_its_metadata() {
     assert!(read_fields(200, &fields(&["grpc-status: 0"])).unwrap().is_empty());
     let metadata = read_fields(200, &fields(&["x: 1", "grpc-status: 0", "grpc-message: odd"]));
     assert_eq!(metadata.unwrap().get("x"), Some("1"));
+}
+
+#[test]
+fn what_came_as_a_secret_stays_one() {
+    let secret = (&b"x-api-key"[..], &b"abc123"[..], true);
+    for status in [b"0", b"7"] {
+        let fields = [(&b"grpc-status"[..], &status[..], false), secret, (b"x", b"1", false)];
+        let metadata = match read(200, fields) {
+            Ok(metadata) => metadata,
+            Err(status) => status.metadata().clone(),
+        };
+        assert_eq!(metadata.get("x-api-key"), Some("abc123"));
+        assert_eq!(format!("{metadata:?}"), r"[x-api-key: (secret), x: 1]");
+        assert_eq!(
+            metadata.wire_fields().map(|(.., secret)| secret).collect::<Vec<_>>(),
+            [true, false]
+        );
+    }
 }
 
 #[test]

@@ -63,7 +63,8 @@ pub struct Field<'a> {
     /// The value; empty if the tag elides.
     pub value: &'a [u8],
     /// The field came as a never-indexed literal, and must leave a proxy as one (RFC 7541,
-    /// section 6.2.3). `Debug` hides the value of such a field.
+    /// section 6.2.3). `Debug` hides the value of such a field, and that of `authorization` and the
+    /// like, however it came.
     pub sensitive: bool,
 }
 
@@ -73,11 +74,19 @@ impl fmt::Debug for Field<'_> {
             return write!(f, "{:?}(tag {:#x})", self.kind, self.tag.0);
         }
         write!(f, "{:?}({}: ", self.kind, self.name.escape_ascii())?;
-        match self.sensitive {
+        match self.sensitive || is_secret(self.name) {
             true => f.write_str("<sensitive>)"),
             false => write!(f, "{})", self.value.escape_ascii()),
         }
     }
+}
+
+/// Whether the value of `name` is a secret by its nature, whatever a peer says of it: many a client
+/// sends its token as an ordinary literal.
+fn is_secret(name: &[u8]) -> bool {
+    const SECRETS: [&[u8]; 4] =
+        [b"authorization", b"proxy-authorization", b"cookie", b"set-cookie"];
+    SECRETS.iter().any(|secret| name.eq_ignore_ascii_case(secret))
 }
 
 /// One decoded header list: an arena to be reused from block to block.

@@ -1,6 +1,7 @@
 //! What observers are told. Moments are by the runtime's clock.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -60,7 +61,7 @@ impl AttemptStart {
 }
 
 /// A request has come to a server.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct ServerCallStart<'a> {
     /// The method that is called, where the server has it.
@@ -111,6 +112,20 @@ impl<'a> ServerCallStart<'a> {
     /// All of the request's metadata.
     pub fn metadata(&self) -> Metadata {
         fields::read_metadata(self.fields)
+    }
+}
+
+impl fmt::Debug for ServerCallStart<'_> {
+    /// With the metadata, of which [secrets](Metadata::set_sensitive) are left out.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerCallStart")
+            .field("path", &self.path())
+            .field("is_known", &self.method.is_some())
+            .field("peer", self.peer)
+            .field("deadline", &self.deadline)
+            .field("at", &self.at)
+            .field("metadata", &self.metadata())
+            .finish()
     }
 }
 
@@ -168,5 +183,30 @@ impl<'a> Ended<'a> {
     pub fn sent(outcome: Result<(), &'a Status>, at: Instant) -> Ended<'a> {
         let code = outcome.map_or_else(Status::sent_code, |()| Code::Ok);
         Ended { code, ..Ended::new(outcome, at) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gannet_http2::hpack::{FieldKind, FieldTag};
+
+    use super::*;
+
+    /// A token that came as an ordinary literal, which grpc-go's is, is in no log.
+    #[test]
+    fn debug_of_a_call_shows_metadata_without_secrets() {
+        let mut fields = FieldBlock::default();
+        for (name, value) in [("authorization", "Bearer abc123"), ("x-tenant", "acme")] {
+            let (name, value) = (name.as_bytes(), value.as_bytes());
+            fields.push(FieldKind::Regular, FieldTag::NONE, name, value);
+        }
+        let start =
+            ServerCallStart::new(Err(b"/a.B/C"), &Peer::Pipe, None, Instant::now(), &fields);
+        assert_eq!(start.header("authorization").next(), Some(&b"Bearer abc123"[..]));
+        let told = format!("{start:?} {start:#?}");
+        assert!(!told.contains("abc123"), "{told}");
+        for part in ["/a.B/C", "authorization: (secret)", "x-tenant: acme"] {
+            assert!(told.contains(part), "{told}");
+        }
     }
 }

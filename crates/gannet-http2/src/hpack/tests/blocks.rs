@@ -119,3 +119,20 @@ fn debug_escapes_and_hides() {
     decoder.decode(&hex("40017004 73656372"), &mut out, &NoClassifier).unwrap();
     assert!(!format!("{decoder:?}").contains("secr"));
 }
+
+/// Tokens that come as literals to be indexed, and then by the index, as grpc-go sends them.
+#[test]
+fn debug_hides_secrets_however_they_came() {
+    for name in ["authorization", "proxy-authorization", "cookie", "set-cookie"] {
+        let mut block = vec![0x40, u8::try_from(name.len()).unwrap()];
+        block.extend_from_slice(name.as_bytes());
+        block.extend_from_slice(b"\x06abc123\xbe");
+        let mut out = FieldBlock::default();
+        decoder(4096).decode(&block, &mut out, &NoClassifier).unwrap();
+        let value = |at| out.field(at).map(|field| (field.value, field.sensitive));
+        assert_eq!((value(0), value(1)), (Some((&b"abc123"[..], false)), value(0)));
+        let told = format!("{out:?}");
+        assert_eq!(told.matches(&format!("({name}: <sensitive>)")).count(), 2, "{told}");
+        assert!(!told.contains("abc123"), "{told}");
+    }
+}
