@@ -12,11 +12,10 @@
 mod nearby;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use gannet::client::name::{AddressList, Endpoint};
+use gannet::client::name::{Address, AddressList, Endpoint};
 use gannet::{Call, Channel, Listener, Result, Server};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -44,13 +43,17 @@ impl Desk for Clerk {
 
 /// A server; it ends after the calls on it when the sender is dropped.
 struct Open {
-    address: SocketAddr,
+    address: Address,
     close: oneshot::Sender<()>,
 }
 
-fn open(name: &'static str) -> std::result::Result<Open, Box<dyn std::error::Error>> {
+fn on_a_port(name: &'static str) -> std::result::Result<Open, Box<dyn std::error::Error>> {
     let listener = Listener::tcp("127.0.0.1:0")?;
     let address = listener.local_addr().ok_or("a TCP listener has an address")?;
+    Ok(open(name, Address::tcp(address), listener))
+}
+
+fn open(name: &'static str, address: Address, listener: Listener) -> Open {
     let (close, closed) = oneshot::channel::<()>();
     let server = Server::new().add(DeskServer::new(Clerk(name))).serve(listener);
     tokio::spawn(async move {
@@ -59,7 +62,7 @@ fn open(name: &'static str) -> std::result::Result<Open, Box<dyn std::error::Err
             eprintln!("balancer: {name}: {error}");
         }
     });
-    Ok(Open { address, close })
+    Open { address, close }
 }
 
 /// Serves so many customers at the same time; how many at which desk.
@@ -99,37 +102,40 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> std::result::Result<(), Box<dyn std::error::Error>> {
-    let (first, second, third) = (open("first")?, open("second")?, open("third")?);
-    let list = AddressList::new([
-        Endpoint::from(first.address).attribute(HOME),
-        Endpoint::from(second.address).attribute(HOME),
-        Endpoint::from(third.address).attribute(AWAY),
-    ]);
+    day(on_a_port("first")?, on_a_port("second")?, on_a_port("third")?).await
+}
+
+/// All three are open at first.
+async fn day(
+    first: Open,
+    second: Open,
+    third: Open,
+) -> std::result::Result<(), Box<dyn std::error::Error>> {
+    let near = |desk: &Open| Endpoint::from(desk.address.clone()).attribute(HOME);
+    let away = Endpoint::from(third.address.clone()).attribute(AWAY);
+    let list = AddressList::new([near(&first), near(&second), away.clone()]);
     let channel =
         Channel::builder("desks").resolver(list.clone()).balance(|| Nearby::new(HOME)).build()?;
 
     until_home_is_open(&channel).await?;
-    let near = customers(&channel, 10).await?;
-    println!("ten at once, two desks nearby: {near:?}");
-    check(near == counted(&[("first", 5), ("second", 5)]))?;
+    let both = customers(&channel, 10).await?;
+    println!("ten at once, two desks nearby: {both:?}");
+    check(both == counted(&[("first", 5), ("second", 5)]))?;
 
     drop(first.close);
-    list.set([
-        Endpoint::from(second.address).attribute(HOME),
-        Endpoint::from(third.address).attribute(AWAY),
-    ]);
+    list.set([near(&second), away.clone()]);
     // The list is told in a moment.
     while customers(&channel, 2).await?.len() > 1 {}
     let one = customers(&channel, 10).await?;
     println!("one of them is closed: {one:?}");
     check(one == counted(&[("second", 10)]))?;
 
-    list.set([Endpoint::from(third.address).attribute(AWAY)]);
+    list.set([away]);
     while customers(&channel, 1).await?.contains_key("second") {}
     drop(second.close);
-    let away = customers(&channel, 10).await?;
-    println!("both are: {away:?}");
-    check(away == counted(&[("third", 10)]))?;
+    let elsewhere = customers(&channel, 10).await?;
+    println!("both are: {elsewhere:?}");
+    check(elsewhere == counted(&[("third", 10)]))?;
     drop(third.close);
     Ok(())
 }
@@ -140,4 +146,38 @@ fn counted(counts: &[(&str, usize)]) -> BTreeMap<String, usize> {
 
 fn check(is_right: bool) -> std::result::Result<(), &'static str> {
     if is_right { Ok(()) } else { Err("that is not as it should be") }
+}
+
+#[cfg(test)]
+mod tests {
+    use gannet_testing::{InProcess, virtual_time};
+
+    use super::*;
+
+    /// Without a socket, and in no time.
+    #[test]
+    fn calls_go_where_the_desks_are_open() {
+        fn within(name: &'static str) -> Open {
+            let (connector, listener) = gannet::pipe();
+            open(name, Address::in_process(name, connector), Listener::from(listener))
+        }
+        virtual_time(async { day(within("first"), within("second"), within("third")).await })
+            .unwrap();
+    }
+
+    /// The policy has it made again, by itself.
+    #[test]
+    fn a_connection_that_is_lost_comes_back() {
+        virtual_time(async {
+            let server = InProcess::serve(Server::new().add(DeskServer::new(Clerk("only"))));
+            let (builder, wire) = server.wired_builder();
+            let channel = builder.balance(|| Nearby::new(HOME)).build().unwrap();
+            assert_eq!(customers(&channel, 2).await.unwrap(), counted(&[("only", 2)]));
+            wire.cut();
+            // Both ends are told in a moment.
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            assert_eq!(customers(&channel, 2).await.unwrap(), counted(&[("only", 2)]));
+            assert_eq!(wire.connections(), 2);
+        });
+    }
 }
