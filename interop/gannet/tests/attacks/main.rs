@@ -1,8 +1,8 @@
 //! What a hostile peer makes a server or a client hold, in bytes that the allocator counts, for
 //! each row of SECURITY.md: every attack is a socket that writes what it likes, and the bound
-//! follows from the limits by name. Beside each attack another peer is served, what the attack
-//! makes us do is bounded by the bytes that it costs, the connection ends where it is to, and
-//! afterwards nothing is left of it.
+//! follows from the limits by name. During each attack and after it another peer is served, what
+//! the attack makes us do is bounded by the bytes that it costs, the connection ends where it is
+//! to, and afterwards nothing is left of it.
 //!
 //! What honest traffic of the same shape meets is in the tests that SECURITY.md names beside these.
 //! A binary of its own, because it replaces the allocator; one test at a time, because it is one
@@ -95,8 +95,9 @@ struct Seen {
 }
 
 impl Attack {
-    /// Over a connection that is open.
-    fn carry_out(&self, wire: &mut Wire, turns: &dyn Turns) -> Seen {
+    /// Over a connection that is open. `serve` has another connection served, after the first
+    /// rounds, ever more seldom then, and when all is sent and not answered yet, or not read.
+    fn carry_out(&self, wire: &mut Wire, turns: &dyn Turns, mut serve: impl FnMut()) -> Seen {
         let before = held_bytes();
         let allocated = stats().allocations;
         let (mut peak, mut own) = (0, 0);
@@ -112,7 +113,13 @@ impl Attack {
             if !all || wire.closed {
                 break;
             }
+            if (round + 1).is_power_of_two() {
+                own += allocations_of(&mut serve);
+                peak = peak.max(held_bytes().saturating_sub(before));
+            }
         }
+        own += allocations_of(serve);
+        peak = peak.max(held_bytes().saturating_sub(before));
         let sent = wire.sent_bytes - sent_before;
         own += wire.own_allocations - own_before;
         let allocations = stats().allocations - allocated - own;
@@ -150,6 +157,12 @@ fn flood(one: &[u8]) -> Vec<u8> {
 /// A round that begins, or answers, the next `count` streams.
 fn streams(round: u32, count: u32, of: impl Fn(u32) -> Vec<u8>) -> Vec<u8> {
     (0..count).flat_map(|n| of(1 + 2 * (round * count + n))).collect()
+}
+
+fn allocations_of(work: impl FnOnce()) -> usize {
+    let before = stats().allocations;
+    work();
+    stats().allocations - before
 }
 
 fn stats() -> Stats {

@@ -393,10 +393,11 @@ fn hostile_servers_hold_no_more_than_their_bounds() {
         // Each call ends with a status of its own.
         let allocations = if asks == Asks::Many { 10 * CALLS as usize } else { 200 };
         let attack = Attack { allocations, ..attack };
-        let seen = attack.carry_out(&mut wire, &calling);
+        let serve = || calling.is_served(&polite, &server);
+        let seen = attack.carry_out(&mut wire, &calling, serve);
         attack.judge(&seen, &mut faults);
         drop((wire, attacked));
-        calling.is_served(&polite, &server);
+        serve();
         calling.work(|calls| calls.abort_all());
         calling.pass(IDLE);
         calling.pass(IDLE);

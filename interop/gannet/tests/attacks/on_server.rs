@@ -250,7 +250,8 @@ fn hostile_clients_hold_no_more_than_their_bounds() {
     hold(&running, attacks(), 0, || Wire::connect(running.addr));
 }
 
-/// Carries out each attack over a connection of its own, beside a client that is served.
+/// Carries out each attack over a connection of its own, beside a client that is served meanwhile
+/// and afterwards.
 pub(crate) fn hold(
     running: &Running,
     attacks: Vec<Attack>,
@@ -270,12 +271,15 @@ pub(crate) fn hold(
         running.settle();
         let mut wire = connect();
         wire.handshake(running);
-        let seen = attack.carry_out(&mut wire, running);
+        let mut serve = || {
+            polite.is_served(running, next);
+            next += 2;
+        };
+        let seen = attack.carry_out(&mut wire, running, &mut serve);
         attack.judge(&seen, &mut faults);
         drop(wire);
         running.settle();
-        polite.is_served(running, next);
-        next += 2;
+        serve();
         // Who is woken also looks after what is kept for long messages.
         running.pass(IDLE);
         running.pass(IDLE);
