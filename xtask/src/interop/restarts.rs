@@ -19,7 +19,7 @@ const RESTARTS: usize = 20;
 /// How long each server serves alone.
 const REIGN: Duration = Duration::from_millis(200);
 /// Calls that make a load.
-const CALLS_MIN: u64 = 500;
+const CALLS_MIN: u64 = 2_000;
 
 /// What became of a server's calls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -76,7 +76,9 @@ pub(super) fn java(tools: &Tools) -> Result {
     })
 }
 
-/// Our programs for grpc-js, which has none of its own, with the packages of their lock file.
+/// Our programs for grpc-js, with the packages of their lock file: its own are in its repository
+/// and not in the package. Ours have the same cases but for cloud accounts, and more, on the
+/// library as it is published.
 pub(super) fn node(tools: &Tools) -> Result {
     let (sources, folder) = (exec::root().join("interop/node"), tools.official_node());
     create(&folder)?;

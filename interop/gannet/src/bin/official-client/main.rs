@@ -44,8 +44,8 @@ struct Args {
     /// Metadata of every call: `key1:value1;key2:value2`
     #[arg(long = "additional_metadata", default_value = "")]
     additional_metadata: String,
-    /// Ignored: this client has no load balancing policies yet. The cases that choose one by it
-    /// read what the policy would read
+    /// Ignored: gannet reads no service config, and takes policies from the application. The cases
+    /// that choose one by it read what the policy would read
     #[arg(long = "service_config_json")]
     _service_config_json: Option<String>,
     #[command(flatten)]
