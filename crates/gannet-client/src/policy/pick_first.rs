@@ -169,9 +169,12 @@ impl PickFirst {
         for slot in old {
             actions.remove(slot.id);
         }
+        // A failure lasts until something connects (gRFC A62), if it is one to connect: what was
+        // connected, and felt unwell, is gone.
+        let was_unwell = self.phase == Phase::Selected;
         self.phase = Phase::Pass(0);
         self.has_failed = false;
-        if self.state != Some(ChannelState::TransientFailure) {
+        if was_unwell || self.state != Some(ChannelState::TransientFailure) {
             self.publish(ChannelState::Connecting, actions);
         }
         let is_begun = self.slots.iter().any(|slot| slot.state == ChannelState::Connecting);

@@ -226,6 +226,24 @@ fn a_server_that_feels_unwell_gets_no_calls_and_keeps_its_connection() {
     assert_eq!(bench.picked(), A);
 }
 
+/// What it said of itself is no failure to connect, which would last.
+#[test]
+fn calls_wait_when_another_list_comes_in_place_of_one_that_feels_unwell() {
+    let mut bench = bench(&[A]);
+    bench.ready(A);
+    let unwell = SubchannelState::TransientFailure(Status::unavailable("a: NOT_SERVING"));
+    bench.tell(Event::Health(bench.id(A), unwell));
+    assert_eq!(
+        bench.tell(Event::Resolved(endpoints(&[B]))),
+        [format!("remove {A}"), format!("connect {B}"), "Connecting".into()]
+    );
+    assert_eq!(bench.picked(), "Queue");
+    // And lasts when that one cannot be connected to.
+    bench.failed(B);
+    assert!(!bench.tell(Event::Resolved(endpoints(&[C]))).contains(&"Connecting".to_owned()));
+    assert_eq!(bench.picked(), format!("cannot connect to test: {B}: no"));
+}
+
 #[test]
 fn many_addresses_are_not_all_told() {
     let list: Vec<String> = (1..=200).map(|n| format!("1.1.1.1:{n}")).collect();

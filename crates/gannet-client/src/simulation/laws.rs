@@ -104,20 +104,29 @@ impl States {
         self.changes += 1;
     }
 
-    /// What all of them together may become.
-    fn published(&mut self, kind: Kind, state: ChannelState, by_names: bool) {
+    fn is_connected(&self) -> bool {
+        self.subchannels.values().any(|state| *state == ChannelState::Ready)
+    }
+
+    /// What all of them together may become; and whether one was connected when other names came,
+    /// which tell the policy of it.
+    fn published(&mut self, kind: Kind, state: ChannelState, names: Option<bool>) {
         use ChannelState::{Connecting, Idle, Ready, Shutdown, TransientFailure};
         let before = self.channel.replace(state);
-        let is_connected = self.subchannels.values().any(|state| *state == Ready);
+        let is_connected = self.is_connected();
         let is_legal = match (before, state) {
             (_, Shutdown) => false,
             // pick_first waits for a call; round_robin connects.
             (_, Idle) => kind != Kind::RoundRobin && !is_connected,
             (_, Ready) => is_connected && before != Some(Idle),
-            // A failure stays until something is connected (A61, A62). Under round_robin there may
-            // be another endpoint, or one whose connection is lost that was not healthy.
+            // A failure stays until something is connected (A61, A62), but for one of health, whose
+            // connection goes with its name. Under round_robin there may be another endpoint, or
+            // one whose connection is lost that was not healthy.
+            (Some(TransientFailure), Connecting) if kind != Kind::RoundRobin => {
+                is_connected || names == Some(true)
+            }
             (Some(TransientFailure), Connecting) => {
-                is_connected || kind == Kind::RoundRobin && (by_names || self.has_lost)
+                is_connected || names.is_some() || self.has_lost
             }
             (_, Connecting | TransientFailure) => true,
         };
@@ -139,8 +148,10 @@ impl Policy for Spy {
             }
             _ => {}
         }
+        let was_connected = states.is_connected();
         drop(states);
-        let (by_names, done) = (matches!(event, Event::Resolved(_)), actions.len());
+        let names = matches!(event, Event::Resolved(_)).then_some(was_connected);
+        let done = actions.len();
         self.inner.handle(event, now, actions);
         let mut states = self.seen.0.lock().unwrap_or_else(PoisonError::into_inner);
         for action in actions.since(done) {
@@ -149,7 +160,7 @@ impl Policy for Spy {
             }
         }
         if let Some(update) = actions.take_update() {
-            states.published(self.kind, update.state, by_names);
+            states.published(self.kind, update.state, names);
             drop(states);
             actions.update(update.state, update.picker);
         }
