@@ -200,7 +200,7 @@ const CASES: &[Case] = &[
         name: "echo-1MiB",
         args: &["--scenario", "echo", "--bytes", "1048576", "--in-flight", "1"],
         calls: [8, 40],
-        calls_slow: [2, 10],
+        calls_slow: [8, 72],
         slack: SLACK_LARGE,
         ..UNARY
     },
@@ -244,8 +244,8 @@ const CASES: &[Case] = &[
         // As many on each connection as a client of one has.
         args: &["--in-flight", "1000", "--backends", "10"],
         canned: &["--text", "world", "--addr", "0.0.0.0:0"],
-        // What a call over one connection costs, and a tenth of it.
-        budgets: [Some(6_950.0), None, Some(LOCKS_MAX), None, None],
+        // What a call over one connection costs (`client-100`), and a tenth of it.
+        budgets: [Some(6_620.0), None, Some(LOCKS_MAX), None, None],
         ..UNARY
     },
     Case {
