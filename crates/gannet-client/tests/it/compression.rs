@@ -4,7 +4,9 @@
 use std::future::IntoFuture;
 
 use gannet_client::{Answer, Channel, ChannelBuilder, Next, Outgoing};
-use gannet_core::compression::{Compressor, Compressors, Deflate, Encoding, Gzip, Output};
+use gannet_core::compression::{
+    CompressError, Compressor, Compressors, DecompressError, Deflate, Encoding, Gzip, Output,
+};
 use gannet_core::{Code, Result, Status};
 use gannet_http2::StreamKey;
 use gannet_server::Server;
@@ -279,6 +281,99 @@ async fn all_kinds_in_each_encoding_against_our_server() {
         assert_eq!(rx.next().await.unwrap(), None);
         assert_eq!(rx.compressed().messages, 17, "{encoding}: those of 3^3 bytes and more");
     }
+}
+
+/// An application's own: runs of a byte, each as its length and the byte's bits turned around.
+struct Runs;
+
+const RUNS: Encoding = Encoding::new("x-runs");
+
+impl Compressor for Runs {
+    fn encoding(&self) -> Encoding {
+        RUNS
+    }
+
+    fn compress(&self, message: &[u8], out: &mut Vec<u8>) -> Result<(), CompressError> {
+        for run in message.chunk_by(|a, b| a == b).flat_map(|run| run.chunks(255)) {
+            let length = u8::try_from(run.len()).map_err(CompressError::new)?;
+            out.extend([length, !run[0]]);
+        }
+        Ok(())
+    }
+
+    fn decompress(&self, payload: &[u8], out: &mut Output<'_>) -> Result<(), DecompressError> {
+        for run in payload.chunks(2) {
+            let [length, byte] = run else { return Err(DecompressError::corrupt("half a run")) };
+            out.append(&vec![!byte; usize::from(*length)])?;
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_encoding_of_the_applications_own_on_the_wire() {
+    let own = |builder: ChannelBuilder| builder.compressors(Compressors::new().with(Runs));
+    let (channel, mut peers) = Peers::with(|builder| own(builder).max_receive_bytes(1000));
+    let (fields, body) = sent(&channel, &mut peers, Some(RUNS)).await;
+    assert_eq!(field(&fields, "grpc-accept-encoding"), Some("identity,x-runs"));
+    assert_eq!(field(&fields, "grpc-encoding"), Some("x-runs"));
+    assert_eq!(body, flagged(&[255, !7, 245, !7]));
+
+    let bomb = [255, 0].repeat(4);
+    let table: [(&[u8], Code, &str); 3] = [
+        (&[2, !b'a', 1, !b'b'], Code::Ok, "aab"),
+        (&[2, !1, 1], Code::Internal, "half a run"),
+        (&bomb, Code::ResourceExhausted, "limit of 1000 bytes"),
+    ];
+    for (payload, code, told) in table {
+        let (channel, mut peers) = Peers::with(|builder| own(builder).max_receive_bytes(1000));
+        let server = async {
+            let mut peer = peers.accept().await;
+            let (key, _) = peer.request().await;
+            peer.body(key).await;
+            let head = [HEAD, &[("grpc-encoding", "x-runs")]].concat();
+            peer.headers(key, &head, false);
+            peer.data(key, &flagged(payload), false);
+            peer.trailers(key, OK);
+            peer.flush().await;
+        };
+        let (reply, ()) = tokio::join!(unary(&channel, b"").into_future(), server);
+        match reply {
+            Ok(reply) => assert_eq!((Code::Ok, &*reply), (code, told.as_bytes())),
+            Err(status) => {
+                assert_eq!(status.code(), code, "{status}");
+                assert!(status.message().contains(told), "{status}");
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_encoding_of_the_applications_own_against_our_server() {
+    let connect = |on_server: Compressors| {
+        let (connector, listener) = pipe();
+        let known = on_server.find(b"x-runs").is_some();
+        let server = Server::new().add(Test::default()).compressors(on_server);
+        let server = if known { server.compress(RUNS) } else { server };
+        tokio::spawn(server.serve(listener).into_future());
+        let all = Compressors::built_in().with(Runs);
+        let builder = Channel::builder_with_connector(connector).compressors(all);
+        builder.compress(RUNS).build().unwrap()
+    };
+    let channel = connect(Compressors::built_in().with(Runs));
+    all_kinds(&channel).await;
+    let message = [[1; 510], [2; 510]].concat();
+    let (reply, metadata) = unary(&channel, &message).with_metadata().await.unwrap();
+    assert_eq!(reply, message);
+    let told = metadata.compressed;
+    assert_eq!((told.messages, told.wire_bytes, told.bytes), (1, 8, 1_020));
+    // It gets no shorter by it, and goes as it is.
+    let (reply, metadata) = unary(&channel, b"abc").with_metadata().await.unwrap();
+    assert_eq!((&*reply, metadata.compressed.messages), (&b"abc"[..], 0));
+
+    let status = unary(&connect(Compressors::built_in()), &message).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unimplemented, "{status}");
+    assert!(status.message().contains("x-runs"), "{status}");
 }
 
 /// Sends requests on as they come.
