@@ -5,7 +5,7 @@
 //! the address, and of each caller one at most for each death; no call is placed where the channel
 //! knows that nobody answers, and none waits for a connection while others are there; as long as
 //! nothing happens turns are even within 1 %; and who is well again gets calls again, without
-//! anybody's doing. Where calls go is seen by a policy around round_robin ([`spy`]). Nothing is
+//! anybody's doing. Where calls go is seen by a policy around round_robin (`spy`). Nothing is
 //! judged by the clock; limits of time only end what hangs.
 
 mod load;
