@@ -174,6 +174,10 @@ pub trait CallQueue: Send + Sync {
     fn push_call(&self, call: &Arc<CallShared>);
     /// Whether the connection has ended.
     fn is_closed(&self) -> bool;
+    /// Where the connection leads to, for what a client's call tells.
+    fn address(&self) -> Option<&str> {
+        None
+    }
 }
 
 impl<X: Send> CallQueue for Queue<X> {

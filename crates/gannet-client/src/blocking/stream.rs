@@ -69,7 +69,7 @@ impl<T> Outbound<T> {
     /// Sends one message, and blocks while too much is on its way.
     ///
     /// # Errors
-    /// Once the call has ended, with its code; why it ended is told where the responses are.
+    /// Once the call has ended: what it failed with, or CANCELLED where it has ended well.
     pub fn send(&mut self, message: T) -> Result<(), Status> {
         wait(&self.channel, self.outbound.send(message))
     }

@@ -240,7 +240,7 @@ impl Started {
         let (receiver, stream) = match request.method.kind {
             MethodKind::Unary => (Receiver::Unary(Arc::clone(&notice)), None),
             _ => {
-                let queue = Arc::clone(link.queue()) as Arc<dyn CallQueue>;
+                let queue = Arc::clone(&link) as Arc<dyn CallQueue>;
                 let shared = CallShared::new(queue, u32::MAX);
                 let (feed, source) = feed(&shared, request.receive_bytes_max());
                 if let Some(compressor) = request.compressor() {

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use gannet_core::codec::Raw;
-use gannet_core::{Code, MessageCodec, Metadata, MethodDescriptor, Result, Status};
+use gannet_core::{MessageCodec, Metadata, MethodDescriptor, Result, Status};
 use gannet_transport::{CallShared, Inbound, Outbound, Relay, RelayKind, Source};
 use tokio::runtime::Handle;
 use tokio::time::{Sleep, sleep_until};
@@ -180,11 +180,8 @@ impl Future for RequestPump {
         let outcome = if pump.relay.poll_cut(cx).is_ready() {
             let why = pump.relay.shared().take_failure();
             Err(why.unwrap_or_else(|| Status::cancelled("the call was cancelled by its caller")))
-        } else if let Poll::Ready(code) = to.poll_ended(cx) {
-            match code {
-                Code::Ok => Ok(()),
-                code => Err(Status::new(code, "the call has ended")),
-            }
+        } else if to.poll_ended(cx).is_ready() {
+            to.over().map_or(Ok(()), Err)
         } else {
             match pump.future.as_mut().poll(cx) {
                 Poll::Pending => return Poll::Pending,

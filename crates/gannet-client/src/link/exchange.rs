@@ -465,10 +465,9 @@ fn end_stream(stream: &mut StreamReceiver, outcome: Result<Metadata, Status>) {
         // Whoever still waits for the stream to open learns it there.
         stream.opened.set(Outcome::Failed(status.clone()));
     }
-    let code = outcome.as_ref().map_or_else(Status::code, |_| Code::Ok);
-    let code = match stream.feed.end(outcome, &stream.shared) {
-        Ok(()) => code,
-        Err(torn) => torn.code(),
-    };
-    stream.shared.end(code);
+    let failed = outcome.as_ref().err().cloned();
+    match stream.feed.end(outcome, &stream.shared).err().or(failed) {
+        Some(status) => stream.shared.end_failed(&status),
+        None => stream.shared.end(Code::Ok),
+    }
 }

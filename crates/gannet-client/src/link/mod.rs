@@ -28,7 +28,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use gannet_http2::Keepalive;
-use gannet_transport::{Command, Queue};
+use gannet_transport::{CallQueue, CallShared, Command, Queue};
 
 use crate::call::notice::Notice;
 use crate::call::request::Start;
@@ -174,5 +174,19 @@ impl Link {
     /// See [`is_retired`](Self::is_retired).
     pub(crate) fn retire(&self) {
         self.retired.store(true, Ordering::Release);
+    }
+}
+
+impl CallQueue for Link {
+    fn push_call(&self, call: &Arc<CallShared>) {
+        self.queue.push_call(call);
+    }
+
+    fn is_closed(&self) -> bool {
+        self.queue.is_closed()
+    }
+
+    fn address(&self) -> Option<&str> {
+        Some(Link::address(self))
     }
 }

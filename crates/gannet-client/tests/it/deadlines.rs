@@ -101,8 +101,14 @@ async fn streams_end_at_their_deadline() {
     assert_eq!(rx.next().await.unwrap().unwrap(), b"1");
     assert_eq!(rx.next().await.unwrap_err().code(), Code::DeadlineExceeded);
     let (mut tx, reply) = upload(&channel).timeout(SECOND).await.unwrap();
-    assert_eq!(reply.await.unwrap_err().code(), Code::DeadlineExceeded);
-    assert_eq!(tx.send(vec![]).await.unwrap_err().code(), Code::DeadlineExceeded);
+    let status = reply.await.unwrap_err();
+    assert_eq!(status.code(), Code::DeadlineExceeded);
+    let told = "in-process: the deadline of the call to /test.Test/Upload has passed: no response";
+    assert!(status.message().starts_with(told), "{status}");
+    for _ in 0..2 {
+        let late = tx.send(vec![]).await.unwrap_err();
+        assert_eq!((late.code(), late.message()), (Code::DeadlineExceeded, status.message()));
+    }
     assert_eq!(server.await.unwrap(), (Reason::CANCEL, Reason::CANCEL));
 }
 

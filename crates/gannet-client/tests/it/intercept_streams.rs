@@ -436,9 +436,12 @@ async fn a_lost_connection_ends_wrapped_streams() {
     rx.next().await.unwrap().unwrap();
     tx.send(vec![1]).await.unwrap();
     server.await.unwrap();
-    assert_eq!(rx.next().await.unwrap_err().code(), Code::Unavailable);
+    let lost = rx.next().await.unwrap_err();
+    assert_eq!(lost.code(), Code::Unavailable);
+    assert!(lost.message().starts_with("in-process: "), "{lost}");
     tokio::time::sleep(Duration::from_millis(1)).await;
-    assert_eq!(tx.send(vec![1]).await.unwrap_err().code(), Code::Unavailable);
+    let status = tx.send(vec![1]).await.unwrap_err();
+    assert_eq!((status.code(), status.message()), (Code::Unavailable, lost.message()));
 }
 
 #[tokio::test(start_paused = true)]

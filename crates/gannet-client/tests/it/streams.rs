@@ -3,7 +3,7 @@
 use std::task::Poll;
 use std::time::Duration;
 
-use gannet_core::Code;
+use gannet_core::{Code, Origin};
 
 use crate::peer::{Got, HEAD, OK, Peers, chat, download, framed, unary, upload};
 
@@ -48,6 +48,41 @@ async fn client_stream_that_the_server_ends_early() {
     assert_eq!(reply.await.unwrap_err().code(), Code::FailedPrecondition);
     let status = tx.send(b"late".to_vec()).await.unwrap_err();
     assert_eq!(status.code(), Code::FailedPrecondition);
+    server.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sender_is_told_how_the_call_ended_and_where() {
+    let (channel, mut peers) = Peers::new();
+    let server = tokio::spawn(async move {
+        let mut peer = peers.accept().await;
+        for status in ["10", "0"] {
+            let (key, _) = peer.request().await;
+            let words = [("grpc-status", status), ("grpc-message", "words")];
+            peer.headers(key, &[HEAD, &words].concat(), true);
+            peer.conn.forget(key);
+            peer.flush().await;
+        }
+        peer.request().await;
+    });
+    let (mut tx, mut rx) = chat(&channel).await.unwrap();
+    assert_eq!(rx.next().await.unwrap_err().message(), "words");
+    let status = tx.send(vec![]).await.unwrap_err();
+    assert_eq!((status.code(), status.message()), (Code::Aborted, "words"));
+    assert_eq!(status.origin(), Origin::Peer, "it is not to pass for ours");
+
+    let (mut tx, mut rx) = chat(&channel).await.unwrap();
+    assert_eq!(rx.next().await.unwrap(), None);
+    let status = tx.send(vec![]).await.unwrap_err();
+    let told = (status.code(), status.message());
+    assert_eq!(told, (Code::Cancelled, "in-process: the call has ended"));
+
+    let (mut tx, mut rx) = chat(&channel).await.unwrap();
+    let lost = rx.next().await.unwrap_err();
+    assert_eq!(lost.code(), Code::Unavailable);
+    assert!(lost.message().starts_with("in-process: the connection "), "{lost}");
+    let status = tx.send(vec![]).await.unwrap_err();
+    assert_eq!((status.code(), status.message()), (Code::Unavailable, lost.message()));
     server.await.unwrap();
 }
 

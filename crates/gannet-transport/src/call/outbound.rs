@@ -34,7 +34,8 @@ impl<T> Outbound<T> {
     /// ([`SEND_QUEUE_BYTES_MAX`](super::SEND_QUEUE_BYTES_MAX)).
     ///
     /// # Errors
-    /// Once the call has ended, with its code; why it ended is told where the call's outcome is.
+    /// Once the call has ended: what it failed with, as far as this end knows, which on a client is
+    /// what is told where the responses are read; CANCELLED where it has ended well.
     /// RESOURCE_EXHAUSTED for a message over the send limit and INTERNAL for one that cannot be
     /// encoded: the call goes on without it.
     ///

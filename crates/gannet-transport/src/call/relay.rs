@@ -129,11 +129,14 @@ impl Relay {
     /// Ends the stream behind what was sent. Only the first ending counts.
     pub fn end(&self, outcome: Result<Metadata, Status>) {
         self.middle.push_call(&self.shared);
-        let code = outcome.as_ref().map_or_else(Status::code, |_| Code::Ok);
+        let failed = outcome.as_ref().err().cloned();
         if let Some(state) = &mut *self.middle.lock() {
             state.end(outcome, &self.shared);
         }
-        self.shared.end(code);
+        match failed {
+            Some(status) => self.shared.end_failed(&status),
+            None => self.shared.end(Code::Ok),
+        }
     }
 }
 

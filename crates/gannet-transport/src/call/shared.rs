@@ -25,7 +25,7 @@ use std::task::{Context, Poll, Wake};
 
 use atomic_waker::AtomicWaker;
 use crossbeam_utils::atomic::AtomicCell;
-use gannet_core::{Code, Metadata};
+use gannet_core::{Code, Metadata, Status};
 
 use super::Asks;
 use super::coding::Coding;
@@ -98,6 +98,8 @@ pub(super) struct Rare {
     ended: AtomicWaker,
     pub(super) coding: OnceLock<Box<Coding>>,
     pub(super) taps: Taps,
+    /// What a sender is told once the call has ended.
+    why: OnceLock<Status>,
 }
 
 /// For the connection's task.
@@ -131,8 +133,8 @@ impl CallShared {
 
     /// Makes the state fit for another call, where nobody but the `holders` that the caller knows
     /// of can still reach it; otherwise returns false, and is to be used no more. So it is after a
-    /// call whose messages were compressed or [watched](Self::watch): what that takes is not made
-    /// for a second one.
+    /// call whose messages were compressed or [watched](Self::watch), or that ended
+    /// [with words](Self::end_failed): what that takes is not made for a second one.
     pub fn recycle(self: &Arc<Self>, holders: usize) -> bool {
         if Arc::strong_count(self) != holders || self.has_coding() {
             return false;
@@ -158,6 +160,9 @@ impl CallShared {
             0 => {}
             TAPPED => self.rare().taps.clear(),
             _ => return false,
+        }
+        if self.rare.get().is_some_and(|rare| rare.why.get().is_some()) {
+            return false;
         }
         let flags = [&self.has_streamed, &self.attention, &self.headers_fixed, &self.finished];
         flags.iter().for_each(|flag| flag.store(false, Ordering::Relaxed));
@@ -241,6 +246,17 @@ impl CallShared {
     /// Wakes who waits for something to come.
     pub(super) fn wake_inbound(&self) {
         self.inbound_waker.wake();
+    }
+
+    /// As [`end`](Self::end), and who sends on is told why.
+    #[cold]
+    pub fn end_failed(&self, why: &Status) {
+        if self.ended.load(Ordering::Relaxed) == 0 {
+            self.set_streamed();
+            // It is empty before the call has ended.
+            let _ = self.rare().why.set(why.clone());
+            self.end(why.code());
+        }
     }
 
     /// Ends the call for everyone who holds a part of it. The first code stays. Only the

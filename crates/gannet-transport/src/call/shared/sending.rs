@@ -59,14 +59,38 @@ impl CallShared {
         Ok(())
     }
 
+    /// What a sender is told, once the call has ended: what it [failed with](Self::end_failed), or
+    /// its code, and where it ended.
+    pub fn over(&self) -> Option<Status> {
+        self.ended().map(|code| self.why_over(code))
+    }
+
+    #[cold]
+    fn why_over(&self, code: Code) -> Status {
+        if let Some(why) = self.rare.get().and_then(|rare| rare.why.get()) {
+            return why.clone();
+        }
+        let (code, told) = match code {
+            Code::Ok => (Code::Cancelled, "the call has ended"),
+            Code::Cancelled => (code, "the call was cancelled"),
+            Code::DeadlineExceeded => (code, "the call's deadline has passed"),
+            Code::Unavailable => (code, "the connection was lost"),
+            other => (other, "the call has ended"),
+        };
+        match self.queue.address() {
+            Some(address) => Status::new(code, format!("{address}: {told}")),
+            None => Status::new(code, told),
+        }
+    }
+
     /// Whether another message may be queued.
     ///
     /// # Errors
-    /// Once the call has ended: its code, with a message that says no more than that.
+    /// Once the call has ended: as [`over`](Self::over).
     #[inline]
     fn room(&self) -> Result<bool, Status> {
         if let Some(code) = self.ended() {
-            return Err(over(code));
+            return Err(self.why_over(code));
         }
         let queued = self.queued.load(Ordering::Relaxed);
         let in_flight = queued.wrapping_sub(self.sent.load(Ordering::SeqCst));
@@ -76,7 +100,7 @@ impl CallShared {
     /// Ready when another message may be queued. One task at a time may wait.
     ///
     /// # Errors
-    /// Once the call has ended: its code, with a message that says no more than that.
+    /// Once the call has ended: as [`over`](Self::over).
     #[inline]
     pub(in crate::call) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
         match self.room() {
@@ -91,21 +115,11 @@ impl CallShared {
         self.wait(&self.rare().outbound, cx);
         match self.room() {
             Ok(true) => Poll::Ready(Ok(())),
-            Ok(false) if self.queue.is_closed() => Poll::Ready(Err(over(Code::Unavailable))),
+            Ok(false) if self.queue.is_closed() => {
+                Poll::Ready(Err(self.why_over(Code::Unavailable)))
+            }
             Ok(false) => Poll::Pending,
             Err(status) => Poll::Ready(Err(status)),
         }
-    }
-}
-
-/// What a sender is told once the call is over. The whole status is at the receiving half.
-#[cold]
-fn over(code: Code) -> Status {
-    match code {
-        Code::Ok => Status::cancelled("the call has ended"),
-        Code::Cancelled => Status::cancelled("the call was cancelled"),
-        Code::DeadlineExceeded => Status::deadline_exceeded("the call's deadline has passed"),
-        Code::Unavailable => Status::unavailable("the connection was lost"),
-        other => Status::new(other, "the call has ended"),
     }
 }
