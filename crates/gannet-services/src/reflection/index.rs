@@ -12,14 +12,22 @@ use super::wire::{Malformed, Value, fields, text};
 const DEPTH_MAX: usize = 100;
 
 /// Files, and what they declare.
+///
+/// Sets that were made apart may have different files of one name. The first keeps the name; the
+/// others are found by what they declare, and by files of their own set that import them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Index {
     files: Vec<File>,
-    by_name: HashMap<String, usize>,
+    /// All that have a name, the first of which is found by it.
+    by_name: HashMap<String, Vec<usize>>,
+    /// What a name stands for in a set, where that is not the first.
+    apart: HashMap<(usize, String), usize>,
     symbols: HashMap<Arc<str>, usize>,
     /// By the message that they extend, and their number.
     extensions: HashMap<String, HashMap<i32, usize>>,
     messages: BTreeSet<String>,
+    /// How many were added.
+    sets: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -28,64 +36,75 @@ struct File {
     descriptor: Bytes,
     imports: Vec<String>,
     symbols: BTreeSet<Arc<str>>,
-}
-
-/// Why a set cannot be added.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
-    /// It is no encoded `FileDescriptorSet`.
-    Malformed,
-    /// It has a file of this name that declares other things than the one that is there.
-    Differs(String),
-}
-
-impl From<Malformed> for Refusal {
-    fn from(_: Malformed) -> Refusal {
-        Refusal::Malformed
-    }
+    /// The one it came with.
+    set: usize,
 }
 
 impl Index {
-    /// Adds the files of an encoded `FileDescriptorSet`. Of files with the same name and the same
-    /// declarations the first counts. Nothing is added where there is an error.
-    pub(super) fn add(&mut self, set: &Bytes) -> Result<(), Refusal> {
+    /// Adds the files of an encoded `FileDescriptorSet`. Of files with the same name, one that
+    /// declares all that another does is taken for that, too; of two that declare the same the
+    /// first counts.
+    ///
+    /// Gives the names of those that differ from one before them, which are not found by them.
+    /// Nothing is added of a set that is malformed.
+    pub(super) fn add(&mut self, set: &Bytes) -> Result<Vec<String>, Malformed> {
         let mut declared = Vec::new();
         for field in fields(set) {
             if let (1, Value::Bytes(file)) = field? {
                 declared.push((set.slice_ref(file), Declared::read(file)?));
             }
         }
-        let mut known: HashMap<&str, &BTreeSet<Arc<str>>> = HashMap::new();
-        for (_, file) in &declared {
-            let before = self.by_name.get(&file.name).and_then(|&id| self.files.get(id));
-            let symbols = before.map_or(&file.symbols, |before| &before.symbols);
-            if !file.symbols.is_subset(known.entry(&file.name).or_insert(symbols)) {
-                return Err(Refusal::Differs(file.name.clone()));
-            }
-        }
-        declared.into_iter().for_each(|(descriptor, file)| self.insert(descriptor, file));
-        Ok(())
+        self.sets += 1;
+        let names = declared.into_iter().filter_map(|(descriptor, file)| {
+            let name = file.name.clone();
+            self.insert(descriptor, file).then_some(name)
+        });
+        Ok(names.collect())
     }
 
-    fn insert(&mut self, descriptor: Bytes, file: Declared) {
-        if self.by_name.contains_key(&file.name) {
-            return;
+    /// Whether the file does not go with the first of its name.
+    fn insert(&mut self, descriptor: Bytes, file: Declared) -> bool {
+        let Declared { name, imports, symbols, messages, extensions } = file;
+        let set = self.sets;
+        let alike = self.by_name.entry(name.clone()).or_default();
+        let goes_with = |id: &usize| {
+            let before = self.files.get(*id).map(|file| &file.symbols);
+            before.is_some_and(|it| symbols.is_subset(it) || it.is_subset(&symbols))
+        };
+        let id = alike.iter().copied().find(goes_with).unwrap_or(self.files.len());
+        if !alike.contains(&id) {
+            alike.push(id);
         }
-        let id = self.files.len();
-        self.by_name.insert(file.name, id);
-        for symbol in &file.symbols {
+        let is_apart = alike.first() != Some(&id);
+        if is_apart {
+            self.apart.insert((set, name), id);
+        }
+        if self.files.get(id).is_some_and(|before| symbols.is_subset(&before.symbols)) {
+            return is_apart;
+        }
+        for symbol in &symbols {
             self.symbols.entry(Arc::clone(symbol)).or_insert(id);
         }
-        for (message, number) in file.extensions {
+        for (message, number) in extensions {
             self.extensions.entry(message).or_default().entry(number).or_insert(id);
         }
-        self.messages.extend(file.messages);
-        self.files.push(File { descriptor, imports: file.imports, symbols: file.symbols });
+        self.messages.extend(messages);
+        let file = File { descriptor, imports, symbols, set };
+        match self.files.get_mut(id) {
+            Some(before) => *before = file,
+            None => self.files.push(file),
+        }
+        is_apart
     }
 
     /// The file of this name.
     pub(super) fn named(&self, name: &str) -> Option<usize> {
-        self.by_name.get(name).copied()
+        self.by_name.get(name)?.first().copied()
+    }
+
+    /// The file that another means by an import: that of its own set.
+    fn imported(&self, by: &File, name: &str) -> Option<usize> {
+        self.apart.get(&(by.set, name.to_owned())).copied().or_else(|| self.named(name))
     }
 
     /// The file that declares this symbol.
@@ -122,7 +141,7 @@ impl Index {
             if sent.insert(id) || descriptors.is_empty() {
                 descriptors.push(file.descriptor.clone());
             }
-            let imports = file.imports.iter().filter_map(|name| self.named(name));
+            let imports = file.imports.iter().filter_map(|name| self.imported(file, name));
             pending.extend(imports.filter(|&import| met.insert(import)));
         }
         descriptors

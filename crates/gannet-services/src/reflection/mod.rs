@@ -19,6 +19,11 @@
 //! Generated services bring their descriptors along, so that nothing needs to be registered but
 //! what no service of the server names: files with extensions, types that travel in an `Any`,
 //! services that something behind the server answers ([`Builder`]).
+//!
+//! Two services may have been generated from different files of one name. Each is described by its
+//! own then, with what that imports; asked by the name, the first is told. Tools that keep files by
+//! their names may still stumble over it, so that [`Builder::on_problem`] tells of it. Where one of
+//! the two declares all that the other does, as of a shared file and its older copy, it is both.
 
 mod builder;
 mod index;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use gannet_core::codec::Buffa;
@@ -10,6 +10,7 @@ use gannet_core::{Code, Result, ServiceDescriptor};
 use gannet_server::{Service, Start, Started};
 use gannet_transport::{Inbound, Outbound};
 
+use super::builder::{OnProblem, ReflectionError, Source};
 use super::generated::grpc::reflection::v1::{
     ErrorResponse, ExtensionNumberResponse, FileDescriptorResponse, ListServiceResponse,
     ServerReflectionRequest, ServerReflectionResponse, ServiceResponse, server_reflection_request,
@@ -22,16 +23,27 @@ use server_reflection_response::MessageResponse as Answer;
 /// Serves reflection under one of its names. Made by [`Reflection`](super::Reflection).
 pub struct ReflectionServer {
     descriptor: &'static ServiceDescriptor,
-    files: Arc<Index>,
-    names: Arc<Vec<String>>,
+    known: Arc<Knowledge>,
     /// What the server that this was added to has.
     served: OnceLock<Arc<Served>>,
+}
+
+/// What all servers have in common that a [`Reflection`](super::Reflection) is added to.
+#[derive(Default)]
+pub(super) struct Knowledge {
+    /// Files that were registered.
+    pub(super) files: Index,
+    /// Services to be listed beside the server's.
+    pub(super) names: Vec<String>,
+    pub(super) on_problem: Option<OnProblem>,
+    /// What the hook was told.
+    pub(super) told: Mutex<Vec<ReflectionError>>,
 }
 
 /// What is known of one server.
 #[derive(Debug, Default)]
 struct Served {
-    files: Arc<Index>,
+    files: Index,
     /// Names of its services.
     names: BTreeSet<String>,
 }
@@ -39,23 +51,48 @@ struct Served {
 impl ReflectionServer {
     pub(super) fn new(
         descriptor: &'static ServiceDescriptor,
-        files: &Arc<Index>,
-        names: &Arc<Vec<String>>,
+        known: &Arc<Knowledge>,
     ) -> ReflectionServer {
-        let (files, names) = (Arc::clone(files), Arc::clone(names));
-        ReflectionServer { descriptor, files, names, served: OnceLock::new() }
+        ReflectionServer { descriptor, known: Arc::clone(known), served: OnceLock::new() }
     }
 
-    /// Of services whose files do not go with the others, only the names are told: what serves is
-    /// not to fail because it cannot be described.
+    /// Of services whose files cannot be read only the names are told: what serves is not to fail
+    /// because it cannot be described.
     fn learn(&self, services: &[&'static ServiceDescriptor]) -> Arc<Served> {
-        let mut files = Index::clone(&self.files);
-        for service in services {
-            let _ = files.add(&Bytes::from_static(service.file_descriptor_set));
+        let mut files = self.known.files.clone();
+        // Services of one file have one set.
+        let mut seen = BTreeSet::new();
+        for service in services.iter().filter(|service| seen.insert(service.file_descriptor_set)) {
+            let added = files.add(&Bytes::from_static(service.file_descriptor_set));
+            for error in ReflectionError::of(Source::Service(service.name), added) {
+                self.known.tell(&error);
+            }
         }
         let names = services.iter().map(|service| service.name.to_owned());
-        let names = names.chain(self.names.iter().cloned()).collect();
-        Arc::new(Served { files: Arc::new(files), names })
+        let names = names.chain(self.known.names.iter().cloned()).collect();
+        Arc::new(Served { files, names })
+    }
+}
+
+impl Knowledge {
+    fn tell(&self, error: &ReflectionError) {
+        let Some(hook) = &self.on_problem else { return };
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.contains(error) {
+            return;
+        }
+        told.push(error.clone());
+        drop(told);
+        hook(error);
+    }
+}
+
+impl fmt::Debug for Knowledge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Knowledge")
+            .field("files", &self.files)
+            .field("names", &self.names)
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,8 +1,10 @@
 //! Every question of reflection, over descriptors that are written here by hand.
 
 use std::future::IntoFuture;
+use std::sync::{Arc, Mutex};
 
 use gannet::codec::Buffa;
+use gannet::server::{Service, Start, Started};
 use gannet::services::health::Health;
 use gannet::services::reflection::v1::{
     ExtensionRequest, SERVER_REFLECTION, ServerReflectionRequest, ServerReflectionResponse,
@@ -30,13 +32,18 @@ enum Told {
 }
 
 async fn ask(reflection: &Reflection, service: &'static ServiceDescriptor) -> Asking {
+    let server =
+        Server::new().add(Health::new().server()).add(reflection.v1()).add(reflection.v1alpha());
+    ask_by(server, service).await
+}
+
+async fn ask_server(server: Server) -> Asking {
+    ask_by(server, &SERVER_REFLECTION).await
+}
+
+async fn ask_by(server: Server, service: &'static ServiceDescriptor) -> Asking {
     let (connector, listener) = pipe();
-    let server = Server::new()
-        .add(Health::new().server())
-        .add(reflection.v1())
-        .add(reflection.v1alpha())
-        .serve(listener);
-    tokio::spawn(server.into_future());
+    tokio::spawn(server.serve(listener).into_future());
     let channel = Channel::builder_with_connector(connector).build().unwrap();
     let (requests, replies) =
         channel.bidi_streaming::<Buffa, _, _>(&service.methods[0]).await.unwrap();
@@ -44,7 +51,7 @@ async fn ask(reflection: &Reflection, service: &'static ServiceDescriptor) -> As
 }
 
 impl Asking {
-    async fn ask(&mut self, question: Option<Question>) -> Told {
+    async fn answer(&mut self, question: Option<Question>) -> Answer {
         let request = ServerReflectionRequest {
             host: "a host".to_owned(),
             message_request: question,
@@ -54,7 +61,21 @@ impl Asking {
         let reply = self.replies.next().await.unwrap().unwrap();
         assert_eq!(reply.valid_host, "a host");
         assert_eq!(reply.original_request.as_option(), Some(&request));
-        match reply.message_response.unwrap() {
+        reply.message_response.unwrap()
+    }
+
+    /// The files of an answer, encoded.
+    async fn files(&mut self, question: Question) -> Vec<Vec<u8>> {
+        match self.answer(Some(question)).await {
+            Answer::FileDescriptorResponse(files) => {
+                files.file_descriptor_proto.iter().map(|file| file.to_vec()).collect()
+            }
+            other => panic!("no files: {other:?}"),
+        }
+    }
+
+    async fn ask(&mut self, question: Option<Question>) -> Told {
+        match self.answer(question).await {
             Answer::FileDescriptorResponse(files) => {
                 let files = files.file_descriptor_proto.iter();
                 Told::Files(files.map(|file| name_of(file)).collect())
@@ -283,6 +304,139 @@ fn files_of_one_name_must_be_one_file() {
     assert!(error.contains("set 2 has a file \"b.proto\""), "{error}");
     let error = Reflection::builder().register(set(&[b, other])).build().unwrap_err().to_string();
     assert!(error.contains("set 1 has a file \"b.proto\""), "{error}");
+}
+
+/// A service that is only described.
+struct Described(&'static ServiceDescriptor);
+
+impl Service for Described {
+    fn descriptor(&self) -> &'static ServiceDescriptor {
+        self.0
+    }
+
+    fn call(&self, _: usize, start: Start<'_>) -> Started {
+        start.unimplemented()
+    }
+}
+
+fn described(name: &'static str, files: &[Vec<u8>]) -> Described {
+    let set = set(files).leak();
+    let service = ServiceDescriptor::new(name, &[]).with_file_descriptor_set(set);
+    Described(Box::leak(Box::new(service)))
+}
+
+/// Asks a server with these services, and tells what its hook was told.
+async fn ask_of(services: Vec<Described>) -> (Asking, Vec<String>) {
+    let problems = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&problems);
+    let reflection = Reflection::builder()
+        .on_problem(move |error| told.lock().unwrap().push(error.to_string()))
+        .build()
+        .unwrap();
+    let server = Server::new().add(reflection.v1()).add(reflection.v1alpha());
+    let asking = ask_server(services.into_iter().fold(server, Server::add)).await;
+    let problems = problems.lock().unwrap().clone();
+    (asking, problems)
+}
+
+fn main_file(package: &str, file: &str, service: &str) -> Vec<u8> {
+    let service = named(service, &[]);
+    named(file, &[field(2, package), field(3, "common.proto"), field(6, service)])
+}
+
+fn common(package: &str, messages: &[&str]) -> Vec<u8> {
+    let messages: Vec<_> = messages.iter().map(|name| field(4, named(name, &[]))).collect();
+    named("common.proto", &[field(2, package), messages.concat()])
+}
+
+#[tokio::test(start_paused = true)]
+async fn services_of_different_files_of_one_name_are_each_described_by_their_own() {
+    let of = |name: &'static str, package: &str, service: &str| {
+        let file = main_file(package, "service.proto", service);
+        described(name, &[common(package, &["M"]), file])
+    };
+    let (mut asking, problems) = ask_of(vec![of("a.A", "a", "A"), of("b.B", "b", "B")]).await;
+    let Told::Services(services) = asking.list().await else { panic!("no list") };
+    assert!(["a.A", "b.B"].iter().all(|name| services.iter().any(|it| it == name)), "{services:?}");
+    for package in ["a", "b"] {
+        let symbol = format!("{package}.{}", package.to_uppercase());
+        let files = asking.files(Question::FileContainingSymbol(symbol)).await;
+        // The service's own file, with the common one of its own package.
+        let expected =
+            [main_file(package, "service.proto", &package.to_uppercase()), common(package, &["M"])];
+        assert_eq!(files, expected);
+        let message = asking.files(Question::FileContainingSymbol(format!("{package}.M"))).await;
+        assert_eq!(message, [common(package, &["M"])]);
+    }
+    let named = asking.files(Question::FileByFilename("service.proto".to_owned())).await;
+    assert_eq!(named, [main_file("a", "service.proto", "A")]);
+    // Two servers of reflection, and each thing is told once.
+    assert_eq!(problems.len(), 2, "{problems:#?}");
+    for (problem, file) in problems.iter().zip(["common.proto", "service.proto"]) {
+        let said = format!("the set of service b.B has a file {file:?} that declares other things");
+        assert!(problem.starts_with(&said), "{problem}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_older_copy_of_a_shared_file_gives_way_whichever_comes_first() {
+    for newer_first in [false, true] {
+        let older = described("a.A", &[common("c", &["Old"]), main_file("a", "a.proto", "A")]);
+        let newer =
+            described("b.B", &[common("c", &["Old", "New"]), main_file("b", "b.proto", "B")]);
+        let services = if newer_first { vec![newer, older] } else { vec![older, newer] };
+        let (mut asking, problems) = ask_of(services).await;
+        assert!(problems.is_empty(), "{problems:#?}");
+        let shared = common("c", &["Old", "New"]);
+        for symbol in ["c.Old", "c.New"] {
+            let files = asking.files(Question::FileContainingSymbol(symbol.to_owned())).await;
+            assert_eq!(files, std::slice::from_ref(&shared), "{symbol}");
+        }
+        assert_eq!(asking.symbol("a.A").await, told(&["a.proto"]));
+        assert_eq!(asking.symbol("b.B").await, told(&["b.proto"]));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_that_differs_is_one_for_all_sets_that_have_it() {
+    let with = |name: &'static str, package: &str, messages: &[&str]| {
+        let (file, service) = (format!("{package}.proto"), package.to_uppercase());
+        described(name, &[common("c", messages), main_file(package, &file, &service)])
+    };
+    let services = vec![
+        with("a.A", "a", &["One"]),
+        with("b.B", "b", &["Two"]),
+        with("d.D", "d", &["Two", "Three"]),
+    ];
+    let (mut asking, problems) = ask_of(services).await;
+    assert_eq!(problems.len(), 2, "{problems:#?}");
+    let other = common("c", &["Two", "Three"]);
+    let files = asking.files(Question::FileContainingSymbol("b.B".to_owned())).await;
+    assert_eq!(files, [main_file("b", "b.proto", "B"), other]);
+    // It has been sent, as that of both.
+    assert_eq!(asking.symbol("d.D").await, told(&["d.proto"]));
+    assert_eq!(asking.symbol("a.A").await, told(&["a.proto", "common.proto"]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_whose_set_is_none_is_listed_and_told_of() {
+    let none: &'static ServiceDescriptor =
+        Box::leak(Box::new(ServiceDescriptor::new("a.A", &[]).with_file_descriptor_set(b"\x0f")));
+    let (mut asking, problems) = ask_of(vec![Described(none)]).await;
+    let Told::Services(services) = asking.list().await else { panic!("no list") };
+    assert!(services.contains(&"a.A".to_owned()), "{services:?}");
+    let [problem] = &*problems else { panic!("{problems:#?}") };
+    assert!(problem.starts_with("the set of service a.A is not an encoded"), "{problem}");
+}
+
+#[test]
+fn of_two_registered_files_the_one_that_declares_more_counts() {
+    let sets = [&["Old"][..], &["Old", "New"]].map(|names| set(&[common("c", names)]));
+    let [older, newer] = sets;
+    for [first, second] in [[&older, &newer], [&newer, &older]] {
+        let builder = Reflection::builder().register(first.clone()).register(second.clone());
+        builder.build().unwrap();
+    }
 }
 
 #[test]
