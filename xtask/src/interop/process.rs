@@ -150,6 +150,14 @@ impl Server {
         ended.ok_or_else(|| format!("it did not end{}", self.recent_output()))
     }
 
+    /// Ends it by SIGTERM; it must end in good order.
+    pub(super) fn end(mut self, limit: Duration) -> Result {
+        let pid = self.pid().to_string();
+        exec::run(Command::new("sh").args(["-c", "kill -TERM \"$0\"", &pid]))?;
+        let ended = self.wait(limit)?;
+        if ended.success() { Ok(()) } else { Err(format!("{ended}{}", self.recent_output())) }
+    }
+
     /// The first line that begins so, once it was printed.
     pub(super) fn line(&self, start: &str, limit: Duration) -> Result<String> {
         self.says(start, limit)?;

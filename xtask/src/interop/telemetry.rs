@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::Note;
 use super::process::Server;
 use super::setup::Tools;
-use crate::exec::{self, Result};
+use crate::exec::Result;
 
 /// Who looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,12 +51,4 @@ fn caller(tools: &Tools, target: &str) -> Command {
     let mut command = Command::new(tools.greeter());
     command.args(["call", "--target", target]).arg("--keys").arg(tools.greeter_keys());
     command
-}
-
-/// Ends it by SIGTERM, in good order.
-fn end(mut server: Server, limit: Duration) -> Result {
-    let pid = server.pid().to_string();
-    exec::run(Command::new("sh").args(["-c", "kill -TERM \"$0\"", &pid]))?;
-    let ended = server.wait(limit)?;
-    if ended.success() { Ok(()) } else { Err(format!("{ended}{}", server.recent_output())) }
 }

@@ -5,7 +5,7 @@
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use super::{caller, end};
+use super::caller;
 use crate::exec::Result;
 use crate::interop::Note;
 use crate::interop::peers;
@@ -45,8 +45,8 @@ pub(super) fn run(tools: &Tools, limit: Duration) -> Result<Note> {
         }
     }
     // Each sends what it has before it ends.
-    end(relay, limit)?;
-    end(replica, limit)?;
+    relay.end(limit)?;
+    replica.end(limit)?;
     judge_when_there(&receiver)
 }
 
@@ -95,39 +95,29 @@ struct Span {
 
 impl Span {
     fn parse(line: &str) -> Result<Span> {
-        let fields: Vec<String> = line.split('\t').map(str::to_owned).collect();
-        let fields = <[String; 13]>::try_from(fields);
-        let [
-            _,
-            service,
-            instance,
-            trace,
-            id,
-            parent,
-            kind,
-            name,
-            status,
-            attributes,
-            events,
-            scope,
-            flags,
-        ] = fields.map_err(|_| format!("the receiver printed `{line}`"))?;
-        let events = events.split('|').filter(|event| !event.is_empty()).map(str::to_owned);
-        let events = events.collect();
-        Ok(Span {
-            service,
-            instance,
-            trace,
-            id,
-            parent,
-            kind,
-            name,
-            status,
-            attributes,
-            events,
-            scope,
-            flags,
-        })
+        let broken = || format!("the receiver printed `{line}`");
+        let mut fields = line.split('\t').skip(1);
+        let mut next = || fields.next().ok_or_else(broken);
+        let text = str::to_owned;
+        let listed = |events: &str| {
+            events.split('|').filter(|event| !event.is_empty()).map(str::to_owned).collect()
+        };
+        // In the order of the line.
+        let span = Span {
+            service: next().map(text)?,
+            instance: next().map(text)?,
+            trace: next().map(text)?,
+            id: next().map(text)?,
+            parent: next().map(text)?,
+            kind: next().map(text)?,
+            name: next().map(text)?,
+            status: next().map(text)?,
+            attributes: next().map(text)?,
+            events: next().map(listed)?,
+            scope: next().map(text)?,
+            flags: next().map(text)?,
+        };
+        if fields.next().is_none() { Ok(span) } else { Err(broken()) }
     }
 }
 
@@ -337,6 +327,8 @@ mod tests {
         let span = Span::parse(line).unwrap();
         assert_eq!((&*span.name, &*span.flags), ("n", "0x1"));
         assert_eq!(span.events, ["e", "f x=y"]);
+        assert_eq!((&*span.service, &*span.scope), ("s", "scope"));
         assert!(Span::parse("span\ts\ti").is_err());
+        assert!(Span::parse(&format!("{line}\tmore")).is_err());
     }
 }
