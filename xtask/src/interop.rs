@@ -8,6 +8,7 @@
 
 mod dialogue;
 mod http;
+mod manifest;
 mod matrix;
 mod official;
 mod peers;
@@ -132,6 +133,7 @@ fn run_check(check: &Check, tls: Tls, server: &Server, tools: &Tools) -> Result<
             services::run((*whose, asked), tools, server.port(), check.limit)
         }
         What::Restarts(client) => restarts::run(tools, *client, check.limit),
+        What::Manifest => manifest::run(tools, check.limit),
         What::Telemetry(what) => telemetry::run(*what, tools, server, check.limit),
         What::Tls(scene) => tls::run(scene, tools, server, check.limit).map(|()| Note::new()),
     }

@@ -111,6 +111,8 @@ pub(super) enum What {
     Restarts(Peer),
     /// What the greeter tells of itself.
     Telemetry(Telemetry),
+    /// What the greeter tells Kubernetes.
+    Manifest,
     /// A meeting by TLS, or one that fails.
     Tls(Scene),
 }
@@ -160,6 +162,8 @@ const AGING: (&str, u64) = ("connection_age", 60);
 const PEERS: &[Peer] = &[Peer::Gannet, Peer::Python, Peer::Go];
 const SUITE_SECONDS_MAX: u64 = 240;
 const SERVICE_SECONDS_MAX: u64 = 10;
+/// For each step: the validator, a server's start, a probe.
+const MANIFEST_SECONDS_MAX: u64 = 20;
 /// For each step: a server's start, a drain.
 const RESTART_SECONDS_MAX: u64 = 40;
 /// Of which a load takes 26.
@@ -284,7 +288,9 @@ fn telemetry() -> Group {
         let (client, case) = what.name();
         check(client, server, case, What::Telemetry(what), TELEMETRY_SECONDS_MAX)
     };
-    let checks = Telemetry::ALL.map(to_check).into();
+    let mut checks: Vec<_> = Telemetry::ALL.map(to_check).into();
+    let (validator, case) = ("kubernetes-validate", "greeter/manifest");
+    checks.push(check(validator, server, case, What::Manifest, MANIFEST_SECONDS_MAX));
     Group { server, program: Program::Greeter, tls: Tls::Off, checks }
 }
 
@@ -388,6 +394,7 @@ mod tests {
         assert_eq!(count(&all, "go->gannet/restarts"), 1);
         assert_eq!(count(&all, "gannet->python->gannet/telemetry"), 1);
         assert_eq!(count(&all, "prometheus->gannet/rates"), 1);
+        assert_eq!(count(&all, "kubernetes-validate->gannet/greeter/manifest"), 1);
     }
 
     #[test]

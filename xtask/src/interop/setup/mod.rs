@@ -30,6 +30,8 @@ const PYTHON_PACKAGES: &[&str] = &[
 /// What asks for health and reflection.
 const SERVICE_PACKAGES: &[&str] =
     &["grpcio-health-checking==1.85.1", "grpcio-reflection==1.85.1", "buf-bin==1.75.0"];
+/// What reads manifests, with the YAML library by which we read them, too.
+const MANIFEST_PACKAGES: &[&str] = &["kubernetes-validate==1.37.0", "PyYAML==6.0.3"];
 /// What traces, and what sends traces.
 const TELEMETRY_PACKAGES: &[&str] = &[
     "opentelemetry-sdk==1.45.2",
@@ -246,6 +248,10 @@ impl Needs {
                         needs.peer(*client, Program::Echo);
                         needs.restarts = true;
                     }
+                    What::Manifest => {
+                        needs.python = true;
+                        needs.health_probe = true;
+                    }
                     What::Telemetry(Telemetry::Trace) => needs.python = true,
                     What::Telemetry(Telemetry::Prometheus) => needs.prometheus = true,
                     What::Tls(scene) => {
@@ -300,8 +306,14 @@ fn greeter(tools: &Tools) -> Result {
 
 /// The virtual environment, and the stubs of the protos.
 fn python(tools: &Tools) -> Result {
-    let packages =
-        [PYTHON_PACKAGES, SERVICE_PACKAGES, TELEMETRY_PACKAGES, official::PYTHON_PACKAGES].concat();
+    let packages = [
+        PYTHON_PACKAGES,
+        SERVICE_PACKAGES,
+        MANIFEST_PACKAGES,
+        TELEMETRY_PACKAGES,
+        official::PYTHON_PACKAGES,
+    ]
+    .concat();
     exec::python_packages(&tools.home.join("venv"), &packages)?;
     let stubs = tools.python_stubs();
     let mut protoc = protoc(tools);
