@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use gannet::tls::{Identity, ServerTls};
@@ -31,80 +31,98 @@ const HANDSHAKE_BYTES: usize = 24 * KIB;
 /// A ClientHello as long as rustls takes one, 64 KiB, and room to read the next bytes.
 const LONG_HELLO_BYTES: usize = 3 * 64 * KIB;
 
-/// The server of `on_server` behind TLS, and what its clients trust.
-fn secure() -> (Running, Arc<ClientConfig>) {
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let pem = made.cert.pem();
-    let identity = Identity::from_pem(&pem, made.signing_key.serialize_pem()).unwrap();
-    let tls = ServerTls::new(identity).unwrap();
-    let running = Running::start_on(|listener| listener.tls(tls), server);
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()).unwrap();
-    let mut provider = default_provider();
-    provider.cipher_suites = vec![TLS13_AES_128_GCM_SHA256];
-    let config = ClientConfig::builder_with_provider(Arc::new(provider));
-    let config = config.with_protocol_versions(&[&rustls::version::TLS13]).unwrap();
-    let mut config = config.with_root_certificates(roots).with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    config.resumption = rustls::client::Resumption::disabled();
-    config.enable_secret_extraction = true;
-    (running, Arc::new(config))
+/// The server of `on_server` behind TLS, alone in the process, and what its clients trust.
+struct Secure {
+    running: Running,
+    config: Arc<ClientConfig>,
+    /// Given back last.
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Secure {
+    fn start() -> Secure {
+        let alone = alone();
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let pem = made.cert.pem();
+        let identity = Identity::from_pem(&pem, made.signing_key.serialize_pem()).unwrap();
+        let tls = ServerTls::new(identity).unwrap();
+        let running = Running::start_on(|listener| listener.tls(tls), server);
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()).unwrap();
+        let mut provider = default_provider();
+        provider.cipher_suites = vec![TLS13_AES_128_GCM_SHA256];
+        let config = ClientConfig::builder_with_provider(Arc::new(provider));
+        let config = config.with_protocol_versions(&[&rustls::version::TLS13]).unwrap();
+        let mut config = config.with_root_certificates(roots).with_no_client_auth();
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        config.resumption = rustls::client::Resumption::disabled();
+        config.enable_secret_extraction = true;
+        Secure { running, config: Arc::new(config), _alone: alone }
+    }
+
+    /// A client that has shaken hands by TLS.
+    fn connect(&self) -> Wire {
+        Wire::secure(self.running.addr, &self.config, &self.running)
+    }
+
+    /// One that does all as it should, on a server that has nothing else to do.
+    fn polite(&self) -> Wire {
+        catch_up(&self.running);
+        let mut wire = self.connect();
+        wire.handshake(&self.running);
+        wire
+    }
 }
 
 #[test]
 fn hostile_clients_hold_no_more_than_their_bounds_under_tls() {
-    let _alone = alone();
-    let (running, config) = secure();
-    let connect = || Wire::secure(running.addr, &config, &running);
-    hold(&running, attacks(), TLS_BYTES, connect);
+    let secure = Secure::start();
+    hold(&secure.running, attacks(), TLS_BYTES, || secure.connect());
 }
 
 /// Frames in records of one byte each: 23 times as many bytes for the attacker, and no more memory.
 /// Who sends calls in that way is served.
 #[test]
 fn records_of_one_byte() {
-    let _alone = alone();
-    let (running, config) = secure();
+    let secure = Secure::start();
     let connect = || {
-        let mut wire = Wire::secure(running.addr, &config, &running);
+        let mut wire = secure.connect();
         wire.record_bytes = 1;
         wire
     };
     let flood = attack("records of one byte", CONNECTION_BYTES + TLS_BYTES, 20, |_| {
         window_update(0, 1).repeat(4 * KIB / 13)
     });
-    hold(&running, vec![flood], 0, connect);
+    hold(&secure.running, vec![flood], 0, connect);
 }
 
 /// rustls takes 32 of them in a row (as BoringSSL does), then it ends the connection. There may be
 /// more with something between them.
 #[test]
 fn key_updates() {
-    let _alone = alone();
-    let (running, config) = secure();
-    catch_up(&running);
-    let mut polite = Wire::secure(running.addr, &config, &running);
-    polite.handshake(&running);
+    let secure = Secure::start();
+    let running = &secure.running;
+    let mut polite = secure.polite();
     running.pass(IDLE);
     for silent in [false, true] {
-        let mut wire = Wire::secure(running.addr, &config, &running);
-        wire.handshake(&running);
+        let mut wire = secure.connect();
+        wire.handshake(running);
         let before = held_bytes();
         let mut peak = 0;
         for _ in 0..100 {
             for _ in 0..100 {
                 wire.update_keys();
                 if !silent {
-                    wire.send(b"", &running, false);
+                    wire.send(b"", running, false);
                 }
             }
-            wire.send(b"", &running, false);
+            wire.send(b"", running, false);
             peak = peak.max(held_bytes().saturating_sub(before));
             wire.read();
         }
         assert!(wire.closed, "it goes on");
         assert!(peak < CONNECTION_BYTES + TLS_BYTES, "{peak} bytes");
-        polite.is_served(&running, if silent { 3 } else { 1 });
+        polite.is_served(running, if silent { 3 } else { 1 });
     }
     let asked = request(b"alive", 0, 0);
     for n in 0..200 {
@@ -113,32 +131,30 @@ fn key_updates() {
         // Half a call, so that it is read under two keys.
         let bytes = call("Unary", id, &asked);
         let (first, rest) = bytes.split_at(bytes.len() / 2);
-        polite.send(first, &running, true);
+        polite.send(first, running, true);
         polite.update_keys();
-        polite.send(rest, &running, true);
+        polite.send(rest, running, true);
     }
-    polite.is_served(&running, 999);
+    polite.is_served(running, 999);
 }
 
 /// Records that hold nothing: rustls takes 32 of them in a row (as BoringSSL does). They are no end
 /// of what is read.
 #[test]
 fn empty_records() {
-    let _alone = alone();
-    let (running, config) = secure();
-    catch_up(&running);
-    let mut polite = Wire::secure(running.addr, &config, &running);
-    polite.handshake(&running);
-    polite.is_served(&running, 1);
-    let mut wire = Wire::secure(running.addr, &config, &running);
-    wire.handshake(&running);
+    let secure = Secure::start();
+    let running = &secure.running;
+    let mut polite = secure.polite();
+    polite.is_served(running, 1);
+    let mut wire = secure.connect();
+    wire.handshake(running);
     let sealer = Rc::new(Sealer::new(&mut wire));
     let empty = |many| (0..many).flat_map(|_| sealer.record(b"")).collect::<Vec<_>>();
     for n in 0..100 {
         let empty = empty(32);
         let call = sealer.record(&call("Unary", 1 + 2 * n, &request(b"alive", 0, 0)));
         wire.read();
-        wire.send(&[empty, call].concat(), &running, false);
+        wire.send(&[empty, call].concat(), running, false);
         assert!(wire.read() > 20 && !wire.closed, "{n}: is not served");
     }
     let seals = Rc::clone(&sealer);
@@ -149,10 +165,10 @@ fn empty_records() {
     let mut faults = Vec::new();
     let mut next = 3;
     let mut serve = || {
-        polite.is_served(&running, next);
+        polite.is_served(running, next);
         next += 2;
     };
-    let seen = flood.carry_out(&mut wire, &running, &mut serve);
+    let seen = flood.carry_out(&mut wire, running, &mut serve);
     flood.judge(&seen, &mut faults);
     assert!(faults.is_empty(), "{faults:#?}");
     serve();
@@ -203,26 +219,24 @@ fn hello(bytes: u32) -> Vec<u8> {
 #[test]
 fn a_thousand_handshakes_that_have_begun() {
     const MANY: usize = 1_000;
-    let _alone = alone();
-    let (running, config) = secure();
-    catch_up(&running);
-    let mut polite = Wire::secure(running.addr, &config, &running);
-    polite.handshake(&running);
-    polite.is_served(&running, 1);
+    let secure = Secure::start();
+    let running = &secure.running;
+    let mut polite = secure.polite();
+    polite.is_served(running, 1);
     running.pass(IDLE);
     let before = held_bytes();
     let begun = handshake_record(&hello(500));
     for said in [&b""[..], &begun[..1], &begun[..begun.len() - 1], &begun] {
         let mut wires = open(running.addr, MANY);
         for wire in &mut wires {
-            wire.send(said, &running, false);
+            wire.send(said, running, false);
         }
         let each = held_bytes().saturating_sub(before) / MANY;
         println!("after {} bytes: {each} bytes held each", said.len());
         assert!(each < HANDSHAKE_BYTES, "{each} bytes each");
-        let mut other = Wire::secure(running.addr, &config, &running);
-        other.handshake(&running);
-        other.is_served(&running, 1);
+        let mut other = secure.connect();
+        other.handshake(running);
+        other.is_served(running, 1);
         running.pass(HANDSHAKE - Duration::from_secs(1));
         assert!(wires.iter_mut().all(|wire| wire.read() == 0 && !wire.closed), "too soon");
         // Who is refused may take two seconds to read why.
@@ -238,7 +252,7 @@ fn a_thousand_handshakes_that_have_begun() {
         let left = held_bytes().saturating_sub(before);
         assert!(left < LEFT_BYTES_MAX, "{left} bytes are left");
     }
-    polite.is_served(&running, 3);
+    polite.is_served(running, 3);
 }
 
 fn open(addr: SocketAddr, many: usize) -> Vec<Wire> {
@@ -249,21 +263,19 @@ fn open(addr: SocketAddr, many: usize) -> Vec<Wire> {
 /// is bounded, and whoever goes too far is refused at once, which may take two seconds to be read.
 #[test]
 fn client_hellos_that_are_long_or_come_in_pieces() {
-    let _alone = alone();
-    let (running, config) = secure();
-    catch_up(&running);
-    let mut polite = Wire::secure(running.addr, &config, &running);
-    polite.handshake(&running);
-    polite.is_served(&running, 1);
+    let secure = Secure::start();
+    let running = &secure.running;
+    let mut polite = secure.polite();
+    polite.is_served(running, 1);
     let one_by_one = |length: u32, sent: usize| -> Vec<u8> {
         let body = [&hello(length)[..], &vec![7; sent]].concat();
         body.iter().flat_map(|byte| handshake_record(&[*byte])).collect()
     };
     // Who says all of it in such pieces is served.
     let shake = |hello: fn(Vec<u8>) -> Vec<u8>| {
-        let mut wire = Wire::secure_saying(running.addr, &config, &running, hello);
-        wire.handshake(&running);
-        wire.is_served(&running, 1);
+        let mut wire = Wire::secure_saying(running.addr, &secure.config, running, hello);
+        wire.handshake(running);
+        wire.is_served(running, 1);
     };
     shake(|hello| hello[5..].iter().flat_map(|byte| handshake_record(&[*byte])).collect());
     // 16 MiB, announced and begun; in records of a byte each; records without anything in them.
@@ -281,12 +293,12 @@ fn client_hellos_that_are_long_or_come_in_pieces() {
         let mut wire = Wire::connect(running.addr);
         let mut peak = 0;
         for part in bytes.chunks(10_000) {
-            wire.send(part, &running, false);
+            wire.send(part, running, false);
             peak = peak.max(held_bytes().saturating_sub(before));
         }
         println!("{name}: {} bytes, {peak} held", bytes.len());
         assert!(peak < LONG_HELLO_BYTES, "{name}: {peak} bytes");
-        polite.is_served(&running, next);
+        polite.is_served(running, next);
         next += 2;
         running.pass(Duration::from_secs(3));
         wire.read();
