@@ -243,7 +243,7 @@ async fn a_client_that_is_revoked_is_refused_and_cannot_resume() {
     std::fs::write(folder.path().join("README"), "revocation lists").unwrap();
     write(crl(&authority, 1, &[4]));
     let tls = mutual(&authority).client_crls(Crls::from_pem_folder(folder.path()).unwrap());
-    let tls = tls.build().unwrap();
+    let tls = tls.reload_every(MINUTE).build().unwrap();
     let (connector, told) = serve(Some(tls.clone()));
     let (good, bad) = (serial(7), serial(8));
     let open = connect(&connector, &bad);
@@ -254,14 +254,23 @@ async fn a_client_that_is_revoked_is_refused_and_cannot_resume() {
     who(&open).await;
     assert!(!tls.reload().unwrap());
     write(crl(&authority, 2, &[4, 8]));
-    assert!(tls.reload().unwrap());
-    // Who is not revoked shows the certificate again.
+    // It is not time yet.
+    assert!(who(&connect(&connector, &bad)).await.contains("is_resumed: true"));
+    tokio::time::sleep(MINUTE).await;
+    // The server has looked by itself: who is not revoked shows the certificate again.
     assert!(who(&connect(&connector, &good)).await.contains("is_resumed: false"));
     assert_eq!(told.take(), Vec::<String>::new());
     let refusal = refused(&connect(&connector, &bad)).await;
     assert!(refusal.contains("CertificateRevoked"), "{refusal}");
     let told = told.take();
     assert!(told.len() == 1 && told[0].contains("it is revoked"), "{told:?}");
+    who(&open).await;
+    // A call looks at once.
+    assert!(!tls.reload().unwrap(), "nothing has changed since");
+    write(crl(&authority, 3, &[4, 7, 8]));
+    assert!(tls.reload().unwrap());
+    let refusal = refused(&connect(&connector, &good)).await;
+    assert!(refusal.contains("CertificateRevoked"), "{refusal}");
     who(&open).await;
 }
 
