@@ -281,7 +281,7 @@ impl Incoming {
         let Incoming { stream, peer, tls } = self;
         match tls {
             None => Ok((stream, peer)),
-            Some(tls) => Err(Box::pin(async move { tls.accept(stream, peer).await })),
+            Some(tls) => Err(Box::pin(tls.accept(stream, peer))),
         }
     }
 }

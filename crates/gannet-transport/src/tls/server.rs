@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
-use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::server::danger::ClientCertVerifier;
 use tokio_rustls::rustls::server::{Acceptor, WebPkiClientVerifier};
+use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 
 use super::first::{First, Plain};
 use super::live::{Following, Live, following_methods};
@@ -60,25 +60,22 @@ impl ServerTls {
         self.live.reload()
     }
 
-    /// Shakes hands as the server.
+    /// Shakes hands as the server. What the future holds is held for each client that has begun and
+    /// does not go on: one state of rustls' at a time, and nothing of what only refusals need.
     ///
     /// # Errors
     /// In the words of what has to be mended; the stream is closed.
-    pub(crate) async fn accept(&self, stream: Stream, peer: Peer) -> io::Result<(Stream, Peer)> {
-        let mut hello = LazyConfigAcceptor::new(Acceptor::default(), First::new(stream));
-        let start = match (&mut hello).await {
+    pub(crate) async fn accept(self, stream: Stream, peer: Peer) -> io::Result<(Stream, Peer)> {
+        let start = match Box::pin(hear(stream)).await {
             Ok(start) => start,
-            Err(error) => return Err(refuse(error, hello.take_io()).await),
+            Err(refusal) => return Err(Box::pin(refusal.tell()).await),
         };
-        if start.client_hello().alpn().is_none() {
-            answer(start.io.io, NO_APPLICATION_PROTOCOL).await;
-            let told = error::no_h2("client");
-            return Err(io::Error::new(io::ErrorKind::InvalidData, told));
-        }
-        let stream = match start.into_stream(self.live.fresh().await).into_fallible().await {
+        let config = self.live.fresh().await;
+        let shaken = Box::pin(start.into_stream(config).into_fallible()).await;
+        let stream = match shaken.map(Box::new) {
             Ok(stream) => stream,
             Err((error, first)) => {
-                part_from(first.io).await;
+                Box::pin(part_from(first.io)).await;
                 return Err(error::answered(error));
             }
         };
@@ -91,23 +88,50 @@ impl ServerTls {
     }
 }
 
-/// Ends a handshake that has not begun well, and says what that means.
-async fn refuse(error: io::Error, first: Option<First>) -> io::Error {
-    let Some(first) = first else { return error::handshake("client", error) };
-    let plain = first.plain();
-    let First { mut io, said, .. } = first;
-    match plain {
-        Some(Plain::Http1) => answer(io, HTTP1).await,
-        Some(Plain::Http2) => {
-            let told = http2_answer(&mut io, said).await;
-            answer(io, &told).await;
-        }
-        Some(Plain::OldTls) => answer(io, PROTOCOL_VERSION).await,
-        Some(Plain::Other) | None => part_from(io).await,
+/// Hears the client's hello.
+async fn hear(stream: Stream) -> Result<Box<StartHandshake<First>>, Refusal> {
+    let mut hello = LazyConfigAcceptor::new(Acceptor::default(), First::new(stream));
+    match (&mut hello).await {
+        Ok(start) if start.client_hello().alpn().is_none() => Err(Refusal::NoProtocol(start.io.io)),
+        Ok(start) => Ok(Box::new(start)),
+        Err(error) => Err(Refusal::NoHello(error, hello.take_io())),
     }
-    match plain {
-        Some(plain) => error::plain("client", plain),
-        None => error::handshake("client", error),
+}
+
+/// A handshake that has not begun well.
+enum Refusal {
+    /// A client that offers no protocol.
+    NoProtocol(Stream),
+    /// What came is no hello, or none that is understood.
+    NoHello(io::Error, Option<First>),
+}
+
+impl Refusal {
+    /// Tells the client, and ends; what it means.
+    async fn tell(self) -> io::Error {
+        let (error, first) = match self {
+            Refusal::NoProtocol(stream) => {
+                answer(stream, NO_APPLICATION_PROTOCOL).await;
+                return io::Error::new(io::ErrorKind::InvalidData, error::no_h2("client"));
+            }
+            Refusal::NoHello(error, Some(first)) => (error, first),
+            Refusal::NoHello(error, None) => return error::handshake("client", error),
+        };
+        let plain = first.plain();
+        let First { mut io, said, .. } = first;
+        match plain {
+            Some(Plain::Http1) => answer(io, HTTP1).await,
+            Some(Plain::Http2) => {
+                let told = http2_answer(&mut io, said).await;
+                answer(io, &told).await;
+            }
+            Some(Plain::OldTls) => answer(io, PROTOCOL_VERSION).await,
+            Some(Plain::Other) | None => part_from(io).await,
+        }
+        match plain {
+            Some(plain) => error::plain("client", plain),
+            None => error::handshake("client", error),
+        }
     }
 }
 

@@ -25,9 +25,9 @@ use crate::{CONNECTION_BYTES, IDLE, KIB, LEFT_BYTES_MAX, alone, attack, catch_up
 const TLS_BYTES: usize = 2 * 128 * KIB;
 /// `Config::handshake_timeout`.
 const HANDSHAKE: Duration = Duration::from_secs(120);
-/// What a handshake that has begun may hold: the connection's task, rustls' state, and what came of
-/// a ClientHello, twice while it grows.
-const HANDSHAKE_BYTES: usize = 24 * KIB;
+/// What a handshake that has begun may hold: the connection's task, rustls' state, and the 8 KiB in
+/// which it looks for a ClientHello.
+const HANDSHAKE_BYTES: usize = 16 * KIB;
 /// A ClientHello as long as rustls takes one, 64 KiB, and room to read the next bytes.
 const LONG_HELLO_BYTES: usize = 3 * 64 * KIB;
 
