@@ -46,6 +46,8 @@ pub use call::{
     ReplyWithMetadata, ResponseMetadata, ServerStreaming, ServerStreamingFuture, Unary,
     UnaryFuture, UnaryWithMetadata, UnaryWithMetadataFuture,
 };
+#[cfg(feature = "fuzzing")]
+pub use channel::health_answer;
 #[doc(hidden)]
 pub use channel::seed_thread;
 pub use channel::{CallDefaults, Channel, ChannelBuilder};

@@ -45,8 +45,9 @@ impl Extractor for Incoming<'_> {
     }
 
     fn keys(&self) -> Vec<&str> {
-        let fields = self.0.headers().map(|(name, _)| name);
-        fields.filter_map(|name| std::str::from_utf8(name).ok()).collect()
+        // Of values that are no text there is nothing to get.
+        let fields = self.0.headers().filter(|(_, value)| std::str::from_utf8(value).is_ok());
+        fields.filter_map(|(name, _)| std::str::from_utf8(name).ok()).collect()
     }
 
     fn get_all(&self, key: &str) -> Option<Vec<&str>> {

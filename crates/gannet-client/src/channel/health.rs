@@ -241,13 +241,21 @@ fn health_of(answer: &[u8], address: &str, service: &str) -> SubchannelState {
     SubchannelState::TransientFailure(Status::unavailable(told))
 }
 
+/// What a server's answer says: the number of its state, or nothing.
+#[cfg(feature = "fuzzing")]
+pub fn health_answer(message: &[u8]) -> Option<i32> {
+    decoded(message)
+}
+
 /// `HealthCheckResponse { ServingStatus status = 1; }`: the number; `None` for what is none such.
-fn decoded(mut message: &[u8]) -> Option<u64> {
+fn decoded(mut message: &[u8]) -> Option<i32> {
     let mut status = 0;
     while !message.is_empty() {
-        let tag = varint(&mut message)?;
+        let tag = u32::try_from(varint(&mut message)?).ok()?;
         match (tag >> 3, tag & 7) {
-            (1, 0) => status = varint(&mut message)?,
+            (1, 0) => status = enumerated(varint(&mut message)?),
+            // No field has the number 0, and the status is no other kind of value.
+            (0 | 1, _) => return None,
             (_, 0) => drop(varint(&mut message)?),
             (_, 1) => message = message.get(8..)?,
             (_, 2) => {
@@ -261,12 +269,22 @@ fn decoded(mut message: &[u8]) -> Option<u64> {
     Some(status)
 }
 
+/// An enum is what the low 32 bits are.
+fn enumerated(value: u64) -> i32 {
+    let [a, b, c, d, ..] = value.to_le_bytes();
+    i32::from_le_bytes([a, b, c, d])
+}
+
 fn varint(message: &mut &[u8]) -> Option<u64> {
     let mut value = 0;
     for shift in (0..64).step_by(7) {
         let (byte, rest) = message.split_first()?;
         *message = rest;
-        value |= u64::from(byte & 0x7f) << shift;
+        let bits = u64::from(byte & 0x7f);
+        value |= bits << shift;
+        if value >> shift != bits {
+            return None; // more than 64 bits
+        }
         if byte & 0x80 == 0 {
             return Some(value);
         }
@@ -285,7 +303,7 @@ mod tests {
         let long = "x".repeat(300);
         assert_eq!(encoded(&long)[..3], [0x0a, 0xac, 0x02]);
         assert_eq!(encoded(&long).len(), 303);
-        let table: &[(&[u8], Option<u64>)] = &[
+        let table: &[(&[u8], Option<i32>)] = &[
             (b"", Some(0)),
             (b"\x08\x01", Some(1)),
             (b"\x08\x02\x08\x01", Some(1)),
@@ -295,6 +313,13 @@ mod tests {
             (b"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", None),
             (b"\x12\x05ab", None),
             (b"\x0b", None),
+            // An enum has 32 bits, and no field the number 0; no varint has more than 64 bits.
+            (b"\x08\x81\x80\x80\x80\x10", Some(1)),
+            (b"\x02\0", None),
+            (b"\x0a\0", None),
+            (b"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", Some(-1)),
+            (b"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02", None),
+            (b"\x88\x80\x80\x80\x80\x01\x01", None),
         ];
         for (message, status) in table {
             assert_eq!(decoded(message), *status, "{message:?}");

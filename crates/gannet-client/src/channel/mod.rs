@@ -42,6 +42,8 @@ pub use builder::ChannelBuilder;
 pub(crate) use config::Config;
 pub use defaults::CallDefaults;
 pub(crate) use errors::no_runtime;
+#[cfg(feature = "fuzzing")]
+pub use health::health_answer;
 pub(crate) use health::{HealthCheck, is_health_question};
 pub(crate) use published::Placed;
 pub use published::seed_thread;
