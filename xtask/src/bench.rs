@@ -7,7 +7,9 @@
 mod baseline;
 mod build_cost;
 mod callgrind;
+mod cases;
 mod certificate;
+mod followed;
 pub(crate) mod gate;
 mod json;
 mod peers;
@@ -62,7 +64,8 @@ pub(crate) struct Args {
     /// Counts instructions and allocations of unary calls too (installs valgrind).
     #[arg(long)]
     counts: bool,
-    /// Writes bench/results: NAME.json, tables, plots; of what is only counted, a table in NAME.md.
+    /// Writes bench/results: NAME.json, tables, plots; of what is only counted, a table in NAME.md;
+    /// with `--gate` that alone.
     #[arg(long, value_name = "NAME")]
     save: Option<String>,
 }
@@ -70,7 +73,9 @@ pub(crate) struct Args {
 /// Runs what the flags say.
 pub(crate) fn run(args: &Args) -> Result {
     if args.gate {
-        gate::run(args.update, args.only.as_deref())
+        let origin = runner::origin(args);
+        let save = args.save.as_deref().map(|name| (name, &origin));
+        gate::run(args.update, args.only.as_deref(), save)
     } else if args.build_cost {
         build_cost::run()
     } else if args.build_peers {
@@ -95,6 +100,7 @@ impl Args {
             }
         };
         let switch = |is_on: bool| is_on.then(String::new);
+        add("gate", switch(self.gate));
         add("rest", switch(self.rest));
         add("only", self.only.clone());
         add("peers", (!self.peers.is_empty()).then(|| self.peers.join(",")));

@@ -275,7 +275,7 @@ pub(super) fn create(folder: &Path) -> Result {
     std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))
 }
 
-fn write(file: &Path, text: &str) -> Result {
+pub(super) fn write(file: &Path, text: &str) -> Result {
     std::fs::write(file, text).map_err(|error| format!("{}: {error}", file.display()))
 }
 

@@ -91,7 +91,7 @@ fn ratios(entry: &Entry, all: &[&Entry], name: &str) -> [String; 2] {
 }
 
 /// A figure with blanks between thousands; nothing where there is none.
-fn figure(value: Option<f64>, digits: usize) -> String {
+pub(super) fn figure(value: Option<f64>, digits: usize) -> String {
     let Some(value) = value else { return String::new() };
     let text = format!("{value:.digits$}");
     let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
 use gannet::client::balance::RoundRobin;
-use gannet::client::{ChannelBuilder, Next, Outgoing};
+use gannet::client::{BearerToken, ChannelBuilder, Next, Outgoing};
 use gannet::{Channel, Inbound, Result};
 use gannet_interop::observed::Observe;
 use gannet_interop::plain;
@@ -43,6 +43,9 @@ struct Args {
     /// Who follows calls.
     #[arg(long)]
     observe: Option<Observe>,
+    /// Sends this token with each call.
+    #[arg(long)]
+    bearer: Option<String>,
     /// Messages of a stream.
     #[arg(long, default_value_t = 1_000)]
     messages: u32,
@@ -86,6 +89,10 @@ async fn make_calls(args: Args) -> std::result::Result<u64, Box<dyn std::error::
     let mut builder = builder(&args)?;
     if let Some(observe) = args.observe {
         builder = builder.observe(observe.observer()?);
+    }
+    if let Some(token) = &args.bearer {
+        builder = builder.credentials(BearerToken::new(token)?);
+        builder = builder.allow_credentials_without_tls(true);
     }
     let channel = (0..args.interceptors)
         .fold(builder, |builder, _| builder.intercept(|call: Outgoing, next: Next| next.run(call)))
