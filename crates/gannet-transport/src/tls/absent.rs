@@ -9,8 +9,8 @@ use crate::{Peer, Stream};
 pub enum ServerTls {}
 
 impl ServerTls {
-    pub(crate) async fn accept(&self, _: Stream, _: Peer) -> io::Result<(Stream, Peer)> {
-        match *self {}
+    pub(crate) async fn accept(self, _: Stream, _: Peer) -> io::Result<(Stream, Peer)> {
+        match self {}
     }
 }
 
