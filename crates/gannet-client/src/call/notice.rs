@@ -6,7 +6,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use atomic_waker::AtomicWaker;
 use bytes::Bytes;
@@ -20,8 +20,16 @@ use super::request::Request;
 pub(crate) struct Notice {
     /// Where the connection finds the call; meaningful to its task only.
     place: AtomicU32,
-    outcome: OnceLock<Outcome>,
+    told: OnceLock<Told>,
     waker: AtomicWaker,
+}
+
+#[derive(Debug)]
+struct Told {
+    outcome: Outcome,
+    /// What was asked: memory that one thread takes and another gives back costs both, so it is
+    /// freed where it was made.
+    _request: Option<Box<Request>>,
 }
 
 /// What became of a call, as far as the caller waits for it.
@@ -111,7 +119,7 @@ impl Notice {
     pub(crate) fn new() -> Arc<Notice> {
         Arc::new(Notice {
             place: AtomicU32::new(u32::MAX),
-            outcome: OnceLock::new(),
+            told: OnceLock::new(),
             waker: AtomicWaker::new(),
         })
     }
@@ -126,8 +134,19 @@ impl Notice {
 
     /// Tells the caller. Only the first outcome counts.
     pub(crate) fn set(&self, outcome: Outcome) {
-        if self.outcome.set(outcome).is_ok() {
+        if self.told.set(Told { outcome, _request: None }).is_ok() {
             self.waker.wake();
+        }
+    }
+
+    /// Tells the caller, and leaves everything that the call took to them: the request, and the
+    /// notice itself.
+    pub(crate) fn tell(self: Arc<Self>, outcome: Outcome, request: Option<Box<Request>>) {
+        if self.told.set(Told { outcome, _request: request }).is_ok() {
+            let waker = self.waker.take();
+            // Before the caller is woken, who then is the last to have it.
+            drop(self);
+            waker.into_iter().for_each(Waker::wake);
         }
     }
 
@@ -137,16 +156,16 @@ impl Notice {
     }
 
     pub(crate) fn get(&self) -> Option<&Outcome> {
-        self.outcome.get()
+        self.told.get().map(|told| &told.outcome)
     }
 
     #[inline]
     pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<&Outcome> {
-        if let Some(outcome) = self.outcome.get() {
+        if let Some(outcome) = self.get() {
             return Poll::Ready(outcome);
         }
         self.waker.register(cx.waker());
-        match self.outcome.get() {
+        match self.get() {
             Some(outcome) => Poll::Ready(outcome),
             None => Poll::Pending,
         }
@@ -167,13 +186,40 @@ impl Outcome {
 
 impl fmt::Debug for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Notice").field("outcome", &self.outcome).finish_non_exhaustive()
+        f.debug_struct("Notice").field("told", &self.told).finish_non_exhaustive()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Notes by how many a notice is held when its caller is woken.
+    struct Held {
+        notice: std::sync::Weak<Notice>,
+        at_wake: AtomicU32,
+    }
+
+    impl std::task::Wake for Held {
+        fn wake(self: Arc<Self>) {
+            let count = u32::try_from(self.notice.strong_count()).unwrap();
+            self.at_wake.store(count, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn who_is_told_is_the_last_to_have_what_the_call_took() {
+        let notice = Notice::new();
+        let held =
+            Arc::new(Held { notice: Arc::downgrade(&notice), at_wake: AtomicU32::new(u32::MAX) });
+        let waker = Waker::from(Arc::clone(&held));
+        assert!(notice.poll(&mut Context::from_waker(&waker)).is_pending());
+        Arc::clone(&notice).tell(Outcome::Opened, None);
+        assert_eq!(held.at_wake.load(Ordering::Relaxed), 1, "the caller's alone");
+        assert!(notice.poll(&mut Context::from_waker(&waker)).is_ready());
+        Arc::clone(&notice).tell(Outcome::Failed(Status::internal("late")), None);
+        assert!(matches!(notice.get(), Some(Outcome::Opened)), "only the first counts");
+    }
 
     /// As a request: one is made and dropped for every call, with two counters before it.
     #[test]

@@ -2,28 +2,27 @@
 //!
 //! Does not touch the engine: the side opens, credits and forgets its stream.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
-use gannet_core::compression::{Compressor, Packed};
-use gannet_core::{Code, Message, MessageReader, Metadata, Origin, Status};
+use gannet_core::{Code, Metadata, Origin, Status};
 use gannet_http2::StreamKey;
 use gannet_http2::hpack::FieldBlock;
 use gannet_transport::Spares;
 
-use super::errors::{
-    Reset, compressed_unasked, deadline_exceeded, encoding_refused, more_than_one, none_at_all,
-};
+use super::errors::{Reset, deadline_exceeded, encoding_refused};
 use super::remote::Remote;
 use super::response::{self, ResponseHead};
-use crate::call::notice::{Around, Notice, Outcome, Received};
+use super::unary::UnaryReceiving;
+use crate::call::notice::{Notice, Outcome};
 use crate::call::request::{Body, Receiver, Request, StreamReceiver};
+use crate::call::watch::Attempt;
 use crate::channel::is_health_question;
 
 /// A call, from its arrival on the connection until its stream is forgotten.
 #[derive(Debug)]
 pub(super) struct Call {
-    pub(super) request: Box<Request>,
+    /// Goes back to the caller with the outcome of a unary call.
+    pub(super) request: Option<Box<Request>>,
     pub(super) phase: Phase,
     /// Noted in the side's list of calls to settle.
     pub(super) is_due: bool,
@@ -61,46 +60,21 @@ enum Receiving {
     Stream(Box<StreamReceiver>),
 }
 
-struct UnaryReceiving {
-    notice: Arc<Notice>,
-    reader: MessageReader,
-    payload: Option<Vec<u8>>,
-    /// Where the response declared an encoding.
-    coding: Option<Box<Coding>>,
-    /// Where the request asked for them.
-    headers: Option<Box<Metadata>>,
-    /// Received bytes whose credit was not given back.
-    uncredited_bytes: usize,
-}
-
-/// How messages of a response may be compressed.
-struct Coding {
-    compressor: Arc<dyn Compressor>,
-    message_bytes_max: usize,
-    /// The one message is.
-    is_used: bool,
-}
-
 impl Call {
     /// A call that lies at `place`.
     pub(super) fn new(request: Box<Request>, receiver: Receiver, place: u32) -> Call {
         receiver.notice().set_place(place);
         let receiving = match receiver {
-            Receiver::Unary(notice) => Receiving::Unary(UnaryReceiving {
-                notice,
-                reader: MessageReader::new(request.receive_bytes_max()),
-                payload: None,
-                coding: None,
-                headers: None,
-                uncredited_bytes: 0,
-            }),
+            Receiver::Unary(notice) => {
+                Receiving::Unary(UnaryReceiving::new(notice, request.receive_bytes_max()))
+            }
             Receiver::Stream(stream) => {
                 stream.shared.set_place(place);
                 Receiving::Stream(stream)
             }
         };
         Call {
-            request,
+            request: Some(request),
             phase: Phase::Waiting,
             is_due: false,
             is_armed: false,
@@ -111,6 +85,11 @@ impl Call {
             receiving,
             is_committed: false,
         }
+    }
+
+    /// How it is tried, where somebody follows that.
+    fn attempt(&self) -> Option<&Arc<Attempt>> {
+        self.request.as_ref()?.attempt()
     }
 
     pub(super) fn stream(&self) -> Option<StreamKey> {
@@ -135,7 +114,7 @@ impl Call {
 
     /// Whether the application has made it.
     pub(super) fn is_applications(&self) -> bool {
-        !is_health_question(self.request.method)
+        self.request.as_ref().is_none_or(|request| !is_health_question(request.method))
     }
 
     /// The stream was opened.
@@ -149,27 +128,31 @@ impl Call {
     /// Its request was given to the engine, as far as it is no stream.
     #[inline]
     pub(super) fn tell_sent(&self) {
-        if let Some(attempt) = self.request.attempt() {
-            attempt.sent(&self.request);
+        if let Some(request) = &self.request
+            && let Some(attempt) = request.attempt()
+        {
+            attempt.sent(request);
         }
     }
 
     /// Whether a call that the server refused unseen is to be made again by its caller, since
     /// somebody follows that. A stream cannot be, and is made again here.
     pub(super) fn goes_back_refused(&self) -> bool {
-        matches!(self.receiving, Receiving::Unary(_)) && self.request.attempt().is_some()
+        matches!(self.receiving, Receiving::Unary(_)) && self.attempt().is_some()
     }
 
     /// The server refused it unseen, and it is made again here.
     pub(super) fn tell_refused(&mut self) {
-        if let Some(attempt) = self.request.attempt().map(Arc::clone) {
-            attempt.begin_again(&mut self.request);
+        if let Some(request) = &mut self.request
+            && let Some(attempt) = request.attempt().map(Arc::clone)
+        {
+            attempt.begin_again(request);
         }
     }
 
     /// Whether this is the call that `notice` belongs to.
     pub(super) fn has_notice(&self, notice: &Arc<Notice>) -> bool {
-        matches!(&self.receiving, Receiving::Unary(unary) if Arc::ptr_eq(&unary.notice, notice))
+        matches!(&self.receiving, Receiving::Unary(unary) if unary.has_notice(notice))
     }
 
     /// The shared state and the feed of a call that streams.
@@ -211,9 +194,10 @@ impl Call {
         if self.is_ended() {
             return;
         }
+        let Some(request) = &self.request else { return };
         let head = ResponseHead::read(fields);
         if end_stream {
-            let refused = |status| encoding_refused(status, &self.request, fields);
+            let refused = |status| encoding_refused(status, request, fields);
             let outcome = head.outcome(fields).map_err(refused);
             return self.end(outcome, from);
         }
@@ -221,15 +205,15 @@ impl Call {
             return self.end(Err(status), from);
         }
         if let Some(name) = head.encoding(fields)
-            && let Err(status) = self.response_encoding(name)
+            && let Err(status) = self.receiving.response_encoding(name, request)
         {
             return self.end(Err(status), from);
         }
-        if let Some(attempt) = self.request.attempt() {
+        if let Some(attempt) = request.attempt() {
             attempt.headers();
         }
         match &mut self.receiving {
-            Receiving::Unary(unary) if self.request.wants_metadata => {
+            Receiving::Unary(unary) if request.wants_metadata => {
                 let headers = gannet_transport::fields::read_metadata(fields);
                 unary.headers = (!headers.is_empty()).then(|| Box::new(headers));
             }
@@ -241,40 +225,16 @@ impl Call {
         }
     }
 
-    /// Messages of the response may be compressed.
-    ///
-    /// # Errors
-    /// INTERNAL where the channel does not know how.
-    #[cold]
-    fn response_encoding(&mut self, name: &[u8]) -> Result<(), Status> {
-        let compressors = &self.request.compressors;
-        let Some(compressor) = compressors.find(name).and_then(|id| compressors.codec(id)) else {
-            let (shown, accepted) = (name.escape_ascii(), compressors.accepted());
-            return Err(Status::internal(format!(
-                "the response has grpc-encoding {shown}; this client accepts {accepted}"
-            )));
-        };
-        let compressor = Arc::clone(compressor);
-        match &mut self.receiving {
-            Receiving::Unary(unary) => {
-                let message_bytes_max = self.request.receive_bytes_max();
-                let coding = Coding { compressor, message_bytes_max, is_used: false };
-                unary.coding = Some(Box::new(coding));
-            }
-            Receiving::Stream(stream) => {
-                stream.shared.receive_compressed(compressor, self.request.receive_bytes_max());
-            }
-        }
-        Ok(())
-    }
-
     /// DATA came.
     pub(super) fn on_data(&mut self, payload: &[u8], end_stream: bool, spares: &mut Spares) {
         let is_ended = self.is_ended();
         let read = match &mut self.receiving {
             Receiving::Unary(unary) => {
                 unary.uncredited_bytes += payload.len();
-                if is_ended { Ok(()) } else { unary.data(payload, &mut self.request.body) }
+                match &mut self.request {
+                    Some(request) if !is_ended => unary.data(payload, &mut request.body),
+                    _ => Ok(()),
+                }
             }
             Receiving::Stream(stream) => stream.feed.data(payload, &stream.shared, spares),
         };
@@ -299,17 +259,18 @@ impl Call {
     /// streams.
     pub(super) fn on_reset(&mut self, reset: Reset, from: &Remote, may_reopen: bool) {
         let Phase::Open(stream) = self.phase else { return };
-        let retries = reset.unprocessed && !self.is_committed && self.request.refusals == 0;
-        let whole = !matches!(self.request.body, Body::Stream);
+        let Some(request) = &mut self.request else { return };
+        let retries = reset.unprocessed && !self.is_committed && request.refusals == 0;
+        let whole = !matches!(request.body, Body::Stream);
         match &self.receiving {
             // The messages of a stream are gone: only whole requests can be made again, and only
             // here, as the caller's halves belong to this connection.
             Receiving::Stream(_) if retries && whole && may_reopen => {
-                self.request.refusals += 1;
+                request.refusals += 1;
                 self.phase = Phase::Refused(stream);
             }
             Receiving::Unary(_) if retries => {
-                self.request.refusals += 1;
+                request.refusals += 1;
                 self.phase = Phase::Refused(stream);
             }
             _ => self.end(Err(reset.status(from)), from),
@@ -326,19 +287,20 @@ impl Call {
     /// Ends the call at its deadline.
     #[cold]
     pub(super) fn expire(&mut self, from: &Remote) {
-        let status = self.deadline_exceeded(from);
-        self.fail(status);
+        if let Some(request) = &self.request {
+            self.fail(self.deadline_exceeded(request, from));
+        }
     }
 
     /// Says how far the call has come.
     #[cold]
-    fn deadline_exceeded(&self, from: &Remote) -> Status {
+    fn deadline_exceeded(&self, request: &Request, from: &Remote) -> Status {
         let how_far = match self.phase {
             Phase::Waiting | Phase::Refused(_) => "the server has not allowed it a stream yet",
             _ if self.is_committed => "the response has begun and not ended",
             _ => "no response has come",
         };
-        let status = deadline_exceeded(self.request.method, how_far);
+        let status = deadline_exceeded(request.method, how_far);
         let told = from.tell(status.message());
         status.with_message(told)
     }
@@ -348,21 +310,27 @@ impl Call {
     #[cold]
     pub(super) fn lose(&mut self, lost: &Status, from: &Remote) {
         let lost = lost.clone();
-        self.fail(match self.is_late() {
-            true => self.deadline_exceeded(from).with_source(lost),
-            false => lost,
+        self.fail(match &self.request {
+            Some(request) if is_late(request) => {
+                self.deadline_exceeded(request, from).with_source(lost)
+            }
+            _ => lost,
         });
     }
 
     /// Gives the request back to its caller, who makes it on another connection. For a call that
     /// the server has not seen; a stream that was opened cannot be moved and fails.
     pub(super) fn hand_back(self, lost: impl FnOnce() -> Status) {
+        let Some(request) = self.request else { return };
         let stream = match self.receiving {
-            Receiving::Unary(unary) => return unary.notice.set_unsent(self.request),
+            Receiving::Unary(UnaryReceiving { notice: Some(notice), .. }) => {
+                return notice.set_unsent(request);
+            }
+            Receiving::Unary(_) => return,
             Receiving::Stream(stream) => stream,
         };
         if stream.opened.get().is_none() {
-            return stream.opened.set_unsent(self.request);
+            return stream.opened.set_unsent(request);
         }
         let mut stream = stream;
         end_stream(&mut stream, Err(lost()));
@@ -370,93 +338,59 @@ impl Call {
 
     /// Ends the call with what the server answered, or with what is wrong with that.
     fn end(&mut self, outcome: Result<Metadata, Status>, from: &Remote) {
-        let outcome = match outcome {
-            Err(status)
+        let outcome = match (outcome, &self.request) {
+            (Err(status), Some(request))
                 if status.code() == Code::Cancelled
                     && status.origin() == Origin::Peer
-                    && self.is_late() =>
+                    && is_late(request) =>
             {
-                Err(self.deadline_exceeded(from).with_source(status))
+                Err(self.deadline_exceeded(request, from).with_source(status))
             }
-            other => other,
+            (other, _) => other,
         };
         self.publish(outcome);
-    }
-
-    /// Whether the deadline has passed. The clock is asked: a turn's time is of before the socket
-    /// was read, and a server's timer may have ended the call since.
-    #[cold]
-    fn is_late(&self) -> bool {
-        let now = tokio::time::Instant::now().into_std();
-        self.request.deadline.is_some_and(|deadline| deadline <= now)
     }
 
     fn publish(&mut self, outcome: Result<Metadata, Status>) {
         self.phase = Phase::Ended(self.stream());
         match &mut self.receiving {
-            Receiving::Unary(unary) => unary.publish(outcome),
+            Receiving::Unary(unary) => unary.publish(outcome, self.request.take()),
             Receiving::Stream(stream) => end_stream(stream, outcome),
         }
     }
 }
 
-impl std::fmt::Debug for UnaryReceiving {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("UnaryReceiving").field("notice", &self.notice).finish_non_exhaustive()
-    }
-}
-
-impl UnaryReceiving {
-    fn data(&mut self, mut payload: &[u8], body: &mut Body) -> Result<(), Status> {
-        while let Some(message) = self.reader.next(&mut payload)? {
-            let Message { compressed, payload } = message;
-            if self.payload.is_some() {
-                return Err(more_than_one());
+impl Receiving {
+    /// Messages of the response may be compressed.
+    ///
+    /// # Errors
+    /// INTERNAL where the channel does not know how.
+    #[cold]
+    fn response_encoding(&mut self, name: &[u8], request: &Request) -> Result<(), Status> {
+        let compressors = &request.compressors;
+        let Some(compressor) = compressors.find(name).and_then(|id| compressors.codec(id)) else {
+            let (shown, accepted) = (name.escape_ascii(), compressors.accepted());
+            return Err(Status::internal(format!(
+                "the response has grpc-encoding {shown}; this client accepts {accepted}"
+            )));
+        };
+        let (compressor, message_bytes_max) = (Arc::clone(compressor), request.receive_bytes_max());
+        match self {
+            Receiving::Unary(unary) => unary.expect_compressed(compressor, message_bytes_max),
+            Receiving::Stream(stream) => {
+                stream.shared.receive_compressed(compressor, message_bytes_max);
             }
-            if compressed {
-                self.coding.as_mut().ok_or_else(compressed_unasked)?.is_used = true;
-            }
-            self.payload = Some(match payload {
-                Cow::Owned(payload) => payload,
-                // The server has seen the request: its storage is free for the response.
-                Cow::Borrowed(payload) => match std::mem::replace(body, Body::Stream) {
-                    Body::Small(mut storage) if storage.capacity() >= payload.len() => {
-                        storage.clear();
-                        storage.extend_from_slice(payload);
-                        storage
-                    }
-                    Body::Small(_) | Body::Large(_) | Body::Stream => payload.to_vec(),
-                },
-            });
         }
         Ok(())
     }
-
-    fn publish(&mut self, outcome: Result<Metadata, Status>) {
-        let outcome = outcome
-            .and_then(|trailers| self.reader.finish().map(|()| trailers).map_err(Status::from));
-        self.notice.set(match (outcome, self.payload.take()) {
-            (Ok(trailers), Some(payload)) => {
-                let metadata = match self.headers.take() {
-                    None if trailers.is_empty() => None,
-                    headers => Some(Around::new(headers, trailers)),
-                };
-                let payload = match self.coding.take() {
-                    Some(coding) if coding.is_used => coding.packed(payload),
-                    _ => payload.into(),
-                };
-                Outcome::Response { payload, metadata }
-            }
-            (Ok(trailers), None) => Outcome::Failed(none_at_all().with_metadata(trailers)),
-            (Err(status), _) => Outcome::Failed(status),
-        });
-    }
 }
 
-impl Coding {
-    fn packed(self, payload: Vec<u8>) -> Received {
-        Received::Packed(Box::new(Packed::new(self.compressor, payload, self.message_bytes_max)))
-    }
+/// Whether the deadline has passed. The clock is asked: a turn's time is of before the socket was
+/// read, and a server's timer may have ended the call since.
+#[cold]
+fn is_late(request: &Request) -> bool {
+    let now = tokio::time::Instant::now().into_std();
+    request.deadline.is_some_and(|deadline| deadline <= now)
 }
 
 /// Tells both halves of a stream how the call ended.

@@ -13,6 +13,7 @@
 //! | `head` | the request's header fields |
 //! | `remote` | what calls are told about the other end |
 //! | `response` | what the response's header fields mean |
+//! | `unary` | what is known of a unary call's response |
 
 mod activity;
 mod calls;
@@ -22,6 +23,7 @@ mod head;
 mod remote;
 mod response;
 mod side;
+mod unary;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};

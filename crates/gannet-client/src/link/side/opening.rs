@@ -63,17 +63,18 @@ impl ClientSide {
             }
         }
         let Some(call) = self.calls.get_mut(key) else { return true };
-        if let Some(status) = over_header_limit(&self.constants, turn.conn, &call.request) {
+        let Some(request) = &call.request else { return true };
+        if let Some(status) = over_header_limit(&self.constants, turn.conn, request) {
             call.fail(status);
             self.note_due(key);
             return true;
         }
         let head = Head {
-            method: call.request.method,
-            deadline: call.request.deadline,
+            method: request.method,
+            deadline: request.deadline,
             now: turn.now,
-            metadata: &call.request.metadata,
-            encoding: call.request.encoding(),
+            metadata: &request.metadata,
+            encoding: request.encoding(),
         };
         let registered = self.constants.registered(turn.conn, &head);
         let opened = turn.conn.open(false, |w| self.constants.write(w, &head, registered));
@@ -82,7 +83,7 @@ impl ClientSide {
             return true;
         };
         // Stale only where the stream is gone, of which an event tells.
-        let _ = match &call.request.body {
+        let _ = match &request.body {
             Body::Stream => Ok(()),
             Body::Small(framed) => turn.conn.send_data(stream, framed, true),
             Body::Large(pieces) => pieces.iter().zip(1..).try_for_each(|(piece, nth)| {
