@@ -27,11 +27,17 @@ const TOKENS_MAX: usize = 64;
 /// life is left. As they are secrets, they go over TLS only, unless the channel
 /// [allows it](gannet_client::ChannelBuilder::allow_credentials_without_tls).
 ///
-/// It shows neither keys nor tokens. Clones share them.
+/// It shows neither keys nor tokens. Clones share them; one that is told otherwise has tokens of its
+/// own from then on, and leaves the others what they are.
 #[derive(Clone)]
-pub struct JwtCredentials(Arc<Shared>);
+pub struct JwtCredentials {
+    settings: Arc<Settings>,
+    /// What these have signed.
+    signed: Arc<Signed>,
+}
 
-struct Shared {
+#[derive(Clone)]
+struct Settings {
     key: SigningKey,
     issuer: String,
     subject: String,
@@ -41,12 +47,16 @@ struct Shared {
     /// Further claims.
     claims: Object,
     clock: Clock,
+}
+
+#[derive(Default)]
+struct Signed {
     tokens: ArcSwap<Vec<Arc<Token>>>,
     /// Held while one is signed, so that many calls do not each sign one.
     signing: tokio::sync::Mutex<()>,
 }
 
-type Clock = Box<dyn Fn() -> SystemTime + Send + Sync>;
+type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 
 struct Token {
     audience: String,
@@ -59,17 +69,16 @@ impl JwtCredentials {
     /// Tokens that `who` issues about itself (`iss` and `sub`), for an hour each.
     pub fn new(who: impl Into<String>, key: SigningKey) -> JwtCredentials {
         let who = who.into();
-        JwtCredentials(Arc::new(Shared {
+        let settings = Settings {
             key,
             subject: who.clone(),
             issuer: who,
             audience: None,
             lifetime: LIFETIME_DEFAULT,
             claims: Object::new(),
-            clock: Box::new(SystemTime::now),
-            tokens: ArcSwap::default(),
-            signing: tokio::sync::Mutex::new(()),
-        }))
+            clock: Arc::new(SystemTime::now),
+        };
+        JwtCredentials { settings: Arc::new(settings), signed: Arc::default() }
     }
 
     /// Reads a service account's key as Google's are given out: a JSON object with `client_email`,
@@ -92,78 +101,72 @@ impl JwtCredentials {
     /// Says whom tokens are about, where that is not their issuer.
     #[must_use]
     pub fn subject(self, subject: impl Into<String>) -> JwtCredentials {
-        self.with(|shared| shared.subject = subject.into())
+        self.with(|settings| settings.subject = subject.into())
     }
 
     /// Makes all tokens for this audience, whatever service is called.
     #[must_use]
     pub fn audience(self, audience: impl Into<String>) -> JwtCredentials {
-        self.with(|shared| shared.audience = Some(audience.into()))
+        self.with(|settings| settings.audience = Some(audience.into()))
     }
 
     /// How long a token is good (default: an hour, the longest that Google takes).
     #[must_use]
     pub fn lifetime(self, lifetime: Duration) -> JwtCredentials {
-        self.with(|shared| shared.lifetime = lifetime)
+        self.with(|settings| settings.lifetime = lifetime)
     }
 
     /// Adds a claim, such as `scope`. Those that are set by other methods stay what they are.
     #[must_use]
     pub fn claim(self, name: impl Into<String>, value: impl Into<Value>) -> JwtCredentials {
-        self.with(|shared| {
-            shared.claims.insert(name.into(), value.into());
+        self.with(|settings| {
+            settings.claims.insert(name.into(), value.into());
         })
     }
 
     /// What time it is, in place of the system's clock: for tests.
     #[must_use]
     pub fn clock(self, clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> JwtCredentials {
-        self.with(|shared| shared.clock = Box::new(clock))
+        self.with(|settings| settings.clock = Arc::new(clock))
     }
 
-    /// Before it is used.
-    fn with(mut self, change: impl FnOnce(&mut Shared)) -> JwtCredentials {
-        if let Some(shared) = Arc::get_mut(&mut self.0) {
-            change(shared);
-        }
+    /// Of clones only this one changes; what was signed by other words is not for it.
+    fn with(mut self, change: impl FnOnce(&mut Settings)) -> JwtCredentials {
+        change(Arc::make_mut(&mut self.settings));
+        self.signed = Arc::default();
         self
     }
 }
 
 impl CallCredentials for JwtCredentials {
     async fn metadata(&self, call: CredentialsRequest) -> Given {
-        let shared = &self.0;
-        let audience = shared.audience.clone().unwrap_or_else(|| call.service_uri());
-        let known = shared.find(&audience);
-        let now = (shared.clock)();
+        let (settings, signed) = (&*self.settings, &*self.signed);
+        let audience = settings.audience.clone().unwrap_or_else(|| call.service_uri());
+        let known = signed.find(&audience);
+        let now = (settings.clock)();
         if let Some(token) = known.as_ref().filter(|token| now < token.renew_at) {
             return Ok(token.metadata.clone());
         }
         // One call signs. Others go on with what there is, as long as it is good.
         let signing = match known.filter(|token| now < token.expires_at) {
-            None => shared.signing.lock().await,
-            Some(token) => match shared.signing.try_lock() {
+            None => signed.signing.lock().await,
+            Some(token) => match signed.signing.try_lock() {
                 Ok(signing) => signing,
                 Err(_) => return Ok(token.metadata.clone()),
             },
         };
-        let known = shared.find(&audience).filter(|token| now < token.renew_at);
+        let known = signed.find(&audience).filter(|token| now < token.renew_at);
         let token = match known {
             Some(token) => token,
-            None => shared.sign(audience, now)?,
+            None => signed.keep(settings.sign(audience, now)?),
         };
         drop(signing);
         Ok(token.metadata.clone())
     }
 }
 
-impl Shared {
-    fn find(&self, audience: &str) -> Option<Arc<Token>> {
-        self.tokens.load().iter().find(|token| token.audience == audience).cloned()
-    }
-
-    /// Signs a token and keeps it, in place of the oldest where there are many.
-    fn sign(&self, audience: String, now: SystemTime) -> gannet_core::Result<Arc<Token>> {
+impl Settings {
+    fn sign(&self, audience: String, now: SystemTime) -> gannet_core::Result<Token> {
         let failed = |what: String| Status::internal(format!("self-signed token: {what}"));
         let expires_at = now.checked_add(self.lifetime);
         let expires_at = expires_at.ok_or_else(|| failed("its lifetime is too long".into()))?;
@@ -180,7 +183,18 @@ impl Shared {
         let token = self.key.sign(&claims).map_err(|error| failed(error.to_string()))?;
         let metadata = authorization(&token).ok_or_else(|| failed("it is too long".into()))?;
         let renew_at = expires_at - self.lifetime / RENEWED_BEFORE;
-        let token = Arc::new(Token { audience, metadata, renew_at, expires_at });
+        Ok(Token { audience, metadata, renew_at, expires_at })
+    }
+}
+
+impl Signed {
+    fn find(&self, audience: &str) -> Option<Arc<Token>> {
+        self.tokens.load().iter().find(|token| token.audience == audience).cloned()
+    }
+
+    /// In place of the oldest where there are many.
+    fn keep(&self, token: Token) -> Arc<Token> {
+        let token = Arc::new(token);
         let mut tokens = Vec::clone(&self.tokens.load());
         tokens.retain(|other| other.audience != token.audience);
         if tokens.len() >= TOKENS_MAX {
@@ -188,17 +202,17 @@ impl Shared {
         }
         tokens.push(Arc::clone(&token));
         self.tokens.store(Arc::new(tokens));
-        Ok(token)
+        token
     }
 }
 
 impl fmt::Debug for JwtCredentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("JwtCredentials")
-            .field("issuer", &self.0.issuer)
-            .field("subject", &self.0.subject)
-            .field("audience", &self.0.audience)
-            .field("key", &self.0.key)
+            .field("issuer", &self.settings.issuer)
+            .field("subject", &self.settings.subject)
+            .field("audience", &self.settings.audience)
+            .field("key", &self.settings.key)
             .finish_non_exhaustive()
     }
 }

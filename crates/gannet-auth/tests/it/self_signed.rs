@@ -92,6 +92,47 @@ async fn claims_and_audience_are_as_they_are_told() {
     assert!(world.last_refusal().contains("is for"), "{}", world.last_refusal());
 }
 
+/// What is set on a clone holds for it, and for it alone, tokens that were signed before included.
+#[tokio::test(start_paused = true)]
+async fn a_clone_that_is_told_otherwise_signs_otherwise() {
+    let key = SigningKey::from_pem(ED25519).unwrap();
+    let (world, clock) = (World::new(), Clock::new());
+    let base = JwtCredentials::new("client-7", key.clone())
+        .audience("https://one.example/")
+        .clock(clock.clock());
+    let validator = JwtValidator::builder().issuer("client-7", key.key_set()).any_audience();
+    let validator = validator.clock(clock.clock()).build().unwrap();
+    let client = world.serve(JwtAuth::new(validator));
+    let claims_of = async |credentials: &JwtCredentials| {
+        let channel = client.channel.with_credentials(credentials.clone());
+        who(&client, &channel).await.unwrap();
+        world.seen.lock().unwrap().last().unwrap().clone()
+    };
+    let before = claims_of(&base).await;
+    let later = Clock(Arc::new(AtomicU64::new(NOW + 7)));
+    let other = base
+        .clone()
+        .subject("ada")
+        .lifetime(Duration::from_secs(60))
+        .claim("scope", "read")
+        .clock(later.clock());
+    let told = claims_of(&other).await;
+    assert_eq!(told.subject(), Some("ada"));
+    assert!(told.has_scope("read"));
+    assert_eq!((told.issued_at(), told.expires_at()), (Some(at(NOW + 7)), at(NOW + 67)));
+    let elsewhere = claims_of(&other.clone().audience("https://two.example/")).await;
+    assert_eq!(elsewhere.audiences(), ["https://two.example/"]);
+    assert_eq!(elsewhere.subject(), Some("ada"));
+    let after = claims_of(&base).await;
+    assert_eq!((after.subject(), after.issued_at()), (before.subject(), before.issued_at()));
+    assert_eq!((after.expires_at(), after.audiences()), (before.expires_at(), before.audiences()));
+    // Nor does one that nobody shares send what it signed under other words.
+    let alone = JwtCredentials::new("client-7", key).audience("https://one.example/");
+    let alone = alone.clock(clock.clock());
+    assert_eq!(claims_of(&alone).await.subject(), Some("client-7"));
+    assert_eq!(claims_of(&alone.subject("eve")).await.subject(), Some("eve"));
+}
+
 #[tokio::test(start_paused = true)]
 async fn without_tls_they_are_not_sent() {
     let key = SigningKey::from_pem(ED25519).unwrap();
