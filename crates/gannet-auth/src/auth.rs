@@ -22,6 +22,11 @@ const BEARER: &str = "bearer";
 /// peer is told no more than RFC 6750 has it, in `www-authenticate`; the [`Refusal`] is the status'
 /// source, which is not sent, and goes to [`on_refusal`](Self::on_refusal).
 ///
+/// A call is judged when it begins, and never again: a stream goes on when its token has ended or
+/// its key is withdrawn, as in grpc-go. Where that must not be, give streams a longest time
+/// ([`MethodOptions::timeout`](gannet_server::MethodOptions::timeout)), or look at
+/// [`Claims::expires_at`] in the handler.
+///
 /// ```
 /// # use gannet_auth::{JwtAuth, JwtValidator};
 /// # fn example(validator: JwtValidator) -> JwtAuth {

@@ -50,8 +50,8 @@ impl SigningKey {
     /// # Errors
     /// Where it is of another kind, or too weak.
     pub fn from_pkcs8(der: impl AsRef<[u8]>) -> Result<SigningKey, KeyError> {
-        let private = PrivateKey::from_pkcs8(der.as_ref())
-            .ok_or_else(|| KeyError::new("the private key is not one of RSA, P-256 or Ed25519"))?;
+        let unknown = "the private key is not one of RSA with 2048 bits or more, P-256 or Ed25519";
+        let private = PrivateKey::from_pkcs8(der.as_ref()).ok_or_else(|| KeyError::new(unknown))?;
         let public = private.public().map_err(KeyError::new)?;
         Ok(SigningKey { private: Arc::new(private), public, id: None })
     }

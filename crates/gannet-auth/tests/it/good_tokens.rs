@@ -1,5 +1,7 @@
 //! Good tokens of each algorithm, and what a handler learns of them.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use gannet_auth::{Claims, JwtAuth, JwtValidator, KeySet, SigningKey, ValidatorError};
@@ -8,7 +10,7 @@ use serde_json::{Value, json};
 use crate::tokens::{
     AUDIENCE, ED25519, ISSUER, NOW, P256, RSA, SIGNERS, at, claims, good, header, key_set, with,
 };
-use crate::world::{World, bearer, call, chat, clock, rules, usual};
+use crate::world::{World, bearer, call, chat, clock, open, rules, usual};
 
 #[tokio::test(start_paused = true)]
 async fn each_algorithm_with_the_keys_name_and_without() {
@@ -68,6 +70,23 @@ async fn what_is_at_the_edge_is_good() {
         seen += 1;
     }
     assert_eq!(world.handlers(), seen);
+}
+
+/// As in grpc-go. The same token opens no other one.
+#[tokio::test(start_paused = true)]
+async fn a_stream_outlives_its_token() {
+    let (world, elapsed) = (World::new(), Arc::new(AtomicU64::new(0)));
+    let clock = Arc::clone(&elapsed);
+    let validator = rules(key_set()).clock(move || at(NOW + clock.load(Ordering::SeqCst)));
+    let client = world.serve(JwtAuth::new(validator.build().unwrap()));
+    let (mut to, mut from) = open(&client, &bearer(&good())).await.unwrap();
+    for seconds in [0, 36_000] {
+        elapsed.store(seconds, Ordering::SeqCst);
+        to.send(client.request.clone()).await.unwrap();
+        assert_eq!(from.next().await.unwrap().unwrap(), b"ada", "{seconds} s later");
+    }
+    assert!(chat(&client, &bearer(&good())).await.is_err());
+    assert!(world.last_refusal().contains("expired"), "{}", world.last_refusal());
 }
 
 #[tokio::test(start_paused = true)]
@@ -134,9 +153,10 @@ fn what_is_signed_here_is_checked_here() {
 
 #[test]
 fn private_keys_of_no_use_are_told() {
+    let unknown = "the private key is not one of RSA with 2048 bits or more, P-256 or Ed25519";
     for (pem, told) in [
-        (include_str!("../data/p384.pem"), "not one of RSA, P-256 or Ed25519"),
-        (include_str!("../data/rsa_short.pem"), ""),
+        (include_str!("../data/p384.pem"), unknown),
+        (include_str!("../data/rsa_short.pem"), unknown),
         ("", "no private key"),
         ("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "not one of"),
         ("-----BEGIN PRIVATE KEY-----\ns3cr3t", "no private key"),

@@ -11,7 +11,7 @@ use gannet_client::Channel;
 use gannet_core::codec::{Codec, DecodeError, EncodeError, Raw};
 use gannet_core::{Metadata, MethodDescriptor, MethodKind, Result, ServiceDescriptor, Status};
 use gannet_server::{Call, Server, Service, Start, Started};
-use gannet_transport::pipe;
+use gannet_transport::{Inbound, Outbound, pipe};
 
 use crate::tokens::{AUDIENCE, ISSUER, NOW, at, key_set};
 
@@ -163,12 +163,20 @@ pub(crate) async fn call(client: &Client, values: &[Vec<u8>]) -> Result<String, 
 
 /// The same on a stream.
 pub(crate) async fn chat(client: &Client, values: &[Vec<u8>]) -> Result<String, Status> {
-    let streams = client.channel.bidi_streaming::<Raw, Bytes, Bytes>(&TEST.methods[1]);
-    let (mut to, mut from) = streams.metadata(metadata(values)).await?;
+    let (mut to, mut from) = open(client, values).await?;
     // The server may have refused by now.
     let _ = to.send(client.request.clone()).await;
     let reply = from.next().await?;
     Ok(String::from_utf8(reply.unwrap_or_default()).unwrap())
+}
+
+/// Both ends of a stream.
+pub(crate) async fn open(
+    client: &Client,
+    values: &[Vec<u8>],
+) -> Result<(Outbound<Bytes>, Inbound<Bytes>), Status> {
+    let streams = client.channel.bidi_streaming::<Raw, Bytes, Bytes>(&TEST.methods[1]);
+    streams.metadata(metadata(values)).await
 }
 
 pub(crate) fn bearer(token: &str) -> Vec<Vec<u8>> {
