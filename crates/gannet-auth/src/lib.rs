@@ -50,6 +50,7 @@
 //! | `signing` | keys that sign |
 //! | `client` | credentials for calls |
 //! | `crypto` | signatures, by aws-lc-rs or ring |
+//! | `file` | reading a file that is followed, for as long as it takes |
 //!
 //! Tokens and private keys show in no `Debug`, error or status. Only signed tokens of RFC 7519 are
 //! understood, with RS256, ES256 and EdDSA (RFC 7518, RFC 8037): no encryption, no shared secrets,
@@ -58,6 +59,7 @@
 mod auth;
 mod client;
 mod crypto;
+mod file;
 mod jwt;
 mod keys;
 mod remembered;

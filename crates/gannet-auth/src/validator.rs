@@ -88,9 +88,13 @@ impl JwtValidator {
     /// # Errors
     /// Why it is not accepted.
     pub fn check(&self, token: &str) -> Result<Claims, Refusal> {
+        self.judge(token).map_err(|refused| refused.why)
+    }
+
+    fn judge(&self, token: &str) -> Result<Claims, Refused> {
         let rules = &*self.0;
         if token.len() > rules.token_bytes_max {
-            return Err(Refusal::TooLong(token.len()));
+            return Err(Refusal::TooLong(token.len()).into());
         }
         let place = rules.remembered.place(token);
         let in_force =
@@ -113,14 +117,11 @@ impl JwtValidator {
     }
 
     /// As [`check`](Self::check); files of keys are looked after, and read again at once where the
-    /// token names a key that is not known, or where nobody has looked for
+    /// token names a key that its issuer's do not have, or where nobody has looked for
     /// [too long](crate::KeysFile::every).
     ///
     /// # Errors
     /// Why it is not accepted.
-    ///
-    /// # Panics
-    /// Outside a tokio runtime with its timers, where keys follow a file that is to be looked at.
     ///
     /// # Cancel safety
     /// Nothing is lost when the future is dropped: a file that is being read counts for others.
@@ -135,16 +136,31 @@ impl JwtValidator {
                 other.await;
             }
         }
-        let known: Vec<_> = trusted.iter().map(|one| one.keys.current()).collect();
-        let refusal = match self.check(token) {
-            Err(refusal @ Refusal::UnknownKey(_)) => refusal,
-            other => return other,
+        let refused = match self.judge(token) {
+            Err(refused @ Refused { why: Refusal::UnknownKey(_), .. }) => refused,
+            other => return other.map_err(|refused| refused.why),
         };
         let mut is_other = false;
-        for (one, known) in trusted.iter().zip(&known) {
-            is_other |= one.keys.look_for_more(known).await;
+        for (at, known) in &refused.tried {
+            is_other |= trusted[*at].keys.look_for_more(known).await;
         }
-        if is_other { self.check(token) } else { Err(refusal) }
+        if is_other { self.check(token) } else { Err(refused.why) }
+    }
+}
+
+/// A token that is not accepted.
+struct Refused {
+    why: Refusal,
+    /// Whose keys might have been the token's, and were not.
+    tried: Vec<Candidate>,
+}
+
+/// Keys, and where they are among those that are trusted.
+type Candidate = (usize, Arc<KeySet>);
+
+impl From<Refusal> for Refused {
+    fn from(why: Refusal) -> Refused {
+        Refused { why, tried: Vec::new() }
     }
 }
 
@@ -160,43 +176,47 @@ impl Rules {
     }
 
     /// Whose key has signed, and the set that it is in.
-    fn verify(&self, parts: &Parts<'_>, header: &Header) -> Result<(usize, Arc<KeySet>), Refusal> {
+    fn verify(&self, parts: &Parts<'_>, header: &Header) -> Result<Candidate, Refused> {
         let (algorithm, id) = (header.algorithm, header.key_id.as_deref());
         let signature = parts.signature()?;
         let chosen = self.chosen(claimed_issuer(parts))?;
-        let (mut tried, mut is_known) = (0, false);
+        let (mut tried, mut fit, mut is_known) = (0, 0, false);
         // Those that have its name go first, whoever they belong to.
         for is_named in [true, false] {
-            for &at in &chosen {
-                let keys = self.trusted[at].keys.current();
-                let fitting = keys.fitting(algorithm, id, is_named);
-                for key in fitting.take(KEYS_TRIED_MAX - tried) {
-                    tried += 1;
+            for (at, keys) in &chosen {
+                for key in keys.fitting(algorithm, id, is_named) {
+                    fit += 1;
                     // Keys without a name are tried, but they are not the one that it names.
                     is_known |= is_named || id.is_none();
+                    if tried == KEYS_TRIED_MAX {
+                        continue;
+                    }
+                    tried += 1;
                     if key.public.verifies(parts.signed, &signature) {
-                        return Ok((at, Arc::clone(&keys)));
+                        return Ok((*at, Arc::clone(keys)));
                     }
                 }
             }
         }
-        match is_known {
-            false => Err(Refusal::UnknownKey(id.map(shown))),
-            true => Err(Refusal::Signature),
-        }
+        Err(match fit - tried {
+            _ if !is_known => Refused { why: Refusal::UnknownKey(id.map(shown)), tried: chosen },
+            0 => Refusal::Signature.into(),
+            untried => Refusal::Untried(untried).into(),
+        })
     }
 
     /// Whose keys may have signed what claims to be of `issuer`: that issuer's first, then those
     /// that are believed for all. All, where it claims nothing that can be read: the signature's
     /// check comes first, and then what is wrong with the claims.
-    fn chosen(&self, issuer: Option<String>) -> Result<Vec<usize>, Refusal> {
-        let Some(issuer) = issuer else { return Ok((0..self.trusted.len()).collect()) };
-        let of = |wanted: Option<&str>| {
+    fn chosen(&self, issuer: Option<String>) -> Result<Vec<Candidate>, Refusal> {
+        let of = |is_wanted: &dyn Fn(Option<&str>) -> bool| {
             let all = self.trusted.iter().enumerate();
-            let mine = all.filter(move |(_, one)| one.issuer.as_deref() == wanted);
-            mine.map(|(at, _)| at).collect::<Vec<_>>()
+            let wanted = all.filter(|(_, one)| is_wanted(one.issuer.as_deref()));
+            wanted.map(|(at, one)| (at, one.keys.current())).collect::<Vec<_>>()
         };
-        let chosen = [of(Some(&issuer)), of(None)].concat();
+        let Some(issuer) = issuer else { return Ok(of(&|_| true)) };
+        let mut chosen = of(&|own| own == Some(&issuer));
+        chosen.extend(of(&|own| own.is_none()));
         match chosen.is_empty() {
             true => Err(Refusal::Issuer(shown(&issuer))),
             false => Ok(chosen),
@@ -290,6 +310,10 @@ impl JwtValidatorBuilder {
     /// Believes what these keys have signed, of tokens whose `iss` is this. Several issuers each
     /// have their own keys, and cannot speak for each other; those that have the same, as tenants
     /// of one provider, are given the same.
+    ///
+    /// A token should name its key (`kid`). On one that does not, four keys at most are tried,
+    /// those of its algorithm that come first; one that another key has signed is refused, as
+    /// [`Refusal::Untried`], so that nobody can have a thousand signatures checked for one token.
     pub fn issuer(mut self, issuer: impl Into<String>, keys: impl Into<Keys>) -> Self {
         self.trusted.push(Trusted { issuer: Some(issuer.into()), keys: keys.into() });
         self

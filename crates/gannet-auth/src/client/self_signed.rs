@@ -27,8 +27,8 @@ const TOKENS_MAX: usize = 64;
 /// life is left. As they are secrets, they go over TLS only, unless the channel
 /// [allows it](gannet_client::ChannelBuilder::allow_credentials_without_tls).
 ///
-/// It shows neither keys nor tokens. Clones share them; one that is told otherwise has tokens of its
-/// own from then on, and leaves the others what they are.
+/// It shows neither keys nor tokens. Clones share them; one that is told otherwise has tokens of
+/// its own from then on, and leaves the others what they are.
 #[derive(Clone)]
 pub struct JwtCredentials {
     settings: Arc<Settings>,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use gannet_core::Code;
 
-/// How many characters of what a peer sent are shown.
+/// How many characters of such a name are shown.
 const SHOWN_CHARS_MAX: usize = 64;
 
 /// Why credentials are not accepted: for the server's own log, not for the peer, who would learn
@@ -36,6 +36,9 @@ pub enum Refusal {
     UnknownKey(Option<String>),
     /// No key of its issuer that may have made the signature did.
     Signature,
+    /// None of the four keys that were tried made the signature, and so many more that may have
+    /// were not tried. A token that names its key (`kid`) does not end here, where keys have names.
+    Untried(usize),
     /// Past its time, for so long.
     Expired(Duration),
     /// Before its time (`nbf`), for so long.
@@ -80,6 +83,11 @@ impl fmt::Display for Refusal {
             Refusal::UnknownKey(Some(id)) => write!(f, "the token's key {id:?} is not known"),
             Refusal::UnknownKey(None) => f.write_str("no key checks the token's algorithm"),
             Refusal::Signature => f.write_str("the token's signature is wrong"),
+            Refusal::Untried(keys) => write!(
+                f,
+                "the token's signature is none of the keys that were tried, and {keys} more were \
+                 not: tokens and keys should have the key's name (kid)"
+            ),
             Refusal::Expired(ago) => write!(f, "the token expired {} s ago", ago.as_secs()),
             Refusal::NotYetValid(left) => {
                 write!(f, "the token becomes valid in {} s", left.as_secs())
@@ -101,7 +109,7 @@ impl fmt::Display for Refusal {
 
 impl Error for Refusal {}
 
-/// The beginning of what a peer sent.
+/// The beginning of what a peer, or whoever wrote a set of keys, has named.
 pub(crate) fn shown(text: &str) -> String {
     match text.char_indices().nth(SHOWN_CHARS_MAX) {
         None => text.to_owned(),

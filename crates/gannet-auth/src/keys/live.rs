@@ -1,25 +1,22 @@
 //! [`Keys`]: a set that changes while it is used.
 //!
 //! A file is followed by looking, as the files of TLS are: there is no task and no thread that
-//! watches. Whoever checks a token looks whether it is time, and if so has the file read beside;
-//! the checks go on with what there was. Where nobody has looked for the whole interval, as after a
-//! pause, the check waits for the file: a key may have been withdrawn meanwhile. So does a token
-//! whose key is not known, as that is how new keys announce themselves, but not more often than
-//! once in a while, as anybody can name a key.
-//!
-//! One reads for all, on a thread of its own, and keeps what it read: those that wait for it may
-//! leave.
+//! watches. Whoever checks a token looks whether it is time, which is one load and no lock, and if
+//! so has the file read beside; the checks go on with what there was. Where nobody has looked for
+//! the whole interval, as after a pause, the check waits for the file: a key may have been
+//! withdrawn meanwhile. So does a token whose key is not known, as that is how new keys announce
+//! themselves, but not more often than once in a while, as anybody can name a key.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::{KeyError, KeySet};
+use crate::file::{self, Moment, WAIT_MAX, locked};
 
 /// How often tokens with unknown keys have a file read, at most.
 const UNKNOWN_KEY_INTERVAL: Duration = Duration::from_secs(5);
@@ -28,9 +25,6 @@ const INTERVAL_DEFAULT: Duration = Duration::from_secs(60);
 const INTERVAL_MIN: Duration = Duration::from_secs(1);
 /// As far as clocks reach.
 const INTERVAL_MAX: Duration = Duration::from_secs(86_400 * 365);
-/// How long a token waits for a file at most: what cannot be read in time changes nothing, as what
-/// cannot be read at all.
-const WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// Keys that can be replaced at any time: a handle, whose clones are the same keys.
 ///
@@ -54,6 +48,8 @@ struct Followed {
     path: PathBuf,
     every: Duration,
     hook: Option<Hook>,
+    /// Before this there is nothing to do. Set under the lock of `state`, and read without.
+    due: Moment,
     state: Mutex<State>,
 }
 
@@ -68,9 +64,8 @@ struct State {
     reading: Option<Reading>,
 }
 
-/// What comes of a read: whether something has changed. Closed without that where the runtime has
-/// shut down.
-type Reading = watch::Receiver<Option<Result<bool, KeyError>>>;
+/// What comes of a read: whether something has changed.
+type Reading = file::Reading<Result<bool, KeyError>>;
 
 type Hook = Box<dyn Fn(Result<&KeySet, &KeyError>) + Send + Sync>;
 
@@ -99,10 +94,8 @@ impl Keys {
     /// Reads the file again, where they are in one; whether something has changed.
     ///
     /// # Errors
-    /// Where it cannot be used; the keys then stay what they are.
-    ///
-    /// # Panics
-    /// Outside a tokio runtime, where they follow a file.
+    /// Where it cannot be used, or not be read within a second; the keys then stay what they are,
+    /// in the second case until it is read.
     ///
     /// # Cancel safety
     /// The file is read to its end whether somebody waits for it or not.
@@ -111,26 +104,34 @@ impl Keys {
         // One that goes on may have read the file before it was changed.
         let before = locked(&followed.state).reading();
         if let Some(before) = before {
-            let _ = end_of(before).await;
+            let _ = before.end().await;
         }
-        let reading = self.begin(&followed.path, &mut locked(&followed.state));
-        end_of(reading).await
+        let reading = self.begin(followed, &mut locked(&followed.state));
+        let read = reading.end().await;
+        read.unwrap_or_else(|error| Err(KeyError::unreadable(&followed.path, error)))
     }
 
-    /// Has the file read beside, where it is nearly time. What is returned has to be
-    /// [waited for](Self::wait) before the keys are used.
+    /// Has the file read beside, where it is nearly time. What is returned has to be waited for
+    /// before the keys are used.
     pub(crate) fn look(&self) -> Option<impl Future<Output = ()> + Send + use<>> {
         let followed = self.0.followed.as_ref()?;
         let now = Instant::now();
-        let mut state = locked(&followed.state);
-        let age = now.saturating_duration_since(state.looked_at);
-        if age < followed.every / 4 * 3 {
+        if now < followed.due.get() {
             return None;
         }
-        let reading = self.begin(&followed.path, &mut state);
+        let mut state = locked(&followed.state);
+        let age = now.saturating_duration_since(state.looked_at);
+        if age < followed.ahead() {
+            return None;
+        }
+        let reading = self.begin(followed, &mut state);
+        if age < followed.every {
+            // Until then nobody has to care.
+            followed.due.set(state.looked_at + followed.every);
+            return None;
+        }
         drop(state);
-        let keys = self.clone();
-        (age >= followed.every).then_some(async move { keys.wait(reading).await })
+        Some(self.clone().wait(reading))
     }
 
     /// Reads the file for a token whose key `known` does not have; whether there are other keys
@@ -141,7 +142,7 @@ impl Keys {
         // One that goes on may have read the file before it was changed.
         let before = locked(&followed.state).reading();
         if let Some(before) = before {
-            self.wait(before).await;
+            self.clone().wait(before).await;
         }
         if is_other() {
             return true;
@@ -154,39 +155,36 @@ impl Keys {
                 true => state.reading(),
                 false => {
                     state.asked_at = Some(now);
-                    Some(self.begin(&followed.path, &mut state))
+                    Some(self.begin(followed, &mut state))
                 }
             }
         };
         if let Some(reading) = reading {
-            self.wait(reading).await;
+            self.clone().wait(reading).await;
         }
         is_other()
     }
 
     /// Until the read has ended, or for as long as a token waits.
-    async fn wait(&self, reading: Reading) {
-        if tokio::time::timeout(WAIT_MAX, end_of(reading)).await.is_err()
+    async fn wait(self, reading: Reading) {
+        if reading.end().await.is_err()
             && let Some(followed) = &self.0.followed
         {
             // So that not every token waits for a file that does not answer.
-            locked(&followed.state).looked_at = Instant::now();
+            followed.looked(&mut locked(&followed.state), Instant::now());
         }
     }
 
     /// The read that goes on, or a new one. It ends, and is kept, whether somebody waits for it or
     /// not.
-    fn begin(&self, path: &Path, state: &mut State) -> Reading {
+    fn begin(&self, followed: &Followed, state: &mut State) -> Reading {
         if let Some(reading) = state.reading() {
             return reading;
         }
-        let (done, reading) = watch::channel(None);
+        let (keys, path, begun_at) = (self.clone(), followed.path.clone(), Instant::now());
+        let read = move || keys.take(KeySet::from_jwks_file(path), begun_at);
+        let reading = Reading::begin(WAIT_MAX, read);
         state.reading = Some(reading.clone());
-        let (keys, path, begun_at) = (self.clone(), path.to_owned(), Instant::now());
-        tokio::task::spawn_blocking(move || {
-            let changed = keys.take(KeySet::from_jwks_file(path), begun_at);
-            done.send_replace(Some(changed));
-        });
         reading
     }
 
@@ -205,7 +203,7 @@ impl Keys {
         let mut state = locked(&followed.state);
         let is_news = failure != state.failure || matches!(changed, Ok(true));
         state.failure = failure;
-        state.looked_at = state.looked_at.max(begun_at);
+        followed.looked(&mut state, begun_at);
         drop(state);
         if let Some(hook) = followed.hook.as_ref().filter(|_| is_news) {
             match &changed {
@@ -217,17 +215,23 @@ impl Keys {
     }
 }
 
-impl State {
-    /// The read that goes on. One whose thread has panicked, in a hook, does not.
-    fn reading(&self) -> Option<Reading> {
-        let goes_on = |it: &&Reading| it.borrow().is_none() && it.has_changed().is_ok();
-        self.reading.as_ref().filter(goes_on).cloned()
+impl Followed {
+    /// After so much of the interval the file is read beside.
+    fn ahead(&self) -> Duration {
+        self.every / 4 * 3
+    }
+
+    fn looked(&self, state: &mut State, at: Instant) {
+        state.looked_at = state.looked_at.max(at);
+        self.due.set(state.looked_at + self.ahead());
     }
 }
 
-async fn end_of(mut reading: Reading) -> Result<bool, KeyError> {
-    let ended = reading.wait_for(Option::is_some).await.ok().and_then(|ended| ended.clone());
-    ended.unwrap_or_else(|| Err(KeyError::new("the runtime shuts down")))
+impl State {
+    /// The read that goes on. One whose thread has panicked, in a hook, does not.
+    fn reading(&self) -> Option<Reading> {
+        self.reading.as_ref().filter(|reading| reading.goes_on()).cloned()
+    }
 }
 
 impl From<KeySet> for Keys {
@@ -257,15 +261,17 @@ impl KeysFile {
     /// over; where none came in time, the next one waits for the file, for one second at most. A
     /// file that cannot be read by then leaves the keys what they are.
     ///
-    /// A token that names a key which is not known has the file read whatever this says, but not
-    /// more often than once in five seconds.
+    /// A token that names a key which its issuer's keys do not have the name of has the file read
+    /// whatever this says, and waits for it likewise, but not more often than once in five seconds.
     pub fn every(mut self, interval: Duration) -> KeysFile {
         self.every = interval.clamp(INTERVAL_MIN, INTERVAL_MAX);
         self
     }
 
     /// Calls `hook` after the file was read again: with the keys where they have changed or are
-    /// well again, with the error where something is wrong that was not before. It must not block.
+    /// well again, with the error where something is wrong that was not before. Keys that had to be
+    /// left out are in [`KeySet::skipped`]; where there are such, [`open`](Self::open) calls it as
+    /// well. It must not block.
     pub fn on_reload(
         mut self,
         hook: impl Fn(Result<&KeySet, &KeyError>) + Send + Sync + 'static,
@@ -280,9 +286,16 @@ impl KeysFile {
     /// Where it cannot be read or used; names the file.
     pub fn open(self) -> Result<Keys, KeyError> {
         let looked_at = Instant::now();
-        let current = ArcSwap::from_pointee(KeySet::from_jwks_file(&self.path)?);
-        let state = Mutex::new(State { looked_at, asked_at: None, failure: None, reading: None });
-        let followed = Followed { path: self.path, every: self.every, hook: self.hook, state };
+        let set = KeySet::from_jwks_file(&self.path)?;
+        if let Some(hook) = self.hook.as_ref().filter(|_| !set.skipped().is_empty()) {
+            hook(Ok(&set));
+        }
+        let current = ArcSwap::from_pointee(set);
+        let state = State { looked_at, asked_at: None, failure: None, reading: None };
+        let KeysFile { path, every, hook } = self;
+        let (due, state) = (Moment::new(looked_at), Mutex::new(state));
+        let followed = Followed { path, every, hook, due, state };
+        followed.looked(&mut locked(&followed.state), looked_at);
         Ok(Keys(Arc::new(Live { current, followed: Some(followed) })))
     }
 }
@@ -293,6 +306,50 @@ impl fmt::Debug for KeysFile {
     }
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    fn followed(every: Duration) -> (tempfile::TempDir, Keys) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("jwks.json");
+        let pem = include_str!("../../tests/data/ed25519.pem");
+        let key = crate::SigningKey::from_pem(pem).unwrap();
+        std::fs::write(&path, key.to_jwks()).unwrap();
+        let keys = Keys::follow(path).every(every).open().unwrap();
+        (folder, keys)
+    }
+
+    #[test]
+    fn who_checks_a_token_takes_no_lock_before_it_is_time() {
+        let (_folder, keys) = followed(INTERVAL_DEFAULT);
+        let _held = locked(&keys.0.followed.as_ref().unwrap().state);
+        let (done, ended) = mpsc::channel();
+        let looking = keys.clone();
+        std::thread::spawn(move || done.send(looking.look().is_none()));
+        assert_eq!(ended.recv_timeout(Duration::from_secs(10)), Ok(true), "it waits for the lock");
+    }
+
+    /// As on a mount that is gone: the first one waits, and is not let wait for ever.
+    #[tokio::test(start_paused = true)]
+    async fn a_file_that_does_not_answer_is_waited_for_once() {
+        let (_folder, keys) = followed(INTERVAL_DEFAULT);
+        let followed = keys.0.followed.as_ref().unwrap();
+        let (free, stuck) = mpsc::channel::<()>();
+        let read = move || {
+            let _ = stuck.recv();
+            Ok(false)
+        };
+        locked(&followed.state).reading = Some(Reading::begin(Duration::ZERO, read));
+        tokio::time::advance(INTERVAL_DEFAULT).await;
+        keys.look().expect("an interval is over").await;
+        assert!(keys.look().is_none(), "it was waited for");
+        assert!(!keys.look_for_more(&keys.current()).await);
+        let error = keys.reload().await.unwrap_err();
+        let source = std::error::Error::source(&error).unwrap().to_string();
+        assert!(source.contains("longer than"), "{source}");
+        drop(free);
+    }
 }

@@ -2,25 +2,32 @@
 
 use std::error::Error;
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::Value;
 
 use crate::crypto::PublicKey;
-use crate::jwt::{Algorithm, Object, from_base64url, read_object};
+use crate::file;
+use crate::jwt::{Algorithm, Object, from_base64url, read_object, shown};
 
 /// The longest set that is read.
 const SET_BYTES_MAX: usize = 1 << 20;
 /// As many keys as a set may have that can be used.
 const KEYS_MAX: usize = 1_000;
+/// Of so many keys that cannot be used it is told why.
+const SKIPPED_TOLD_MAX: usize = 16;
 
 /// Public keys, some of them with names (`kid`), each for one algorithm.
+///
+/// Keys should have names, and tokens name theirs. Of the keys that may have signed a token, which
+/// are those of its algorithm that have its name, then those that have none, and all where it names
+/// none, four at most are tried, in the order of the set.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct KeySet {
     keys: Vec<Key>,
+    skipped: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,11 +41,12 @@ impl KeySet {
     ///
     /// Keys that are not for checking signatures of RS256, ES256 or EdDSA are left out: those of
     /// other kinds or curves, and those whose `use`, `key_ops` or `alg` says that they are for
-    /// something else.
+    /// something else. So are those that cannot be used as something is wrong with them (RFC 7517
+    /// section 5), of which [`skipped`](Self::skipped) tells: one odd key does not keep the others
+    /// from being used.
     ///
     /// # Errors
-    /// Where it is no such set, a key that could be used is broken or weak, or none can be used;
-    /// names the key by its place, from 0, and its `kid`.
+    /// Where it is no such set, or none of its keys can be used; says of the first ones why.
     pub fn from_jwks(json: impl AsRef<[u8]>) -> Result<KeySet, KeyError> {
         let json = json.as_ref();
         if json.len() > SET_BYTES_MAX {
@@ -48,16 +56,20 @@ impl KeySet {
         let Some(Value::Array(listed)) = set.get("keys") else {
             return Err(KeyError::new("the set has no list of keys"));
         };
-        let mut keys = Vec::new();
-        for (at, value) in listed.iter().enumerate() {
-            let name = value.get("kid").and_then(Value::as_str).map(shown).unwrap_or_default();
-            let failed = |what: &str| KeyError::new(format!("key {at}{name}: {what}"));
-            let Value::Object(jwk) = value else { return Err(failed("is no object")) };
-            keys.extend(Key::read(jwk).map_err(failed)?);
+        let (mut keys, mut skipped) = (Vec::new(), Skipped::default());
+        for (at, jwk) in listed.iter().enumerate() {
+            match Key::read(jwk) {
+                Ok(key) => keys.extend(key),
+                Err(what) => skipped.add(at, jwk, what),
+            }
         }
+        let skipped = skipped.told();
         match keys.len() {
-            0 => Err(KeyError::new("none of its keys is for RS256, ES256 or EdDSA")),
-            1..=KEYS_MAX => Ok(KeySet { keys }),
+            0 if skipped.is_empty() => {
+                Err(KeyError::new("none of its keys is for RS256, ES256 or EdDSA"))
+            }
+            0 => Err(KeyError::new(format!("none can be used: {}", skipped.join("; ")))),
+            1..=KEYS_MAX => Ok(KeySet { keys, skipped }),
             more => Err(KeyError::new(format!("{more} keys are too many"))),
         }
     }
@@ -68,7 +80,8 @@ impl KeySet {
     /// Where it cannot be read or is no regular file, or as there; names the file.
     pub fn from_jwks_file(path: impl AsRef<Path>) -> Result<KeySet, KeyError> {
         let path = path.as_ref();
-        let json = read_file(path).map_err(|error| KeyError::unreadable(path, error))?;
+        let json =
+            file::read(path, SET_BYTES_MAX).map_err(|error| KeyError::unreadable(path, error))?;
         KeySet::from_jwks(json).map_err(|error| error.of(path))
     }
 
@@ -82,9 +95,17 @@ impl KeySet {
         self.keys.is_empty()
     }
 
+    /// Which keys were left out although they seemed to be for this, and why: each by its place in
+    /// the set, from 0, and its `kid`. Of many, the first 16, and in the last text how many more.
+    /// Those that are for something else are not among them.
+    pub fn skipped(&self) -> &[String] {
+        &self.skipped
+    }
+
     /// Adds the keys of another set.
     pub fn extend(&mut self, other: KeySet) {
         self.keys.extend(other.keys);
+        self.skipped.extend(other.skipped);
     }
 
     /// The keys that may have signed a token by their algorithm: those with the name that it says,
@@ -105,7 +126,7 @@ impl KeySet {
 
 impl From<Vec<Key>> for KeySet {
     fn from(keys: Vec<Key>) -> KeySet {
-        KeySet { keys }
+        KeySet { keys, skipped: Vec::new() }
     }
 }
 
@@ -116,9 +137,39 @@ impl fmt::Debug for KeySet {
     }
 }
 
+/// Keys that cannot be used.
+#[derive(Default)]
+struct Skipped {
+    told: Vec<String>,
+    more: usize,
+}
+
+impl Skipped {
+    fn add(&mut self, at: usize, jwk: &Value, what: &str) {
+        if self.told.len() == SKIPPED_TOLD_MAX {
+            self.more += 1;
+            return;
+        }
+        let id = jwk.get("kid").and_then(Value::as_str);
+        let name = id.map(|id| format!(" ({:?})", shown(id))).unwrap_or_default();
+        self.told.push(format!("key {at}{name}: {what}"));
+    }
+
+    fn told(mut self) -> Vec<String> {
+        if self.more > 0 {
+            self.told.push(format!("and {} more", self.more));
+        }
+        self.told
+    }
+}
+
 impl Key {
     /// Reads a JSON Web Key; `None` where it is for something else.
-    fn read(jwk: &Object) -> Result<Option<Key>, &'static str> {
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    fn read(jwk: &Value) -> Result<Option<Key>, &'static str> {
+        let Value::Object(jwk) = jwk else { return Err("is no object") };
         let (kind, curve) = (text(jwk, "kty"), text(jwk, "crv"));
         let algorithm = match (kind, curve) {
             (Some("RSA"), _) => Algorithm::Rs256,
@@ -177,14 +228,6 @@ impl Key {
     }
 }
 
-/// Of a key's name so much is shown.
-const NAME_CHARS_MAX: usize = 64;
-
-fn shown(id: &str) -> String {
-    let start: String = id.chars().take(NAME_CHARS_MAX).collect();
-    format!(" ({start:?})")
-}
-
 fn text<'a>(jwk: &'a Object, name: &str) -> Option<&'a str> {
     jwk.get(name).and_then(Value::as_str)
 }
@@ -200,17 +243,6 @@ fn is_to_verify(jwk: &Object, algorithm: Algorithm) -> bool {
         |it: &Value| it.as_array().is_some_and(|all| all.iter().any(|op| op == "verify"));
     let is_its = |it: &Value| it.as_str().and_then(Algorithm::named) == Some(algorithm);
     is_to_sign && jwk.get("key_ops").is_none_or(verifies) && jwk.get("alg").is_none_or(is_its)
-}
-
-/// No more than tells that it is too long. What is no file might never end, or never begin.
-fn read_file(path: &Path) -> io::Result<Vec<u8>> {
-    if !std::fs::metadata(path)?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
-    }
-    let bytes_max = u64::try_from(SET_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1);
-    let mut json = Vec::new();
-    File::open(path)?.take(bytes_max).read_to_end(&mut json)?;
-    Ok(json)
 }
 
 /// Keys cannot be read. Shows none of them.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use gannet_auth::{KeySet, Keys, SigningKey};
+use gannet_auth::{KeySet, Keys, Refusal, SigningKey};
 use gannet_core::Code;
 use serde_json::json;
 
@@ -146,18 +146,65 @@ async fn a_file_is_looked_after_and_what_is_wrong_with_it_changes_nothing() {
     assert!(!keys.reload().await.unwrap(), "nothing new");
 }
 
+fn jwk(pem: &str, id: &str) -> serde_json::Value {
+    serde_json::from_str::<serde_json::Value>(&jwks(&[(pem, id)])).unwrap()["keys"][0].take()
+}
+
+/// RFC 7517 section 5.
 #[test]
-fn a_broken_key_is_named() {
-    let read = |pem: &str| -> serde_json::Value {
-        let text = SigningKey::from_pem(pem).unwrap().to_jwks();
-        serde_json::from_str::<serde_json::Value>(&text).unwrap()["keys"][0].take()
-    };
-    let mut off = read(P256);
+fn one_odd_key_does_not_keep_the_others_out() {
+    let mut off = jwk(P256, "2026-11");
     off["x"] = crate::tokens::encode([1; 32]).into();
-    off["kid"] = "2026-11".into();
-    let error = KeySet::from_jwks(json!({ "keys": [read(RSA), off] }).to_string()).unwrap_err();
-    let told = r#"keys: key 1 ("2026-11"): its point is not on the curve P-256"#;
-    assert_eq!(error.to_string(), told);
+    let mut short = jwk(ED25519, &"n".repeat(500));
+    short["x"] = "c2VjcmV0".into();
+    let odd = [json!({"n": "AQAB"}), off.clone(), "text".into(), short];
+    let mut listed = odd.to_vec();
+    listed.insert(2, jwk(RSA, "rsa"));
+    let set = KeySet::from_jwks(json!({ "keys": listed }).to_string()).unwrap();
+    rules(set.clone()).build().unwrap().check(&good()).unwrap();
+    let told = set.skipped();
+    assert_eq!(told[0], "key 0: has no kty");
+    assert_eq!(told[1], r#"key 1 ("2026-11"): its point is not on the curve P-256"#);
+    assert_eq!(told[2], "key 3: is no object");
+    assert!(told[3].starts_with("key 4 (\"nnn") && told[3].len() < 150, "{}", told[3]);
+    assert!(!told[3].contains("c2VjcmV0"), "{}", told[3]);
+    // Only where none is left.
+    let error = KeySet::from_jwks(json!({ "keys": odd }).to_string()).unwrap_err().to_string();
+    assert!(error.starts_with("keys: none can be used: key 0: has no kty; key 1"), "{error}");
+    // However many there are.
+    let mut many = vec![off; 1_000];
+    many.push(jwk(RSA, "rsa"));
+    let set = KeySet::from_jwks(json!({ "keys": many }).to_string()).unwrap();
+    assert_eq!((set.len(), set.skipped().len()), (1, 17));
+    assert_eq!(set.skipped()[16], "and 984 more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_follows_a_file_is_told_of_keys_that_are_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("jwks.json");
+    let odd = json!({"kty": "RSA", "kid": "odd"});
+    let with_odd = |pem, id| json!({ "keys": [odd, jwk(pem, id)] }).to_string();
+    let told: Arc<Mutex<Vec<String>>> = Arc::default();
+    let log = Arc::clone(&told);
+    let follow = Keys::follow(&path).on_reload(move |read| {
+        let shown = format!("{:?}", read.map(KeySet::skipped).map_err(ToString::to_string));
+        log.lock().unwrap().push(shown);
+    });
+    replace(&path, &with_odd(RSA, "rsa"));
+    let keys = follow.open().unwrap();
+    let why = r#"Ok(["key 0 (\"odd\"): a part of it is missing, or is no base64url"])"#;
+    assert_eq!(*told.lock().unwrap(), [why], "at the start");
+    let validator = rules(keys.clone()).build().unwrap();
+    validator.check(&good()).unwrap();
+    // New keys count, whatever stands beside them.
+    replace(&path, &with_odd(RSA_OTHER, "new"));
+    assert!(keys.reload().await.unwrap());
+    validator.check(&other()).unwrap();
+    assert!(!keys.reload().await.unwrap(), "told once");
+    replace(&path, &jwks(&[(RSA_OTHER, "new")]));
+    keys.reload().await.unwrap();
+    assert_eq!(*told.lock().unwrap(), [why, why, "Ok([])"]);
 }
 
 #[test]
@@ -242,7 +289,9 @@ fn a_key_without_a_name_fits_any_and_a_token_without_one_is_tried_on_few() {
     let validator = rules(many).build().unwrap();
     validator.check(&good()).unwrap();
     let unnamed = SIGNERS.rsa.sign(r#"{"alg":"RS256"}"#, claims().to_string());
-    validator.check(&unnamed).unwrap_err();
+    let refusal = validator.check(&unnamed).unwrap_err();
+    assert_eq!(refusal, Refusal::Untried(7));
+    assert!(refusal.to_string().contains("7 more were not"), "{refusal}");
     let token = SIGNERS.rsa.sign(header(), claims().to_string());
     assert_eq!(validator.check(&token).unwrap().subject(), Some("ada"));
 }

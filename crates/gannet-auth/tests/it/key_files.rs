@@ -10,7 +10,7 @@ use gannet_auth::{JwtAuth, Keys, Refusal, SigningKey};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::tokens::{P256, RSA, RSA_OTHER, SIGNERS, claims, good};
+use crate::tokens::{P256, RSA, RSA_OTHER, SIGNERS, claims, claims_with, good};
 use crate::world::{World, bearer, call, rules};
 
 /// A file of keys.
@@ -133,6 +133,20 @@ async fn an_unknown_name_has_the_file_read_though_keys_without_names_are_there()
     let refused = validator
         .check(&SIGNERS.rsa_other.sign(r#"{"alg":"RS256","kid":"made up"}"#, claims().to_string()));
     assert_eq!(refused.unwrap_err(), Refusal::UnknownKey(Some("made up".into())));
+}
+
+/// So that who has a token of one issuer's cannot keep another one's new keys out.
+#[tokio::test(start_paused = true)]
+async fn an_unknown_name_has_only_its_own_issuers_file_read() {
+    let (mine, theirs) =
+        (Keyring::new(&[(RSA, Some("rsa"))]), Keyring::new(&[(P256, Some("p256"))]));
+    let validator = rules(mine.follow(3_600)).issuer("https://two.example", theirs.follow(3_600));
+    let validator = validator.build().unwrap();
+    assert!(validator.validate(&made_up()).await.is_err());
+    theirs.write(&[(RSA_OTHER, Some("new"))]);
+    let claims = claims_with("iss", "https://two.example".into());
+    let token = SIGNERS.rsa_other.sign(r#"{"alg":"RS256","kid":"new"}"#, claims);
+    validator.validate(&token).await.unwrap();
 }
 
 #[tokio::test]
