@@ -40,23 +40,26 @@ const INTERVAL_DEFAULT: Duration = Duration::from_secs(60);
 /// where the file could not be read, and with UNAUTHENTICATED where it holds none that is good;
 /// both say which file, and why.
 ///
-/// It shows its token nowhere. Clones share it.
+/// It shows its token nowhere. Clones share it, and the file is read once for all of them; what
+/// [`every`](Self::every) and [`clock`](Self::clock) say is for each clone by itself.
 #[derive(Clone)]
-pub struct TokenFile(Arc<Shared>);
+pub struct TokenFile {
+    shared: Arc<Shared>,
+    every: Duration,
+    clock: Clock,
+}
 
 struct Shared {
     path: PathBuf,
-    every: Duration,
     is_opaque: bool,
-    clock: Clock,
     held: ArcSwapOption<Held>,
     /// Held while the file is read.
     reading: tokio::sync::Mutex<Attempts>,
-    /// When to read again beside the calls.
-    due: Mutex<Instant>,
+    /// When it was read last, or somebody was told to read it beside the calls.
+    looked: Mutex<Instant>,
 }
 
-type Clock = Box<dyn Fn() -> SystemTime + Send + Sync>;
+type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 
 /// A token that was read.
 struct Held {
@@ -76,46 +79,45 @@ struct Attempts {
 impl TokenFile {
     /// The JSON Web Token in the file at `path`. It need not be there yet.
     pub fn new(path: impl Into<PathBuf>) -> TokenFile {
-        TokenFile(Arc::new(Shared {
-            path: path.into(),
-            every: INTERVAL_DEFAULT,
-            is_opaque: false,
-            clock: Box::new(SystemTime::now),
+        TokenFile::at(path.into(), false)
+    }
+
+    /// As [`new`](Self::new), for a token that is not looked into: it is in use until the file has
+    /// another one.
+    pub fn opaque(path: impl Into<PathBuf>) -> TokenFile {
+        TokenFile::at(path.into(), true)
+    }
+
+    fn at(path: PathBuf, is_opaque: bool) -> TokenFile {
+        let shared = Shared {
+            path,
+            is_opaque,
             held: ArcSwapOption::empty(),
             reading: tokio::sync::Mutex::new(Attempts {
                 backoff: Backoff::new(BackoffConfig::default()),
                 next_at: None,
                 failure: None,
             }),
-            due: Mutex::new(now()),
-        }))
+            looked: Mutex::new(now()),
+        };
+        let clock = Arc::new(SystemTime::now);
+        TokenFile { shared: Arc::new(shared), every: INTERVAL_DEFAULT, clock }
     }
 
-    /// As [`new`](Self::new), for a token that is not looked into: it is in use until the file has
-    /// another one.
-    pub fn opaque(path: impl Into<PathBuf>) -> TokenFile {
-        TokenFile::new(path).with(|shared| shared.is_opaque = true)
-    }
-
-    /// How old what was read may be before a call has the file read again (default 60 s).
+    /// How old what was read may be before a call has the file read again (default 60 s). Said of a
+    /// clone, it is so for the calls that use this clone.
     #[must_use]
-    pub fn every(self, interval: Duration) -> TokenFile {
+    pub fn every(mut self, interval: Duration) -> TokenFile {
         // As far as clocks reach.
-        let interval = interval.clamp(READ_INTERVAL_MIN, Duration::from_secs(86_400 * 365));
-        self.with(|shared| shared.every = interval)
+        self.every = interval.clamp(READ_INTERVAL_MIN, Duration::from_secs(86_400 * 365));
+        self
     }
 
-    /// What time it is, in place of the system's clock: for tests.
+    /// What time it is, in place of the system's clock: for tests. Said of a clone, it is so for
+    /// the calls that use this clone.
     #[must_use]
-    pub fn clock(self, clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> TokenFile {
-        self.with(|shared| shared.clock = Box::new(clock))
-    }
-
-    /// Before it is used.
-    fn with(mut self, change: impl FnOnce(&mut Shared)) -> TokenFile {
-        if let Some(shared) = Arc::get_mut(&mut self.0) {
-            change(shared);
-        }
+    pub fn clock(mut self, clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> TokenFile {
+        self.clock = Arc::new(clock);
         self
     }
 
@@ -127,38 +129,38 @@ impl TokenFile {
     /// # Cancel safety
     /// May be dropped and called again.
     pub async fn reload(&self) -> Result<()> {
-        let mut attempts = self.0.reading.lock().await;
-        self.0.read(&mut attempts).await
+        let mut attempts = self.shared.reading.lock().await;
+        self.read(&mut attempts).await
     }
 }
 
 impl CallCredentials for TokenFile {
     async fn metadata(&self, _: CredentialsRequest) -> Given {
-        let shared = &self.0;
-        if let Some(held) = shared.held.load_full().filter(|held| shared.is_fresh(held)) {
-            if shared.is_due(&held) {
-                shared.refresh();
+        let held = &self.shared.held;
+        if let Some(held) = held.load_full().filter(|held| self.is_fresh(held)) {
+            if self.is_due(&held) {
+                self.refresh();
             }
             return Ok(held.metadata.clone());
         }
-        let mut attempts = shared.reading.lock().await;
+        let mut attempts = self.shared.reading.lock().await;
         // Somebody else may have read it while this one waited.
-        let is_fresh = shared.held.load_full().is_some_and(|held| shared.is_fresh(&held));
+        let is_fresh = held.load_full().is_some_and(|held| self.is_fresh(&held));
         let read = match attempts.next_at.filter(|at| now() < *at) {
             _ if is_fresh => Ok(()),
             // Not yet again.
             Some(_) => attempts.failure.clone().map_or(Ok(()), Err),
-            None => shared.read(&mut attempts).await,
+            None => self.read(&mut attempts).await,
         };
         drop(attempts);
-        match shared.held.load_full().filter(|held| !shared.is_over(held)) {
+        match held.load_full().filter(|held| !self.is_over(held)) {
             Some(held) => Ok(held.metadata.clone()),
-            None => Err(read.err().unwrap_or_else(|| shared.expired())),
+            None => Err(read.err().unwrap_or_else(|| self.shared.expired())),
         }
     }
 }
 
-impl Shared {
+impl TokenFile {
     /// Whether a call may use it without a look at the file.
     fn is_fresh(&self, held: &Held) -> bool {
         held.expires_at.is_none_or(|at| (self.clock)() + EXPIRY_MARGIN < at)
@@ -172,28 +174,25 @@ impl Shared {
     fn is_due(&self, held: &Held) -> bool {
         let near = EXPIRY_MARGIN + REFRESH_BEFORE;
         let is_near = held.expires_at.is_some_and(|at| at <= (self.clock)() + near);
+        let interval = if is_near { READ_INTERVAL_MIN } else { self.every };
         let now = now();
-        let mut due = locked(&self.due);
-        let is_due = match is_near {
-            // What was read last was read an interval before `due`.
-            true => now + self.every >= *due + READ_INTERVAL_MIN,
-            false => now >= *due,
-        };
+        let mut looked = locked(&self.shared.looked);
+        let is_due = now.saturating_duration_since(*looked) >= interval;
         if is_due {
-            *due = now + self.every;
+            *looked = now;
         }
         is_due
     }
 
     /// Has the file read beside.
-    fn refresh(self: &Arc<Self>) {
-        let shared = Arc::clone(self);
+    fn refresh(&self) {
+        let file = self.clone();
         let reading = async move {
             // Whoever reads it now does it for all.
-            let Ok(mut attempts) = shared.reading.try_lock() else { return };
+            let Ok(mut attempts) = file.shared.reading.try_lock() else { return };
             if attempts.next_at.is_none_or(|at| at <= now()) {
                 // The token that there is goes on; what is wrong is told when it has ended.
-                let _ = shared.read(&mut attempts).await;
+                let _ = file.read(&mut attempts).await;
             }
         };
         // Without a runtime the next call without a token reads it.
@@ -203,27 +202,27 @@ impl Shared {
     }
 
     async fn read(&self, attempts: &mut Attempts) -> Result<()> {
-        let started = now();
+        let (started, shared) = (now(), &self.shared);
         attempts.backoff.attempt(started, fastrand::f64());
         let read = match Handle::try_current() {
-            Err(_) => read_text(&self.path),
+            Err(_) => read_text(&shared.path),
             Ok(runtime) => {
-                let path = self.path.clone();
+                let path = shared.path.clone();
                 let read = runtime.spawn_blocking(move || read_text(&path)).await;
                 read.unwrap_or_else(|_| Err(io::Error::other("the runtime shuts down")))
             }
         };
         let held = read
-            .map_err(|error| self.unreadable(error))
-            .and_then(|text| self.parse(text.trim_ascii()).map_err(|why| self.unusable(why)));
+            .map_err(|error| shared.unreadable(error))
+            .and_then(|text| self.parse(text.trim_ascii()).map_err(|why| shared.unusable(why)));
         match held {
             Ok(held) => {
                 // So that one that is about to end does not have the file read by each call.
                 attempts.next_at = Some(started + READ_INTERVAL_MIN);
                 attempts.backoff.established();
                 attempts.failure = None;
-                *locked(&self.due) = started + self.every;
-                self.held.store(Some(Arc::new(held)));
+                *locked(&shared.looked) = started;
+                shared.held.store(Some(Arc::new(held)));
                 Ok(())
             }
             Err(status) => {
@@ -238,7 +237,7 @@ impl Shared {
         let text = std::str::from_utf8(text).map_err(|_| "it is no text")?;
         let metadata = authorization(text)
             .ok_or("a token is one or more visible ASCII characters, 16 KiB at most")?;
-        if self.is_opaque {
+        if self.shared.is_opaque {
             return Ok(Held { metadata, expires_at: None });
         }
         // Who made it and for whom is for the server to find out.
@@ -250,7 +249,9 @@ impl Shared {
         }
         Ok(Held { metadata, expires_at: Some(expires_at) })
     }
+}
 
+impl Shared {
     #[cold]
     fn unreadable(&self, error: io::Error) -> Status {
         let path = self.path.display();
@@ -271,7 +272,7 @@ impl Shared {
 
 impl fmt::Debug for TokenFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TokenFile").field("path", &self.0.path).finish_non_exhaustive()
+        f.debug_struct("TokenFile").field("path", &self.shared.path).finish_non_exhaustive()
     }
 }
 

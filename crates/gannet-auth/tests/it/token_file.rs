@@ -236,3 +236,30 @@ async fn half_a_token_does_not_replace_a_good_one() {
     }
     assert_eq!(scene.call().await.unwrap(), format!("Bearer {whole}"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_clone_has_an_interval_and_a_clock_of_its_own_and_shares_the_token() {
+    let scene = Scene::new(false);
+    let (first, second) = (token(600), token(1_200));
+    scene.write(&first);
+    assert_eq!(scene.call().await.unwrap(), sent(&first));
+
+    // A minute's age is too much for one of them, and what it finds is there for the other.
+    let elapsed = Arc::clone(&scene.elapsed);
+    let often = scene.file.clone().every(Duration::from_secs(60));
+    let often = scene.channel.with_credentials(often);
+    scene.write(&second);
+    scene.pass(61).await;
+    assert_eq!(scene.call().await.unwrap(), sent(&first));
+    scene.settle().await;
+    assert_eq!(scene.call().await.unwrap(), sent(&first), "nobody has looked");
+    let call = often.unary::<Raw, Vec<u8>, Vec<u8>>(&TEST.methods[0], Vec::new());
+    call.await.unwrap();
+    scene.settle().await;
+    assert_eq!(scene.call().await.unwrap(), sent(&second));
+
+    // By the clock of a third it has expired, and only for that one.
+    let late = scene.file.clone().clock(move || at(NOW + 2_000 + elapsed.load(Ordering::SeqCst)));
+    assert_eq!(late.reload().await.unwrap_err().code(), Code::Unauthenticated);
+    assert_eq!(scene.call().await.unwrap(), sent(&second));
+}
