@@ -1,23 +1,24 @@
 //! [`TokenFile`]: a token that somebody else keeps fresh in a file (gRFC A97,
 //! "JwtTokenFileCallCredentials").
 //!
-//! There is no task that watches: calls look whether it is time. One that has a token which is
-//! good for half a minute more never waits for the file; one whose token is nearer its end does.
+//! There is no task that watches: calls look whether it is time, by one load and without a lock.
+//! One that has a token which is good for half a minute more never waits for the file; one whose
+//! token is nearer its end does, and one that has none, for [`WAIT_MAX`] at most.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwapOption;
 use gannet_client::policy::{Backoff, BackoffConfig};
 use gannet_client::{CallCredentials, CredentialsRequest};
 use gannet_core::{Metadata, Result, Status};
-use tokio::runtime::Handle;
+use tokio::time::Instant;
 
 use super::{Given, TOKEN_BYTES_MAX, authorization, no_token};
+use crate::file::{self, Moment, WAIT_MAX, locked};
 use crate::jwt::{Object, Parts, numeric_date, read_object};
 
 /// How long before its end a token counts as expired: clocks differ, and calls take time.
@@ -27,6 +28,8 @@ const REFRESH_BEFORE: Duration = Duration::from_secs(60);
 /// How often the file is read at most, while it has nothing new.
 const READ_INTERVAL_MIN: Duration = Duration::from_secs(1);
 const INTERVAL_DEFAULT: Duration = Duration::from_secs(60);
+/// No more than a token can have, and white space around it.
+const FILE_BYTES_MAX: usize = TOKEN_BYTES_MAX + 1_024;
 
 /// Sends the token in a file as `authorization: Bearer …`, and reads it again when it is time.
 ///
@@ -38,7 +41,8 @@ const INTERVAL_DEFAULT: Duration = Duration::from_secs(60);
 /// A file that cannot be read, or holds no token, leaves the last good one in use up to its end,
 /// and is tried again with gRPC's backoff. A call that has no token then ends with UNAVAILABLE
 /// where the file could not be read, and with UNAUTHENTICATED where it holds none that is good;
-/// both say which file, and why.
+/// both say which file, and why. It waits for the file for a second at most: one that takes longer
+/// cannot be read, until it has been.
 ///
 /// It shows its token nowhere. Clones share it, and the file is read once for all of them; what
 /// [`every`](Self::every) and [`clock`](Self::clock) say is for each clone by itself.
@@ -53,10 +57,9 @@ struct Shared {
     path: PathBuf,
     is_opaque: bool,
     held: ArcSwapOption<Held>,
-    /// Held while the file is read.
-    reading: tokio::sync::Mutex<Attempts>,
+    attempts: Mutex<Attempts>,
     /// When it was read last, or somebody was told to read it beside the calls.
-    looked: Mutex<Instant>,
+    looked: Moment,
 }
 
 type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
@@ -74,7 +77,11 @@ struct Attempts {
     /// Not before this.
     next_at: Option<Instant>,
     failure: Option<Status>,
+    /// The read that goes on.
+    reading: Option<Reading>,
 }
+
+type Reading = file::Reading<Result<()>>;
 
 impl TokenFile {
     /// The JSON Web Token in the file at `path`. It need not be there yet.
@@ -93,12 +100,13 @@ impl TokenFile {
             path,
             is_opaque,
             held: ArcSwapOption::empty(),
-            reading: tokio::sync::Mutex::new(Attempts {
+            attempts: Mutex::new(Attempts {
                 backoff: Backoff::new(BackoffConfig::default()),
                 next_at: None,
                 failure: None,
+                reading: None,
             }),
-            looked: Mutex::new(now()),
+            looked: Moment::new(Instant::now()),
         };
         let clock = Arc::new(SystemTime::now);
         TokenFile { shared: Arc::new(shared), every: INTERVAL_DEFAULT, clock }
@@ -127,15 +135,26 @@ impl TokenFile {
     /// As a call would have that has no token.
     ///
     /// # Cancel safety
-    /// May be dropped and called again.
+    /// May be dropped and called again; the file is read to its end all the same.
     pub async fn reload(&self) -> Result<()> {
-        let mut attempts = self.shared.reading.lock().await;
-        self.read(&mut attempts).await
+        // One that goes on may have read the file before it was changed.
+        let before = locked(&self.shared.attempts).reading();
+        if let Some(before) = before {
+            let _ = before.end().await;
+        }
+        let reading = self.begin(&mut locked(&self.shared.attempts));
+        self.shared.wait(reading).await
     }
 }
 
 impl CallCredentials for TokenFile {
     async fn metadata(&self, _: CredentialsRequest) -> Given {
+        self.token().await
+    }
+}
+
+impl TokenFile {
+    async fn token(&self) -> Given {
         let held = &self.shared.held;
         if let Some(held) = held.load_full().filter(|held| self.is_fresh(held)) {
             if self.is_due(&held) {
@@ -143,24 +162,17 @@ impl CallCredentials for TokenFile {
             }
             return Ok(held.metadata.clone());
         }
-        let mut attempts = self.shared.reading.lock().await;
-        // Somebody else may have read it while this one waited.
-        let is_fresh = held.load_full().is_some_and(|held| self.is_fresh(&held));
-        let read = match attempts.next_at.filter(|at| now() < *at) {
-            _ if is_fresh => Ok(()),
-            // Not yet again.
-            Some(_) => attempts.failure.clone().map_or(Ok(()), Err),
-            None => self.read(&mut attempts).await,
+        let read = match self.ask() {
+            Ok(Some(reading)) => self.shared.wait(reading).await,
+            Ok(None) => Ok(()),
+            Err(failure) => Err(failure),
         };
-        drop(attempts);
         match held.load_full().filter(|held| !self.is_over(held)) {
             Some(held) => Ok(held.metadata.clone()),
             None => Err(read.err().unwrap_or_else(|| self.shared.expired())),
         }
     }
-}
 
-impl TokenFile {
     /// Whether a call may use it without a look at the file.
     fn is_fresh(&self, held: &Held) -> bool {
         held.expires_at.is_none_or(|at| (self.clock)() + EXPIRY_MARGIN < at)
@@ -175,59 +187,68 @@ impl TokenFile {
         let near = EXPIRY_MARGIN + REFRESH_BEFORE;
         let is_near = held.expires_at.is_some_and(|at| at <= (self.clock)() + near);
         let interval = if is_near { READ_INTERVAL_MIN } else { self.every };
-        let now = now();
-        let mut looked = locked(&self.shared.looked);
-        let is_due = now.saturating_duration_since(*looked) >= interval;
-        if is_due {
-            *looked = now;
-        }
-        is_due
+        let (now, looked) = (Instant::now(), self.shared.looked.get());
+        let is_due = now.saturating_duration_since(looked) >= interval;
+        is_due && self.shared.looked.replace(looked, now)
     }
 
-    /// Has the file read beside.
+    /// Has the file read beside. The token that there is goes on; what is wrong is told when it has
+    /// ended.
     fn refresh(&self) {
-        let file = self.clone();
-        let reading = async move {
-            // Whoever reads it now does it for all.
-            let Ok(mut attempts) = file.shared.reading.try_lock() else { return };
-            if attempts.next_at.is_none_or(|at| at <= now()) {
-                // The token that there is goes on; what is wrong is told when it has ended.
-                let _ = file.read(&mut attempts).await;
-            }
-        };
-        // Without a runtime the next call without a token reads it.
-        if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(reading);
+        let mut attempts = locked(&self.shared.attempts);
+        if attempts.next_at.is_none_or(|at| at <= Instant::now()) {
+            self.begin(&mut attempts);
         }
     }
 
-    async fn read(&self, attempts: &mut Attempts) -> Result<()> {
-        let (started, shared) = (now(), &self.shared);
-        attempts.backoff.attempt(started, fastrand::f64());
-        let read = match Handle::try_current() {
-            Err(_) => read_text(&shared.path),
-            Ok(runtime) => {
-                let path = shared.path.clone();
-                let read = runtime.spawn_blocking(move || read_text(&path)).await;
-                read.unwrap_or_else(|_| Err(io::Error::other("the runtime shuts down")))
-            }
-        };
-        let held = read
+    /// Has the file read for a call that cannot go on without.
+    ///
+    /// # Errors
+    /// What came of it before, where it is not yet time to read it again.
+    fn ask(&self) -> Result<Option<Reading>> {
+        let mut attempts = locked(&self.shared.attempts);
+        // Somebody else may have read it meanwhile.
+        if self.shared.held.load().as_ref().is_some_and(|held| self.is_fresh(held)) {
+            return Ok(None);
+        }
+        match attempts.next_at.filter(|at| Instant::now() < *at) {
+            Some(_) => attempts.failure.clone().map_or(Ok(None), Err),
+            None => Ok(Some(self.begin(&mut attempts))),
+        }
+    }
+
+    /// The read that goes on, or a new one.
+    fn begin(&self, attempts: &mut Attempts) -> Reading {
+        if let Some(reading) = attempts.reading() {
+            return reading;
+        }
+        let started = Instant::now();
+        attempts.backoff.attempt(started.into_std(), fastrand::f64());
+        let file = self.clone();
+        let reading = Reading::begin(WAIT_MAX, move || file.read(started));
+        attempts.reading = Some(reading.clone());
+        reading
+    }
+
+    /// On a thread that may block.
+    fn read(&self, started: Instant) -> Result<()> {
+        let shared = &self.shared;
+        let held = file::read(&shared.path, FILE_BYTES_MAX)
             .map_err(|error| shared.unreadable(error))
             .and_then(|text| self.parse(text.trim_ascii()).map_err(|why| shared.unusable(why)));
+        let mut attempts = locked(&shared.attempts);
         match held {
             Ok(held) => {
                 // So that one that is about to end does not have the file read by each call.
                 attempts.next_at = Some(started + READ_INTERVAL_MIN);
                 attempts.backoff.established();
                 attempts.failure = None;
-                *locked(&shared.looked) = started;
+                shared.looked.set(started);
                 shared.held.store(Some(Arc::new(held)));
                 Ok(())
             }
             Err(status) => {
-                attempts.next_at = attempts.backoff.failed(now());
-                attempts.failure = Some(status.clone());
+                attempts.failed(&status);
                 Err(status)
             }
         }
@@ -252,6 +273,21 @@ impl TokenFile {
 }
 
 impl Shared {
+    /// Until the read has ended, or for as long as a call waits.
+    async fn wait(&self, reading: Reading) -> Result<()> {
+        let error = match reading.end().await {
+            Ok(read) => return read,
+            Err(error) => error,
+        };
+        let status = self.unreadable(error);
+        let mut attempts = locked(&self.attempts);
+        // It may have come meanwhile.
+        if attempts.reading().is_some() {
+            attempts.failed(&status);
+        }
+        Err(status)
+    }
+
     #[cold]
     fn unreadable(&self, error: io::Error) -> Status {
         let path = self.path.display();
@@ -267,6 +303,18 @@ impl Shared {
     #[cold]
     fn expired(&self) -> Status {
         no_token(format!("the token in {} has expired", self.path.display()))
+    }
+}
+
+impl Attempts {
+    fn failed(&mut self, status: &Status) {
+        let next_at = self.backoff.failed(Instant::now().into_std());
+        self.next_at = next_at.map(Instant::from_std);
+        self.failure = Some(status.clone());
+    }
+
+    fn reading(&self) -> Option<Reading> {
+        self.reading.as_ref().filter(|reading| reading.goes_on()).cloned()
     }
 }
 
@@ -302,19 +350,53 @@ fn signature_bytes_min(algorithm: &str) -> usize {
     }
 }
 
-/// No more than a token can have, whatever the file is.
-fn read_text(path: &Path) -> io::Result<Vec<u8>> {
-    let bytes_max = u64::try_from(TOKEN_BYTES_MAX + 1_024).unwrap_or(u64::MAX);
-    let mut text = Vec::new();
-    File::open(path)?.take(bytes_max).read_to_end(&mut text)?;
-    Ok(text)
-}
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
 
-/// The runtime's time, which tests may pause.
-fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
-}
+    use gannet_core::Code;
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    use super::*;
+
+    /// As on a mount that is gone.
+    #[tokio::test(start_paused = true)]
+    async fn a_file_that_does_not_answer_is_waited_for_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = TokenFile::opaque(folder.path().join("token"));
+        let (free, stuck) = mpsc::channel::<()>();
+        let (late, begun) = (file.clone(), Instant::now());
+        let read = move || {
+            let _ = stuck.recv();
+            late.read(begun)
+        };
+        let reading = Reading::begin(Duration::ZERO, read);
+        locked(&file.shared.attempts).reading = Some(reading.clone());
+        for _ in 0..3 {
+            let status = file.token().await.unwrap_err();
+            assert_eq!(status.code(), Code::Unavailable, "{status}");
+            assert!(status.message().contains("longer than"), "{status}");
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        assert!(file.reload().await.is_err());
+        // What comes at last counts.
+        std::fs::write(folder.path().join("token"), "opaque").unwrap();
+        drop(free);
+        while reading.goes_on() {
+            tokio::task::spawn_blocking(std::thread::yield_now).await.unwrap();
+        }
+        let sent = file.token().await.unwrap();
+        assert_eq!(sent.get("authorization"), Some("Bearer opaque"));
+    }
+
+    #[tokio::test]
+    async fn a_call_with_a_good_token_takes_no_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("token"), "opaque").unwrap();
+        let file = TokenFile::opaque(folder.path().join("token"));
+        file.reload().await.unwrap();
+        let _held = locked(&file.shared.attempts);
+        let mut token = std::pin::pin!(file.token());
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(token.as_mut().poll(&mut context).is_ready());
+    }
 }

@@ -263,3 +263,22 @@ async fn a_clone_has_an_interval_and_a_clock_of_its_own_and_shares_the_token() {
     assert_eq!(late.reload().await.unwrap_err().code(), Code::Unauthenticated);
     assert_eq!(scene.call().await.unwrap(), sent(&second));
 }
+
+/// What is a pipe might never be written to.
+#[test]
+fn what_is_no_file_holds_up_neither_calls_nor_the_end_of_the_runtime() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+    assert!(made.success());
+    let (done, ended) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let status = runtime.block_on(TokenFile::new(path).reload()).unwrap_err();
+        drop(runtime);
+        done.send(status).unwrap();
+    });
+    let status = ended.recv_timeout(Duration::from_secs(10)).expect("it ends");
+    assert_eq!(status.code(), Code::Unavailable, "{status}");
+    assert!(status.message().contains("no regular file"), "{status}");
+}
