@@ -48,7 +48,7 @@ pub(crate) struct Args {
     quiet: bool,
 }
 
-/// Calls, and tells who answered how often.
+/// Calls, and tells who answered how often. Where any call failed, that is an error.
 pub(crate) async fn call(args: Args) -> Result<(), Failure> {
     let traces = Traces::to(args.traces.as_deref(), "client")?;
     let mut builder = channel(&args)?;
@@ -56,7 +56,7 @@ pub(crate) async fn call(args: Args) -> Result<(), Failure> {
         builder = builder.observe(tracing);
     }
     let client = GreeterClient::new(builder.build()?);
-    let mut tally = BTreeMap::<String, u32>::new();
+    let (mut tally, mut failures) = (BTreeMap::<String, u32>::new(), 0_u32);
     let mut pace = args.rate.map(|rate| interval(Duration::from_secs(1) / rate.get()));
     for number in 0..args.count {
         if let Some(pace) = &mut pace {
@@ -67,12 +67,17 @@ pub(crate) async fn call(args: Args) -> Result<(), Failure> {
         }
         let request = GreetRequest { name: args.name.clone(), ..Default::default() };
         let outcome = client.greet(request).timeout(Duration::from_secs(5)).await;
+        failures += u32::from(outcome.is_err());
         *tally.entry(told(outcome, args.quiet)).or_default() += 1;
     }
     for (who, calls) in tally {
         println!("{calls:>6}  {who}");
     }
-    traces.finish().await
+    traces.finish().await?;
+    match failures {
+        0 => Ok(()),
+        _ => Err(format!("{failures} of {} calls failed", args.count).into()),
+    }
 }
 
 /// Who answered, or what went wrong.
@@ -95,7 +100,7 @@ fn failed(status: &Status, quiet: bool) -> String {
     format!("failed: {}", status.code())
 }
 
-/// A channel to all replicas at once, each of which has to be healthy.
+/// A channel to all replicas at once, which calls those that are healthy.
 fn channel(args: &Args) -> Result<ChannelBuilder, Failure> {
     let roots = Roots::from_pem_file(args.keys.join(file::AUTHORITY))?;
     Ok(Channel::builder(&args.target)

@@ -4,13 +4,10 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
 
-use gannet::auth::SigningKey;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
-use serde_json::json;
 
-use crate::Failure;
+use crate::{Failure, token};
 
 /// The name in the replicas' certificate: clients expect it whatever address they call.
 pub(crate) const SERVER_NAME: &str = "greeter";
@@ -31,14 +28,11 @@ pub(crate) mod file {
     pub(crate) const KEY: &str = "server.key";
     /// What tokens are checked with.
     pub(crate) const TOKEN_KEYS: &str = "jwks.json";
-    /// A token that is good for an hour.
+    /// What tokens are signed with. Only the issuer has it.
+    pub(crate) const SIGNING_KEY: &str = "issuer.key";
+    /// The token that clients send if they are not told of another.
     pub(crate) const TOKEN: &str = "ada.token";
-    /// One that lacks the scope.
-    pub(crate) const NARROW_TOKEN: &str = "ben.token";
 }
-
-/// How long tokens are good.
-const TOKEN_LIFETIME: Duration = Duration::from_secs(3_600);
 
 /// Flags of `greeter keys`.
 #[derive(Debug, clap::Args)]
@@ -51,7 +45,7 @@ pub(crate) struct Args {
     names: Vec<String>,
 }
 
-/// Makes all files; what is there is replaced.
+/// Makes all files; what is there is replaced, and tokens by the key that was there are good no more.
 pub(crate) fn make(args: &Args) -> Result<(), Failure> {
     let folder = &args.folder;
     fs::create_dir_all(folder).map_err(|error| told(folder, &error))?;
@@ -81,19 +75,13 @@ fn certificates(folder: &Path, names: &[String]) -> Result<(), Failure> {
     write_secret(folder, file::KEY, &key.serialize_pem())
 }
 
-/// A key that signs tokens, its public half, and two tokens.
+/// A key that signs tokens, its public half, and two tokens, of which one lacks the scope.
 fn tokens(folder: &Path) -> Result<(), Failure> {
-    let key = KeyPair::generate_for(&rcgen::PKCS_ED25519)?;
-    let key = SigningKey::from_pem(key.serialize_pem())?.with_key_id("2026-11");
-    write(folder, file::TOKEN_KEYS, &key.to_jwks())?;
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
-    for (name, subject, scope) in [(file::TOKEN, "ada", SCOPE), (file::NARROW_TOKEN, "ben", "look")]
-    {
-        let claims = json!({
-            "iss": ISSUER, "aud": AUDIENCE, "sub": subject, "scope": scope,
-            "iat": now.as_secs(), "exp": (now + TOKEN_LIFETIME).as_secs(),
-        });
-        write_secret(folder, name, &key.sign(&claims)?)?;
+    let key = KeyPair::generate_for(&rcgen::PKCS_ED25519)?.serialize_pem();
+    write_secret(folder, file::SIGNING_KEY, &key)?;
+    write(folder, file::TOKEN_KEYS, &token::signing_key(folder)?.to_jwks())?;
+    for (subject, scope) in [("ada", SCOPE), ("ben", "look")] {
+        token::write(folder, subject, scope, token::LIFETIME)?;
     }
     Ok(())
 }
@@ -105,7 +93,7 @@ fn write(folder: &Path, name: &str, text: &str) -> Result<(), Failure> {
 }
 
 /// Writes what only its owner may read, from the first byte on.
-fn write_secret(folder: &Path, name: &str, text: &str) -> Result<(), Failure> {
+pub(crate) fn write_secret(folder: &Path, name: &str, text: &str) -> Result<(), Failure> {
     let path = folder.join(name);
     let written = match fs::remove_file(&path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -119,6 +107,6 @@ fn write_secret(folder: &Path, name: &str, text: &str) -> Result<(), Failure> {
     written.map_err(|error| told(&path, &error))
 }
 
-fn told(path: &Path, error: &io::Error) -> Failure {
+pub(crate) fn told(path: &Path, error: &io::Error) -> Failure {
     format!("{}: {error}", path.display()).into()
 }

@@ -1,13 +1,15 @@
 //! A service as it runs in earnest: several replicas behind one name, TLS, tokens, health,
 //! reflection, telemetry, and an end that loses no call.
 //!
-//! `greeter keys` makes what an authority would issue, `greeter serve` is one replica, and
-//! `greeter call` calls all of them in turn. `README.md` walks through it.
+//! `greeter keys` and `greeter token` make what an authority and an issuer would, `greeter serve`
+//! is one replica, and `greeter call` calls all of them in turn. `README.md` walks through it.
 //!
 //! | module | what it holds |
 //! | --- | --- |
 //! | `keys` | certificates, keys and tokens, for this example to run anywhere |
+//! | `token` | tokens, as an issuer would make them |
 //! | `service` | what the service does |
+//! | `log` | lines that no call waits for |
 //! | `serve` | a replica around it |
 //! | `call` | the client |
 //! | `traces` | spans of both, sent to a collector |
@@ -16,8 +18,10 @@
 
 mod call;
 mod keys;
+mod log;
 mod serve;
 mod service;
+mod token;
 mod traces;
 
 use std::process::ExitCode;
@@ -44,6 +48,8 @@ struct Args {
 enum Command {
     /// Make certificates, keys and tokens in a folder
     Keys(keys::Args),
+    /// Issue a token with the key that `greeter keys` has made
+    Token(token::Args),
     /// Serve, until SIGTERM or Ctrl-C
     Serve(serve::Args),
     /// Call all replicas in turn
@@ -54,6 +60,7 @@ enum Command {
 async fn main() -> ExitCode {
     let outcome = match Args::parse().command {
         Command::Keys(args) => keys::make(&args),
+        Command::Token(args) => token::issue(&args),
         Command::Serve(args) => serve::serve(args).await,
         Command::Call(args) => call::call(args).await,
     };

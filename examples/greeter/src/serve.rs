@@ -1,14 +1,16 @@
 //! One replica: the service with what it needs around it.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use gannet::auth::{JwtAuth, JwtValidator, Keys};
+use gannet::auth::{JwtAuth, JwtValidator, Keys, Refusal};
 use gannet::services::health::Health;
 use gannet::services::reflection::Reflection;
 use gannet::tls::{Identity, ServerTls};
-use gannet::{Listener, Server};
+use gannet::{Call, Listener, Server};
 use gannet_otel::Metrics;
 use gannet_otel::prometheus::{Endpoint, Prometheus};
 use tokio::net::TcpListener;
@@ -16,12 +18,10 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::Failure;
 use crate::keys::{AUDIENCE, ISSUER, SCOPE, file};
+use crate::log::{Log, Refusals};
 use crate::proto::greeter::{GREETER, GreeterServer};
 use crate::service::Host;
 use crate::traces::Traces;
-
-/// How often keys and certificates are looked after.
-const FOLLOW_EVERY: Duration = Duration::from_secs(10);
 
 /// Flags of `greeter serve`.
 #[derive(Debug, clap::Args)]
@@ -41,10 +41,18 @@ pub(crate) struct Args {
     /// The folder that `greeter keys` has made
     #[arg(long, default_value = "keys")]
     keys: PathBuf,
+    /// How often files of keys and certificates are looked after, in seconds
+    #[arg(long, value_name = "SECONDS", default_value = "10")]
+    follow: NonZeroU32,
     /// What this replica is called; where it is not told, what the variable HOSTNAME says, which in
     /// Kubernetes is the pod's name
     #[arg(long)]
     name: Option<String>,
+    /// How long a connection is used, in seconds, before its client is asked to make another: only
+    /// then does that ask for the name again, and find replicas that were added. Each connection's
+    /// is spread by a tenth
+    #[arg(long, value_name = "SECONDS", default_value = "300")]
+    max_connection_age: NonZeroU32,
     /// How long calls may go on after SIGTERM, in seconds
     #[arg(long, default_value_t = 20.0)]
     grace: f64,
@@ -54,6 +62,7 @@ pub(crate) struct Args {
 pub(crate) async fn serve(args: Args) -> Result<(), Failure> {
     let name = args.name.clone().or_else(|| std::env::var("HOSTNAME").ok());
     let name = name.unwrap_or_else(|| "replica".to_owned());
+    let (log, refusals) = (Log::new(&name), Arc::new(Refusals::default()));
     let health = Health::new();
     health.set_serving(GREETER.name);
     let reflection = Reflection::new();
@@ -64,12 +73,13 @@ pub(crate) async fn serve(args: Args) -> Result<(), Failure> {
         server = server.observe(tracing);
     }
     let server = server
-        .intercept(auth(&args, &name)?)
+        .max_connection_age(seconds(args.max_connection_age))
+        .intercept(auth(&args, &log, &refusals)?)
         .add(GreeterServer::new(Host { replica: name.clone() }))
         .add(health.server())
         .add(reflection.v1())
         .add(reflection.v1alpha());
-    let (calls, probes) = (listener(&args)?, Listener::tcp(args.probes)?);
+    let (calls, probes) = (listener(&args, &log)?, Listener::tcp(args.probes)?);
     let metrics = TcpListener::bind(args.metrics).await;
     let metrics = metrics.map_err(|error| format!("--metrics {}: {error}", args.metrics))?;
     for (what, listener) in [("calls", &calls), ("probes", &probes)] {
@@ -87,28 +97,53 @@ pub(crate) async fn serve(args: Args) -> Result<(), Failure> {
         () = Endpoint::new(prometheus).serve(metrics) => {}
     }
     println!("{name}: all calls are finished");
+    if refusals.count() > 0 {
+        println!("{name}: {} calls were refused in all", refusals.count());
+    }
     traces.finish().await
 }
 
 /// Who may call: whoever has a token by the issuer, and its scope. Health and reflection are open.
-fn auth(args: &Args, name: &str) -> Result<JwtAuth, Failure> {
-    let keys = Keys::follow(args.keys.join(file::TOKEN_KEYS)).every(FOLLOW_EVERY).open()?;
-    let validator = JwtValidator::builder().issuer(ISSUER, keys).audience(AUDIENCE).build()?;
-    let name = name.to_owned();
+fn auth(args: &Args, log: &Log, refusals: &Arc<Refusals>) -> Result<JwtAuth, Failure> {
+    let path = args.keys.join(file::TOKEN_KEYS);
+    let told = log.clone();
+    let keys = Keys::follow(&path).every(seconds(args.follow)).on_reload(move |read| match read {
+        Ok(keys) => told.say(&format!("keys for tokens were read again: {}", keys.len())),
+        Err(error) => told.warn(&format!("the keys for tokens stay what they are: {error}")),
+    });
+    let validator =
+        JwtValidator::builder().issuer(ISSUER, keys.open()?).audience(AUDIENCE).build()?;
+    let (log, refusals) = (log.clone(), Arc::clone(refusals));
+    // In the connection's own task, where other calls wait.
+    let refused = move |call: &Call, refusal: &Refusal| {
+        let line = refusals.add(Instant::now(), &call.peer().to_string(), &refusal.to_string());
+        line.into_iter().for_each(|line| log.say(&line));
+    };
     Ok(JwtAuth::new(validator)
         .except("grpc.health.v1.Health")
         .except("grpc.reflection.v1.ServerReflection")
         .except("grpc.reflection.v1alpha.ServerReflection")
         .require_scope_on(GREETER.name, SCOPE)
-        .on_refusal(move |call, refusal| println!("{name}: refused {}: {refusal}", call.peer())))
+        .on_refusal(refused))
 }
 
 /// With a certificate that is read again when its file changes.
-fn listener(args: &Args) -> Result<Listener, Failure> {
+fn listener(args: &Args, log: &Log) -> Result<Listener, Failure> {
     let path = |name| args.keys.join(name);
     let identity = Identity::from_pem_files(path(file::CERTIFICATE), path(file::KEY))?;
-    let tls = ServerTls::builder(identity).reload_every(FOLLOW_EVERY).build()?;
-    Ok(Listener::tcp(args.listen)?.tls(tls))
+    let log = log.clone();
+    let tls =
+        ServerTls::builder(identity).reload_every(seconds(args.follow)).on_reload(move |read| {
+            match read {
+                Ok(()) => log.say("the certificate was read again"),
+                Err(error) => log.warn(&format!("the certificate stays what it is: {error}")),
+            }
+        });
+    Ok(Listener::tcp(args.listen)?.tls(tls.build()?))
+}
+
+fn seconds(number: NonZeroU32) -> Duration {
+    Duration::from_secs(number.get().into())
 }
 
 fn grace(args: &Args) -> Result<Duration, Failure> {
