@@ -45,16 +45,14 @@ pub(crate) struct Args {
     names: Vec<String>,
 }
 
-/// Makes all files; what is there is replaced, and tokens by the key that was there are good no more.
+/// Makes all files; what is there is replaced, so that tokens by the key before are good no more.
 pub(crate) fn make(args: &Args) -> Result<(), Failure> {
     let folder = &args.folder;
     fs::create_dir_all(folder).map_err(|error| told(folder, &error))?;
     certificates(folder, &args.names)?;
     tokens(folder)?;
-    println!(
-        "{}: certificates, keys and tokens; the tokens are good for an hour",
-        folder.display()
-    );
+    let folder = folder.display();
+    println!("{folder}: certificates, keys and tokens; the tokens are good for an hour");
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! What `examples/greeter` tells Kubernetes: its manifest against Kubernetes' own schemas, against
 //! itself and the README beside it, and against the program, which is started with the manifest's
-//! arguments and probed as Kubernetes would.
+//! arguments and probed as Kubernetes would. A client's manifest likewise: it calls that replica.
 //!
 //! Each run also shows that it can fail: a field that Kubernetes does not know must be refused,
 //! and a port that does not answer probes be found.
@@ -18,9 +18,10 @@ use super::process::{self, Ready, Server};
 use super::setup::Tools;
 use crate::exec::{self, Result};
 use crate::install::create;
-use judge::Told;
+use judge::{Client, Told};
 
 const MANIFEST: &str = "examples/greeter/kubernetes/greeter.yaml";
+const CLIENT: &str = "examples/greeter/kubernetes/client.yaml";
 const README: &str = "examples/greeter/README.md";
 /// Of Kubernetes; the schemas come with the tool.
 const VERSION: &str = "1.37";
@@ -37,9 +38,13 @@ pub(super) fn run(tools: &Tools, limit: Duration) -> Result<Note> {
         std::fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))
     };
     let (manifest, readme) = (read(MANIFEST)?, read(README)?);
-    validate(tools, &exec::root().join(MANIFEST), limit)?.success()?;
+    for file in [MANIFEST, CLIENT] {
+        validate(tools, &exec::root().join(file), limit)?.success()?;
+    }
     refuses_what_is_wrong(tools, &manifest, limit)?;
-    let told = judge::judge(&documents(tools, limit)?, &readme)?;
+    let server = documents(tools, MANIFEST, limit)?;
+    let told = judge::judge(&server, &readme)?;
+    let client = judge::judge_client(&documents(tools, CLIENT, limit)?, &server, &readme)?;
     let replica = start(tools, &told, limit)?;
     let probes = address(&replica, "probes", limit)?;
     for service in &told.probed {
@@ -49,8 +54,9 @@ pub(super) fn run(tools: &Tools, limit: Duration) -> Result<Note> {
     if probe(tools, &calls, &told.probed[0], limit)?.status.success() {
         return Err("the port for calls answers probes without TLS, too".to_owned());
     }
+    let counted = call(tools, &client, &calls, limit)?;
     replica.end(limit)?;
-    Ok(format!("Kubernetes {VERSION}, {} probes", told.probed.len()))
+    Ok(format!("Kubernetes {VERSION}, {} probes, {counted} calls", told.probed.len()))
 }
 
 fn validate(tools: &Tools, file: &Path, limit: Duration) -> Result<process::Ended> {
@@ -72,18 +78,18 @@ fn refuses_what_is_wrong(tools: &Tools, manifest: &str, limit: Duration) -> Resu
     }
 }
 
-/// The manifest, read by the YAML library that the validator has.
-fn documents(tools: &Tools, limit: Duration) -> Result<Vec<Value>> {
+/// A manifest, read by the YAML library that the validator has.
+fn documents(tools: &Tools, file: &str, limit: Duration) -> Result<Vec<Value>> {
     let mut command = Command::new(tools.python());
-    command.args(["-c", TO_JSON]).arg(exec::root().join(MANIFEST));
+    command.args(["-c", TO_JSON]).arg(exec::root().join(file));
     let json = process::run(command, limit)?.success()?;
-    serde_json::from_str(&json).map_err(|error| format!("{MANIFEST} as JSON: {error}"))
+    serde_json::from_str(&json).map_err(|error| format!("{file} as JSON: {error}"))
 }
 
 /// The program with the container's arguments: on ports that are free, and with nothing in its
 /// folder of keys but what the README puts into the secret.
 fn start(tools: &Tools, told: &Told, limit: Duration) -> Result<Server> {
-    let keys = keys(tools, &told.files)?;
+    let keys = keys(tools, "manifest-keys", &told.files)?;
     let mut command = Command::new(tools.greeter());
     for argument in &told.arguments {
         let flag = argument.split('=').next().unwrap_or_default();
@@ -96,8 +102,25 @@ fn start(tools: &Tools, told: &Told, limit: Duration) -> Result<Server> {
     Server::start(|_| command, Ready::Says, limit)
 }
 
-fn keys(tools: &Tools, files: &[String]) -> Result<PathBuf> {
-    let folder = tools.scratch("manifest-keys");
+/// The client with its container's arguments, but for the name, which only a cluster has; how many
+/// calls it made, of which each was answered.
+fn call(tools: &Tools, client: &Client, address: &str, limit: Duration) -> Result<u32> {
+    let keys = keys(tools, "manifest-client-keys", &client.files)?;
+    let mut command = Command::new(tools.greeter());
+    for argument in &client.arguments {
+        match argument.split('=').next().unwrap_or_default() {
+            "--target" => command.arg(format!("--target={address}")),
+            "--keys" => command.arg("--keys").arg(&keys),
+            _ => command.arg(argument),
+        };
+    }
+    let told = process::run(command, limit)?.success()?;
+    let count = told.split_whitespace().next().and_then(|count| count.parse().ok());
+    count.filter(|count| *count > 0).ok_or_else(|| format!("no call was counted:\n{told}"))
+}
+
+fn keys(tools: &Tools, name: &str, files: &[String]) -> Result<PathBuf> {
+    let folder = tools.scratch(name);
     // What an earlier run has left must not help this one.
     if folder.exists() {
         let removed = std::fs::remove_dir_all(&folder);

@@ -14,19 +14,66 @@ pub(super) struct Told {
     pub(super) files: Vec<String>,
 }
 
-/// Judges all of it.
-pub(super) fn judge(documents: &[Value], readme: &str) -> Result<Told> {
-    let (service, deployment) = (only(documents, "Service")?, only(documents, "Deployment")?);
-    let template = at(deployment, "/spec/template")?;
+/// What a client's container is told.
+#[derive(Debug)]
+pub(super) struct Client {
+    pub(super) arguments: Vec<String>,
+    /// What the README puts into its secrets.
+    pub(super) files: Vec<String>,
+}
+
+/// Judges the manifest of a client of what `server` is.
+pub(super) fn judge_client(documents: &[Value], server: &[Value], readme: &str) -> Result<Client> {
+    let (service, deployment) = (only(server, "Service")?, only(server, "Deployment")?);
+    let template = at(only(documents, "Job")?, "/spec/template")?;
+    let (container, arguments) = container(template)?;
+    let (_, served) = self::container(at(deployment, "/spec/template")?)?;
+    let target =
+        format!("dns:///{}:{}", text(service, "/metadata/name")?, port(&served, "--listen")?);
+    same("the client's target", flag(&arguments, "--target")?, &target)?;
+    let image = text(deployment, "/spec/template/spec/containers/0/image")?;
+    same("the client's image", &text(container, "/image")?, &image)?;
+    // A Job takes no other than these two.
+    if !["Never", "OnFailure"].contains(&&*text(template, "/spec/restartPolicy")?) {
+        return Err("the client is started again when it is done".to_owned());
+    }
+    let files = files(documents, template, container, &arguments, readme)?;
+    Ok(Client { arguments, files })
+}
+
+/// The container of a pod, and its arguments.
+fn container(template: &Value) -> Result<(&Value, Vec<String>)> {
     let containers = list(template, "/spec/containers");
     let [container] = containers else {
         return Err(format!("{} containers, not one", containers.len()));
     };
     let arguments = list(container, "/args").iter().map(|argument| text(argument, ""));
-    let arguments = arguments.collect::<Result<Vec<_>>>()?;
+    Ok((container, arguments.collect::<Result<_>>()?))
+}
+
+/// An old pod goes only behind a new one, which clients have heard of.
+fn is_rolled_out_slowly(deployment: &Value) -> Result {
+    let unavailable = at(deployment, "/spec/strategy/rollingUpdate/maxUnavailable")?;
+    same("maxUnavailable", &unavailable.to_string(), "0")?;
+    let ready = at(deployment, "/spec/minReadySeconds")?.as_u64();
+    match ready {
+        Some(seconds) if seconds > NAMES_EVERY_SECONDS => Ok(()),
+        _ => Err(format!("minReadySeconds {ready:?}: clients ask at most each 30 s")),
+    }
+}
+
+/// How often a channel asks for a name at most.
+const NAMES_EVERY_SECONDS: u64 = 30;
+
+/// Judges all of it.
+pub(super) fn judge(documents: &[Value], readme: &str) -> Result<Told> {
+    let (service, deployment) = (only(documents, "Service")?, only(documents, "Deployment")?);
+    let template = at(deployment, "/spec/template")?;
+    let (container, arguments) = container(template)?;
     selects(service, "/spec/selector", template)?;
     selects(deployment, "/spec/selector/matchLabels", template)?;
     leads_to_pods(service, container, &arguments, readme)?;
+    is_rolled_out_slowly(deployment)?;
     let metrics = text(template, "/metadata/annotations/prometheus.io~1port")?;
     same("the port for metrics", &metrics, &port(&arguments, "--metrics")?.to_string())?;
     let image = text(container, "/image")?;
@@ -231,7 +278,12 @@ mod tests {
             },
         });
         let selector = json!({"matchLabels": {"app": "a"}});
-        let spec = json!({"selector": selector, "template": template});
+        let spec = json!({
+            "selector": selector,
+            "template": template,
+            "minReadySeconds": 31,
+            "strategy": {"rollingUpdate": {"maxUnavailable": 0}},
+        });
         vec![service, json!({"kind": "Deployment", "spec": spec})]
     }
 
@@ -267,6 +319,8 @@ mod tests {
             (0, "/metadata/name".to_owned(), json!("b")),
             (1, "/spec/selector/matchLabels/app".to_owned(), json!("b")),
             (1, "/spec/template/metadata/annotations/prometheus.io~1port".to_owned(), json!("9")),
+            (1, "/spec/minReadySeconds".to_owned(), json!(30)),
+            (1, "/spec/strategy/rollingUpdate/maxUnavailable".to_owned(), json!(1)),
             (1, format!("{POD}/containers"), json!([])),
             (1, format!("{POD}/terminationGracePeriodSeconds"), json!(20)),
             (1, format!("{POD}/volumes/0/name"), json!("w")),
@@ -287,6 +341,39 @@ mod tests {
             let mut documents = manifest();
             *documents[document].pointer_mut(&place).unwrap() = value.clone();
             assert!(judge(&documents, README).is_err(), "{place}: {value}");
+        }
+    }
+    fn client() -> Vec<Value> {
+        let container = json!({
+            "image": "a:1",
+            "args": ["call", "--target=dns:///a:1", "--keys=/k"],
+            "volumeMounts": [{"name": "v", "mountPath": "/k"}],
+        });
+        let pod = json!({
+            "restartPolicy": "Never",
+            "containers": [container],
+            "volumes": [{"name": "v", "secret": {"secretName": "s"}}],
+        });
+        vec![json!({"kind": "Job", "spec": {"template": {"spec": pod}}})]
+    }
+
+    #[test]
+    fn a_client_calls_what_is_served() {
+        let told = judge_client(&client(), &manifest(), README).unwrap();
+        assert_eq!(told.arguments.len(), 3);
+        assert_eq!(told.files, ["k/x.pem", "k/y.json"]);
+        const POD: &str = "/spec/template/spec";
+        for (place, value) in [
+            ("/kind".to_owned(), json!("Pod")),
+            (format!("{POD}/containers/0/args/1"), json!("--target=dns:///a:2")),
+            (format!("{POD}/containers/0/args/2"), json!("--keys=/q")),
+            (format!("{POD}/containers/0/image"), json!("a:2")),
+            (format!("{POD}/restartPolicy"), json!("Always")),
+            (format!("{POD}/volumes/0/secret/secretName"), json!("t")),
+        ] {
+            let mut documents = client();
+            *documents[0].pointer_mut(&place).unwrap() = value.clone();
+            assert!(judge_client(&documents, &manifest(), README).is_err(), "{place}: {value}");
         }
     }
 }
