@@ -129,9 +129,7 @@ fn run_check(check: &Check, tls: Tls, server: &Server, tools: &Tools) -> Result<
             suites::run((*suite, *strict), tools, (server.port(), tls.is_on()), check.limit)
         }
         What::Http(request) => http::run(*request, tools, (server.port(), tls), check.limit),
-        What::Service(whose, asked) => {
-            services::run((*whose, asked), tools, server.port(), check.limit)
-        }
+        What::Service(whose, asked) => services::run((*whose, asked), tools, server, check.limit),
         What::Restarts(client) => restarts::run(tools, *client, check.limit),
         What::Manifest => manifest::run(tools, check.limit),
         What::Telemetry(what) => telemetry::run(*what, tools, server, check.limit),

@@ -43,6 +43,7 @@ def main():
     parser.add_argument("--keys", type=pathlib.Path, default=pathlib.Path("keys"))
     parser.add_argument("--token", default="ada.token")
     parser.add_argument("--count", type=int, default=6)
+    parser.add_argument("--each", action="store_true", help="tell of each call who answers it")
     args = parser.parse_args()
     tally = collections.Counter()
     with channel(args.target, args.keys, args.token) as open_channel:
@@ -51,6 +52,8 @@ def main():
             request = greeter_pb2.GreetRequest(name="Python")
             greeting = stub.Greet(request, timeout=5, wait_for_ready=True)
             tally[greeting.replica] += 1
+            if args.each:
+                print(f"answered by {greeting.replica}")
         requests = (greeter_pb2.GreetRequest(name=name) for name in ("Ada", "Ben"))
         for greeting in stub.GreetAll(requests, timeout=5, wait_for_ready=True):
             print(greeting.text)

@@ -235,9 +235,10 @@ fn files_that_cannot_be_used_are_told_of_and_calls_go_on() {
 
 /// How many calls of clients this replica has answered well, by its metrics.
 fn answered(replica: &Replica) -> u32 {
-    let start = r#"grpc_server_call_duration_seconds_count{grpc_method="greeter.Greeter/Greet",grpc_status="OK","#;
+    let labels = r#"{grpc_method="greeter.Greeter/Greet",grpc_status="OK","#;
+    let start = format!("grpc_server_call_duration_seconds_count{labels}");
     let text = metrics(replica);
-    let line = text.lines().find(|line| line.starts_with(start));
+    let line = text.lines().find(|line| line.starts_with(&start));
     line.map_or(0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
 }
 

@@ -14,6 +14,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::Note;
+use super::peers;
 use super::process::{self, Ready, Server};
 use super::setup::Tools;
 use crate::exec::{self, Result};
@@ -46,11 +47,11 @@ pub(super) fn run(tools: &Tools, limit: Duration) -> Result<Note> {
     let told = judge::judge(&server, &readme)?;
     let client = judge::judge_client(&documents(tools, CLIENT, limit)?, &server, &readme)?;
     let replica = start(tools, &told, limit)?;
-    let probes = address(&replica, "probes", limit)?;
+    let probes = peers::greeter_address(&replica, "probes", limit)?;
     for service in &told.probed {
         probe(tools, &probes, service, limit)?.success()?;
     }
-    let calls = address(&replica, "calls", limit)?;
+    let calls = peers::greeter_address(&replica, "calls", limit)?;
     if probe(tools, &calls, &told.probed[0], limit)?.status.success() {
         return Err("the port for calls answers probes without TLS, too".to_owned());
     }
@@ -134,16 +135,6 @@ fn keys(tools: &Tools, name: &str, files: &[String]) -> Result<PathBuf> {
             .map_err(|error| format!("{}: {error}", from.display()))?;
     }
     Ok(folder)
-}
-
-/// Where the replica listens for this.
-fn address(replica: &Server, what: &str, limit: Duration) -> Result<String> {
-    let end = format!(" for {what}");
-    replica.says(&end, limit)?;
-    let lines = replica.lines("listening on ");
-    let address =
-        lines.iter().find_map(|line| line.split(' ').nth(2).filter(|_| line.ends_with(&end)));
-    address.map(str::to_owned).ok_or_else(|| format!("no address{end}"))
 }
 
 fn probe(tools: &Tools, address: &str, service: &str, limit: Duration) -> Result<process::Ended> {

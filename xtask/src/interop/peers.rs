@@ -7,13 +7,14 @@
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 use super::official;
 use super::plan::{Group, Peer, Program, Tls};
-use super::process::Ready;
+use super::process::{Ready, Server};
 use super::setup::Tools;
 use super::tls;
-use crate::exec;
+use crate::exec::{self, Result};
 
 /// The group's server, on this port of the loopback address.
 pub(super) fn server(tools: &Tools, group: &Group, port: u16) -> Command {
@@ -51,11 +52,25 @@ pub(super) fn server(tools: &Tools, group: &Group, port: u16) -> Command {
 
 /// A replica of the greeter, with ports for probes and metrics that it tells.
 pub(super) fn greeter(tools: &Tools, port: u16) -> Command {
+    greeter_named("replica", tools, port)
+}
+
+pub(super) fn greeter_named(name: &str, tools: &Tools, port: u16) -> Command {
     let mut command = Command::new(tools.greeter());
-    command.args(["serve", "--name=replica", "--probes=127.0.0.1:0", "--metrics=127.0.0.1:0"]);
+    command.args(["serve", "--name", name, "--probes=127.0.0.1:0", "--metrics=127.0.0.1:0"]);
     command.arg(format!("--listen={}:{port}", Ipv4Addr::LOCALHOST));
     command.arg("--keys").arg(tools.greeter_keys());
     command
+}
+
+/// Where a replica listens for this.
+pub(super) fn greeter_address(replica: &Server, what: &str, limit: Duration) -> Result<String> {
+    let end = format!(" for {what}");
+    replica.says(&end, limit)?;
+    let lines = replica.lines("listening on ");
+    let address =
+        lines.iter().find_map(|line| line.strip_prefix("listening on ")?.strip_suffix(&end));
+    address.map(str::to_owned).ok_or_else(|| format!("no address{end} in {lines:?}"))
 }
 
 /// So short that many connections end while one case runs; calls but one are over before the grace

@@ -4,11 +4,13 @@
 mod greeter;
 mod interop;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
 use super::Note;
+use super::peers;
 use super::plan::Program;
 use super::process::{self, Ready, Server};
 use super::setup::Tools;
@@ -19,9 +21,12 @@ use crate::exec::{self, Result};
 pub(super) struct Asked {
     pub(super) tool: Tool,
     pub(super) name: &'static str,
-    /// `ADDR` stands for the server's, `UI` for grpcui's; `KEYS` for the folder of the greeter's
-    /// keys, and `TOKEN` for the token in it.
+    /// `ADDR` stands for the server's address, with those of other replicas behind it, `PROBES` for
+    /// that by which the greeter's health is asked for, `UI` for grpcui's; `KEYS` for the folder of
+    /// the greeter's keys, and `TOKEN` for the token in it.
     arguments: &'static [&'static str],
+    /// How many servers there are: more than one are called by turns, which are counted.
+    replicas: usize,
     /// Whether the tool is to succeed.
     succeeds: bool,
     /// Each in what it prints.
@@ -45,7 +50,7 @@ const fn asked(
     arguments: &'static [&'static str],
     says: &'static [&'static str],
 ) -> Asked {
-    Asked { tool, name, arguments, succeeds: true, says }
+    Asked { tool, name, arguments, replicas: 1, succeeds: true, says }
 }
 
 const fn refused(
@@ -54,7 +59,12 @@ const fn refused(
     arguments: &'static [&'static str],
     says: &'static [&'static str],
 ) -> Asked {
-    Asked { tool, name, arguments, succeeds: false, says }
+    Asked { tool, name, arguments, replicas: 1, succeeds: false, says }
+}
+
+/// Of so many replicas of the greeter, the first of which is the group's server.
+const fn by_turns(replicas: usize, asked: Asked) -> Asked {
+    Asked { replicas, ..asked }
 }
 
 impl Tool {
@@ -161,31 +171,71 @@ impl Whose {
     }
 }
 
-/// Asks the server at `port`.
+/// Asks the server.
 pub(super) fn run(
     (whose, asked): (Whose, &Asked),
     tools: &Tools,
-    port: u16,
+    server: &Server,
     limit: Duration,
 ) -> Result<Note> {
     let mut command = asked.tool.command(whose, tools);
-    let address = format!("127.0.0.1:{port}");
+    let address = format!("127.0.0.1:{}", server.port());
+    let others = others(asked.replicas, tools, limit)?;
+    let others = others.iter().map(|other| format!(",127.0.0.1:{}", other.port()));
+    let addresses = format!("{address}{}", others.collect::<String>());
+    let probes = match whose {
+        Whose::Greeter => peers::greeter_address(server, "probes", limit)?,
+        Whose::Interop => String::new(),
+    };
     let ui = match asked.tool {
         Tool::Grpcui => Some(grpcui(whose, tools, &address, limit)?),
         _ => None,
     };
     let ui_address =
         ui.as_ref().map_or(String::new(), |ui| format!("http://127.0.0.1:{}/", ui.port()));
-    let places = [("ADDR", address.as_str()), ("UI/", ui_address.as_str())];
+    let places =
+        [("ADDR", addresses.as_str()), ("PROBES", probes.as_str()), ("UI/", ui_address.as_str())];
     command.args(whose.filled(asked.arguments, tools, &places)?);
     let ended = process::run(command, limit)?;
     let missing = asked.says.iter().find(|text| !ended.output.contains(**text));
     match (ended.status.success() == asked.succeeds, missing) {
+        (true, None) if asked.replicas > 1 => turns(&ended.output, asked.replicas),
         (true, None) => Ok(Note::new()),
         (true, Some(text)) => Err(format!("no `{text}` in:\n{}", ended.output)),
         (false, _) => Err(format!("{}\n{}", ended.status, ended.output)),
     }
 }
+
+/// The replicas beside the group's server.
+fn others(replicas: usize, tools: &Tools, limit: Duration) -> Result<Vec<Server>> {
+    let start = |number: usize| {
+        let name = format!("replica-{number}");
+        Server::start(|port| peers::greeter_named(&name, tools, port), Ready::Says, limit)
+    };
+    (2..=replicas).map(start).collect()
+}
+
+/// Whether calls went to all replicas by turns, from when all had answered one: by lines
+/// `answered by NAME`, in the order of the calls.
+fn turns(output: &str, replicas: usize) -> Result<Note> {
+    let names = output.lines().filter_map(|line| line.strip_prefix("answered by "));
+    let names: Vec<_> = names.collect();
+    let mut met = BTreeSet::new();
+    let all = names.iter().position(|name| met.insert(*name) && met.len() == replicas);
+    let all = all.ok_or_else(|| format!("only {met:?} answered {} calls", names.len()))?;
+    let turns = &names[all..];
+    if turns.len() < TURNS_MIN {
+        return Err(format!("all had answered only when {} calls were left", turns.len()));
+    }
+    let is_turn = |calls: &[&str]| calls.iter().collect::<BTreeSet<_>>().len() == replicas;
+    match turns.windows(replicas).all(is_turn) {
+        true => Ok(format!("{} calls by turns", turns.len())),
+        false => Err(format!("not by turns: {turns:?}")),
+    }
+}
+
+/// Fewer say little.
+const TURNS_MIN: usize = 100;
 
 /// grpcui at work on the server at `address`.
 fn grpcui(whose: Whose, tools: &Tools, address: &str, limit: Duration) -> Result<Server> {
@@ -196,4 +246,25 @@ fn grpcui(whose: Whose, tools: &Tools, address: &str, limit: Duration) -> Result
         command
     };
     Server::start(command, Ready::Accepts, limit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(names: &[&str]) -> Result<Note> {
+        let lines: Vec<_> = names.iter().map(|name| format!("answered by {name}\n")).collect();
+        turns(&lines.concat(), 3)
+    }
+
+    #[test]
+    fn turns_count_from_when_all_have_answered() {
+        let turns = ["c", "b", "a"].repeat(40);
+        let late = [&["a", "a", "b", "a", "b"], &turns[..]].concat();
+        assert_eq!(judged(&late).unwrap(), "120 calls by turns");
+        assert!(judged(&late[..50]).is_err(), "too few");
+        assert!(judged(&["a", "b"].repeat(100)).is_err(), "two of three");
+        let twice = [&turns[..], &["a"], &turns[..]].concat();
+        assert!(judged(&twice).is_err(), "one of them twice");
+    }
 }

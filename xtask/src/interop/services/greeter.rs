@@ -1,6 +1,6 @@
 //! `examples/greeter`: TLS by an authority of its own, tokens, health and reflection.
 
-use super::{Asked, Tool, asked, refused};
+use super::{Asked, Tool, asked, by_turns, refused};
 
 const GREET: &str = "greeter.Greeter/Greet";
 const GREET_URL: &str = "https://ADDR/greeter.Greeter/Greet";
@@ -98,6 +98,18 @@ pub(super) const ALL: &[Asked] = &[
         &["status: SERVING"],
     ),
     asked(
+        Tool::HealthProbe,
+        "probes",
+        &["-addr=PROBES", "-service=greeter.Greeter"],
+        &["status: SERVING"],
+    ),
+    refused(
+        Tool::HealthProbe,
+        "calls_without_tls",
+        &["-addr=ADDR", "-service=greeter.Greeter", "-connect-timeout=5s"],
+        &["failed to connect"],
+    ),
+    asked(
         Tool::Buf,
         "call",
         &[
@@ -113,10 +125,13 @@ pub(super) const ALL: &[Asked] = &[
         ],
         &["Hello, tool!"],
     ),
-    asked(
-        Tool::Python,
-        "round_robin",
-        &["--target=ipv4:ADDR", "--keys=KEYS", "--count=3"],
-        &["Hello, Ada!", "Hello, Ben!", "     3  replica"],
+    by_turns(
+        3,
+        asked(
+            Tool::Python,
+            "round_robin",
+            &["--target=ipv4:ADDR", "--keys=KEYS", "--count=300", "--each"],
+            &["Hello, Ada!", "Hello, Ben!", "  replica\n", "  replica-2\n", "  replica-3\n"],
+        ),
     ),
 ];

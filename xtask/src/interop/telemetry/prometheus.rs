@@ -12,6 +12,7 @@ use super::caller;
 use crate::exec::Result;
 use crate::install::{create, with_path};
 use crate::interop::Note;
+use crate::interop::peers;
 use crate::interop::process::{self, Ready, Server};
 use crate::interop::setup::Tools;
 
@@ -31,7 +32,7 @@ const TOLERANCE: f64 = 0.02;
 const CONFIG: &str = "global:\n  scrape_interval: 1s\n  scrape_timeout: 1s\nscrape_configs:\n";
 
 pub(super) fn run(tools: &Tools, replica: &Server, limit: Duration) -> Result<Note> {
-    let metrics = metrics_address(replica, limit)?;
+    let metrics = peers::greeter_address(replica, "metrics", limit)?;
     let folder = tools.scratch("prometheus");
     if folder.exists() {
         fs::remove_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
@@ -58,16 +59,6 @@ pub(super) fn run(tools: &Tools, replica: &Server, limit: Duration) -> Result<No
     let (told, took) = load.join().map_err(|_| "the load's thread panicked")??;
     let seen = seen.map_err(|error| format!("{error}{}", server.recent_output()))?;
     judge(seen, count, &told, took)
-}
-
-/// Where the replica serves what it has counted.
-fn metrics_address(replica: &Server, limit: Duration) -> Result<String> {
-    replica.says(" for metrics", limit)?;
-    let lines = replica.lines("listening on ");
-    let address = lines.iter().find_map(|line| {
-        line.strip_prefix("listening on ").and_then(|rest| rest.strip_suffix(" for metrics"))
-    });
-    address.map(str::to_owned).ok_or_else(|| format!("no address of metrics in {lines:?}"))
 }
 
 fn prometheus(folder: &Path, config: &Path, port: u16) -> Command {
