@@ -26,6 +26,9 @@
 //! where the call is made. Spans close when the call has ended, which is when most subscribers
 //! write them. Each message is an event at the level TRACE.
 //!
+//! A server whose health a channel is to check, and that has no health service, is an event at the
+//! level ERROR, once for each connection: its calls go on as if it were healthy.
+//!
 //! Nothing goes to other processes: for that there is `gannet-otel`.
 
 use std::fmt;
@@ -37,10 +40,10 @@ use gannet_core::Metadata;
 use gannet_transport::Direction;
 use gannet_transport::observe::{
     AttemptStart, CallObserver, ClientAttemptObserver, ClientCallObserver, ClientCallStart, Ended,
-    MessageEvent, ServerCallObserver, ServerCallStart,
+    HealthUnchecked, MessageEvent, ServerCallObserver, ServerCallStart,
 };
 use tracing::field::{Empty, display};
-use tracing::{Span, info_span, trace};
+use tracing::{Span, error, info_span, trace};
 
 /// Makes spans: see the crate.
 #[derive(Clone, Copy, Debug, Default)]
@@ -78,6 +81,14 @@ impl CallObserver for Spans {
         }
         record_timeout(&span, call.deadline, call.at);
         Some(Arc::new(Followed { span, sums: Sums::default(), attempts: AtomicU32::new(0) }))
+    }
+
+    fn health_unchecked(&self, server: &HealthUnchecked<'_>) {
+        error!(
+            target: "gannet", parent: None,
+            peer = server.address, target = &**server.target, service = server.service,
+            "the server has no health service, and counts as healthy",
+        );
     }
 }
 

@@ -183,7 +183,7 @@ pub mod observe {
     pub use gannet_transport::Direction;
     pub use gannet_transport::observe::{
         AttemptStart, CallObserver, ClientAttemptObserver, ClientCallObserver, ClientCallStart,
-        Ended, MessageEvent, ServerCallObserver, ServerCallStart,
+        Ended, HealthUnchecked, MessageEvent, ServerCallObserver, ServerCallStart,
     };
 }
 

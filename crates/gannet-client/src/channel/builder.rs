@@ -156,7 +156,8 @@ impl ChannelBuilder {
     /// Asks each server that is connected how `service` feels, by `grpc.health.v1.Health/Watch`
     /// (gRFC A17; default: nobody asks). Empty is the server as a whole. A server that does not say
     /// SERVING counts as not connected, until it does; its connection stays, and so do the calls on
-    /// it. One that does not know the method counts as well.
+    /// it. One that does not know the method counts as well, of which the channel's
+    /// [observers](Self::observe) are told: `gannet-tracing` makes an event of it.
     ///
     /// The question takes one of the streams that a server allows a connection, and is no call
     /// where it matters whether there are [any](Self::idle_timeout). The channel's credentials go

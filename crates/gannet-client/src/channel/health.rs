@@ -12,6 +12,7 @@ use bytes::Bytes;
 use gannet_core::codec::{Parts, Raw};
 use gannet_core::{Code, MessageCodec, Metadata, MethodDescriptor, MethodKind, Status};
 use gannet_transport::Inbound;
+use gannet_transport::observe::HealthUnchecked;
 
 use super::connect::until;
 use super::{Placed, Shared, now};
@@ -93,6 +94,7 @@ impl HealthWatch {
             };
             if failed.code() == Code::Unimplemented {
                 // As if nobody checked.
+                self.tell_unchecked();
                 return self.tell(SubchannelState::Ready);
             }
             let address = self.link.address();
@@ -166,6 +168,17 @@ impl HealthWatch {
                 Err(status) => return End::Failed(status),
             }
         }
+    }
+
+    /// Not on the path of calls; a connection has one watch that ends in this.
+    #[cold]
+    fn tell_unchecked(&self) {
+        let Some(channel) = self.channel.upgrade() else { return };
+        let config = Arc::clone(channel.config());
+        drop(channel);
+        let (address, service) = (self.link.address(), &self.check.service);
+        let server = HealthUnchecked::new(&config.target_uri, address, service);
+        config.observers.health_unchecked(&server);
     }
 
     fn tell(&self, health: SubchannelState) {

@@ -1,6 +1,7 @@
 //! Client-side health checking (gRFC A17), against servers that say how they feel.
 
 use std::future::IntoFuture;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use gannet_client::name::AddressList;
@@ -9,6 +10,7 @@ use gannet_client::{Channel, ChannelState};
 use gannet_core::codec::Raw;
 use gannet_core::{MethodDescriptor, MethodKind, ServiceDescriptor, Status};
 use gannet_server::{Service, Start, Started};
+use gannet_transport::observe::{CallObserver, HealthUnchecked};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -186,6 +188,47 @@ async fn one_that_is_unimplemented_is_not_made_again_though_it_was_answered() {
         channel.connect().unwrap();
         let made = watches(&mut peers, &[("grpc-status", "12")], answers).await;
         assert_eq!((made.len(), channel.state()), (1, ChannelState::Ready));
+    }
+}
+
+/// Of which servers it is told.
+#[derive(Clone, Default)]
+struct Unchecked(Arc<Mutex<Vec<String>>>);
+
+impl Unchecked {
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
+
+impl CallObserver for Unchecked {
+    fn health_unchecked(&self, server: &HealthUnchecked<'_>) {
+        let HealthUnchecked { target, address, service, .. } = server;
+        self.0.lock().unwrap().push(format!("{service:?} at {address} of {target}"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn observers_are_told_once_for_each_connection_whose_server_has_no_health_service() {
+    let (one, other) = (Unchecked::default(), Unchecked::default());
+    let (channel, mut peers) = Peers::with(|builder| {
+        builder.health_check("mail").observe(one.clone()).observe(other.clone())
+    });
+    for _ in 0..2 {
+        channel.connect().unwrap();
+        let made = watches(&mut peers, &[("grpc-status", "12")], 0).await;
+        assert_eq!(made.len(), 1);
+        assert_eq!(channel.wait_for_state_change(ChannelState::Ready).await, ChannelState::Idle);
+        let told = "\"mail\" at in-process of in-process:///in-process";
+        assert_eq!((one.take(), other.take()), (vec![told.to_owned()], vec![told.to_owned()]));
+    }
+    // One that can be asked, and does not answer or feels well.
+    for answers in [0, 1] {
+        let (channel, mut peers) =
+            Peers::with(|builder| builder.health_check("mail").observe(one.clone()));
+        channel.connect().unwrap();
+        watches(&mut peers, UNAVAILABLE, answers).await;
+        assert_eq!(one.take(), [""; 0]);
     }
 }
 

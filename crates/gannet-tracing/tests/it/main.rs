@@ -153,3 +153,22 @@ async fn without_a_subscriber_nothing_follows_calls() {
     let channel = serve();
     assert_eq!(call(&channel, b"hello").await.unwrap(), b"hello");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_server_whose_health_cannot_be_checked_is_an_event() {
+    let _alone = ALONE.lock().await;
+    let seen = Seen::default();
+    let subscriber = tracing_subscriber::registry().with(seen.clone());
+    let _default = tracing::subscriber::set_default(subscriber);
+    let (connector, listener) = pipe();
+    tokio::spawn(Server::new().add(Echo).serve(listener).into_future());
+    let builder = Channel::builder_with_connector(connector).health_check("mail");
+    let channel = builder.observe(Spans::new()).build().unwrap();
+    for _ in 0..2 {
+        call(&channel, b"hello").await.unwrap();
+    }
+    let lines = seen.take();
+    let told = ": the server has no health service, and counts as healthy in-process mail \
+                in-process:///in-process";
+    assert_eq!(lines.iter().filter(|line| *line == told).count(), 1, "{lines:#?}");
+}

@@ -34,6 +34,25 @@ impl<'a> ClientCallStart<'a> {
     }
 }
 
+/// A channel checks the health of its servers, and one of them has no health service.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct HealthUnchecked<'a> {
+    /// The channel's target, with its scheme.
+    pub target: &'a Arc<str>,
+    /// What the connection leads to.
+    pub address: &'a str,
+    /// Of which the health was asked for; empty for the server as a whole.
+    pub service: &'a str,
+}
+
+impl<'a> HealthUnchecked<'a> {
+    /// For the client.
+    pub fn new(target: &'a Arc<str>, address: &'a str, service: &'a str) -> HealthUnchecked<'a> {
+        HealthUnchecked { target, address, service }
+    }
+}
+
 /// A call of a client is tried.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]

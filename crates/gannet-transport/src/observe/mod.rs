@@ -25,7 +25,9 @@ mod several;
 use gannet_core::Metadata;
 use std::sync::Arc;
 
-pub use events::{AttemptStart, ClientCallStart, Ended, MessageEvent, ServerCallStart};
+pub use events::{
+    AttemptStart, ClientCallStart, Ended, HealthUnchecked, MessageEvent, ServerCallStart,
+};
 pub use several::Observers;
 
 /// Follows calls of a server or of a channel. One value may follow both.
@@ -70,6 +72,12 @@ pub trait CallObserver: Send + Sync + 'static {
     fn server_call(&self, call: &ServerCallStart<'_>) -> Option<Arc<dyn ServerCallObserver>> {
         let _ = call;
         None
+    }
+
+    /// A channel that checks the health of its servers is connected to one that cannot be asked
+    /// (UNIMPLEMENTED), and that counts as healthy (gRFC A17). Once for each connection.
+    fn health_unchecked(&self, server: &HealthUnchecked<'_>) {
+        let _ = server;
     }
 }
 
@@ -151,5 +159,9 @@ impl<T: CallObserver + ?Sized> CallObserver for Arc<T> {
 
     fn server_call(&self, call: &ServerCallStart<'_>) -> Option<Arc<dyn ServerCallObserver>> {
         (**self).server_call(call)
+    }
+
+    fn health_unchecked(&self, server: &HealthUnchecked<'_>) {
+        (**self).health_unchecked(server);
     }
 }

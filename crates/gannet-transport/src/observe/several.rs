@@ -7,7 +7,7 @@ use gannet_core::Metadata;
 
 use super::{
     AttemptStart, CallObserver, ClientAttemptObserver, ClientCallObserver, ClientCallStart, Ended,
-    MessageEvent, ServerCallObserver, ServerCallStart,
+    HealthUnchecked, MessageEvent, ServerCallObserver, ServerCallStart,
 };
 
 /// All observers of a server or of a channel, in the order in which they were added: the first is
@@ -25,6 +25,11 @@ impl Observers {
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Tells of a server whose health cannot be asked for.
+    pub fn health_unchecked(&self, server: &HealthUnchecked<'_>) {
+        self.0.iter().for_each(|one| one.health_unchecked(server));
     }
 
     /// What follows a call of a client.
