@@ -28,6 +28,7 @@ use super::{
     SubchannelState, Token, Update,
 };
 use crate::name::{Address, Resolution};
+use remains::Named;
 pub(crate) use remains::{Remains, bury};
 pub(crate) use told::Told;
 
@@ -74,6 +75,7 @@ pub(crate) struct Balancer {
     picker: Arc<dyn Picker>,
     /// The subchannel that it picks always, where it says so.
     always: Option<SubchannelId>,
+    named: Named,
     remains: Remains,
     is_changed: bool,
     /// Somebody has told what the name stands for.
@@ -131,6 +133,7 @@ impl Balancer {
             state: ChannelState::Idle,
             picker: Arc::new(Queueing),
             always: None,
+            named: Named::default(),
             remains: Remains::default(),
             is_changed: false,
             is_resolved: false,
@@ -153,6 +156,7 @@ impl Balancer {
     /// Enters the idle state: there is no policy, no subchannel and no timer then.
     pub(crate) fn stop(&mut self) {
         self.remains.add_policy(self.policy.take());
+        self.remains.add_names(std::mem::take(&mut self.named));
         self.panic = None;
         self.is_resolved = false;
         self.forget_events();
@@ -188,6 +192,7 @@ impl Balancer {
     /// What the name stands for, or why that is not known.
     pub(crate) fn handle_names(&mut self, names: Result<Resolution, Status>, now: Instant) {
         self.is_resolved |= names.is_ok();
+        let before = self.named.keep(&names);
         self.handle(
             match names {
                 Ok(resolution) => Event::Resolved(resolution),
@@ -195,6 +200,7 @@ impl Balancer {
             },
             now,
         );
+        self.remains.add_names(before);
     }
 
     /// A connection is wanted.

@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use gannet_client::ChannelState;
-use gannet_client::name::{Address, AddressList, Resolution, Resolver, Updates};
+use gannet_client::name::{Address, AddressList, Endpoint, Resolution, Resolver, Updates};
 use gannet_client::policy::{
     Actions, CallEnd, CallTracker, Event, Only, Pick, PickArgs, PickFirst, Picked, Picker, Policy,
     RoundRobin, SubchannelId, SubchannelState,
 };
-use gannet_core::Code;
+use gannet_core::{Code, Status};
 use gannet_http2::Config;
 use tokio::time::{sleep, timeout};
 
@@ -422,5 +422,77 @@ fn policies_and_pickers_may_use_their_channel_when_they_are_dropped_or_panic() {
         });
         let dropped = told.recv_timeout(Duration::from_secs(60)).expect("a deadlock");
         assert_eq!(dropped, 3);
+    }
+}
+
+/// Keeps what it was told last, and connects to all of it.
+#[derive(Default)]
+struct Keeps(RoundRobin, Option<Event>);
+
+impl Policy for Keeps {
+    fn handle(&mut self, event: Event, now: Instant, actions: &mut Actions) {
+        if matches!(event, Event::Resolved(_)) {
+            self.1 = Some(event.clone());
+        }
+        self.0.handle(event, now, actions);
+    }
+}
+
+/// Lets the channel hear what was told.
+async fn settle() {
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[test]
+fn what_a_resolver_tells_may_use_its_channel_when_it_is_dropped_or_panic() {
+    for (panics, keeps) in [(false, false), (true, false), (false, true), (true, true)] {
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.unwrap().block_on(async {
+                let one = backend("one");
+                let mut clings = Clings::default();
+                clings.panics = panics;
+                let resolution = || {
+                    let endpoint = Endpoint::new([one.address.clone()]).attribute(clings.clone());
+                    let mut resolution = Resolution::new([endpoint]);
+                    resolution.attributes.insert(clings.clone());
+                    resolution
+                };
+                let list = AddressList::new([dead("none")]);
+                let builder = builder().resolver(list.clone());
+                let channel = match keeps {
+                    true => builder.balance(Keeps::default),
+                    false => builder.balance(RoundRobin::new),
+                };
+                let channel = channel.build().unwrap();
+                assert!(clings.channel.set(channel.clone()).is_ok());
+                // Three times told, the first two of which others take the place of.
+                for _ in 0..3 {
+                    list.set_resolution(resolution());
+                    unary(&channel, b"").wait_for_ready(true).await.unwrap();
+                    settle().await;
+                }
+                let count = || clings.dropped.load(Ordering::SeqCst);
+                while count() < 4 {
+                    tokio::task::yield_now().await;
+                }
+                list.set([one.address.clone()]);
+                while count() < 6 {
+                    tokio::task::yield_now().await;
+                }
+                list.set_resolution(resolution());
+                settle().await;
+                list.fail(Status::unavailable("no more"));
+                settle().await;
+                channel.close();
+                assert_eq!(count(), 8);
+                let _ = tell.send(());
+                std::mem::forget(clings);
+            });
+        });
+        told.recv_timeout(Duration::from_secs(60)).expect("a deadlock");
     }
 }
