@@ -1,21 +1,29 @@
 //! What happens, and when.
+//!
+//! | file | what it holds |
+//! | --- | --- |
+//! | `chance` | what happens by chance |
+//! | `servers` | what servers do, and what becomes of connections |
+
+mod chance;
+mod servers;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gannet_core::Status;
 
 use super::laws::{Dials, Seen, Spy};
-use super::names::{Answer, Names, number_of, numbered};
+use super::names::{Names, number_of};
 use super::sums::Sums;
 use super::traffic::{Found, Traffic};
 use crate::name::{Endpoint, Resolution};
 use crate::policy::{
-    Actions, Activity, BackendId, BackoffConfig, Balancer, ChannelState, Effect, Idleness, Lost,
-    PickFirst, Policy, RoundRobin, SubchannelState,
+    Actions, Activity, BackendId, BackoffConfig, Balancer, ChannelState, Effect, Idleness,
+    PickFirst, Policy, RoundRobin,
 };
+use servers::{Conn, Mood};
 
 /// The policy.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -24,24 +32,6 @@ pub(super) enum Kind {
     PickFirst,
     Shuffled,
 }
-
-/// What a server does.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Mood {
-    Serves,
-    Refuses,
-    /// It accepts and says nothing: who tries gives up, who is connected finds it by keepalive.
-    Hangs,
-    /// It ends each connection as soon as it is made.
-    Ends,
-    /// It is not serving.
-    Sick,
-    /// It never says how it feels.
-    Mute,
-}
-
-const MOODS: [Mood; 6] =
-    [Mood::Serves, Mood::Refuses, Mood::Hangs, Mood::Ends, Mood::Sick, Mood::Mute];
 
 #[derive(Clone, Copy, Debug)]
 enum Happening {
@@ -53,18 +43,6 @@ enum Happening {
     Feels { backend: BackendId, serial: u64 },
     /// One call on it ends.
     CallEnds { backend: BackendId, serial: u64 },
-}
-
-struct Conn {
-    server: usize,
-    serial: u64,
-    made: Instant,
-    /// A call was answered.
-    has_served: bool,
-    calls: usize,
-    /// As the balancer was told; `None` before.
-    feels_well: Option<bool>,
-    is_watched: bool,
 }
 
 pub(super) struct World {
@@ -244,174 +222,6 @@ impl World {
 
     fn is_conn(&self, backend: BackendId, serial: u64) -> bool {
         self.conns.get(&backend).is_some_and(|conn| conn.serial == serial)
-    }
-
-    /// An attempt that nobody wants any more may end, too: it is not heard.
-    fn attempt_ends(&mut self, backend: BackendId, number: u64, succeeds: bool) {
-        let is_wanted = self.attempts.get(&backend) == Some(&number);
-        if !succeeds {
-            let status = Status::unavailable("refused");
-            self.balancer.handle_failed(backend, number, status, now());
-            if is_wanted {
-                self.attempts.remove(&backend);
-                self.sums.failures += 1;
-            }
-            return;
-        }
-        let heard = self.balancer.handle_established(backend, number, now());
-        assert_eq!(heard, is_wanted, "an attempt that is over was heard, or one that is not");
-        if !heard {
-            return;
-        }
-        self.attempts.remove(&backend);
-        self.sums.connections += 1;
-        let server = self.addresses[&backend];
-        self.serial += 1;
-        let serial = self.serial;
-        let conn = Conn {
-            server,
-            serial,
-            made: now(),
-            has_served: false,
-            calls: 0,
-            feels_well: None,
-            is_watched: false,
-        };
-        self.conns.insert(backend, conn);
-        let after = self.dice.random() % 20;
-        match self.moods[server] {
-            Mood::Ends => self.plan(ms(1 + after), Happening::Lost { backend, serial }),
-            // It has stopped answering meanwhile: keepalive finds it.
-            Mood::Hangs => self.plan(ms(11_000 + after), Happening::Lost { backend, serial }),
-            _ => {}
-        }
-    }
-
-    fn lose(&mut self, backend: BackendId) {
-        let Some(conn) = self.conns.remove(&backend) else { return };
-        self.sums.losses += 1;
-        let was_good = conn.has_served || now() >= conn.made + BackoffConfig::default().initial;
-        self.dials.lost(conn.server, was_good);
-        let why = Status::unavailable("lost");
-        let lost = Lost { has_served: conn.has_served, why };
-        self.balancer.handle_lost(backend, lost, now());
-    }
-
-    /// Whoever asks is answered.
-    fn feel(&mut self, backend: BackendId) {
-        let conn = self.conns.get_mut(&backend).expect("it is one");
-        let feels_well = match self.moods[conn.server] {
-            Mood::Mute | Mood::Hangs => return,
-            mood => mood != Mood::Sick,
-        };
-        conn.feels_well = Some(feels_well);
-        self.sums.feelings += 1;
-        let health = match feels_well {
-            true => SubchannelState::Ready,
-            false => SubchannelState::TransientFailure(Status::unavailable("not serving")),
-        };
-        self.balancer.handle_health(backend, health, now());
-    }
-
-    fn by_chance(&mut self) {
-        match self.roll(20) {
-            0..=6 => self.change_mood(),
-            7..=13 => self.call(),
-            14 => self.rename(),
-            15 => {
-                // A server drains: its calls go on elsewhere than in this table.
-                let at = self.roll(self.conns.len().max(1));
-                if let Some(backend) = self.conns.keys().nth(at).copied() {
-                    self.lose(backend);
-                }
-            }
-            16 if self.roll(8) == 0 => {
-                (0..self.moods.len()).for_each(|server| self.dials.forgotten(server));
-                self.balancer.reset_backoff(now());
-            }
-            // Nothing, for longer than the channel is patient.
-            17 if self.roll(20) == 0 => self.quiet_until = now() + IDLE_TIMEOUT * 3,
-            _ => {}
-        }
-    }
-
-    /// Some servers change their ways; half of them are among those that are connected.
-    fn change_mood(&mut self) {
-        for _ in 0..=self.roll(self.moods.len() / 20 + 1) {
-            let mut server = self.roll(self.moods.len());
-            let mood = match self.roll(2) {
-                0 => Mood::Serves,
-                _ => MOODS[self.roll(MOODS.len())],
-            };
-            let at = self.roll(2 * self.conns.len().max(1));
-            if let Some(conn) = self.conns.values().nth(at) {
-                server = conn.server;
-            }
-            self.tell(|| format!("{server}: {mood:?}"));
-            self.moods[server] = mood;
-            let conns = self.conns.iter().find(|(_, conn)| conn.server == server);
-            let Some((backend, serial)) = conns.map(|(id, conn)| (*id, conn.serial)) else {
-                continue;
-            };
-            let (soon, late) = (self.dice.random() % 50, self.dice.random() % 10_000);
-            match mood {
-                Mood::Refuses | Mood::Ends => {
-                    self.plan(ms(soon), Happening::Lost { backend, serial });
-                }
-                // Keepalive finds it.
-                Mood::Hangs => {
-                    self.plan(ms(10_000 + late), Happening::Lost { backend, serial });
-                }
-                _ => self.plan_feelings(backend),
-            }
-        }
-    }
-
-    fn plan_feelings(&mut self, backend: BackendId) {
-        let after = ms(1 + self.dice.random() % 100);
-        let Some(conn) = self.conns.get(&backend).filter(|conn| conn.is_watched) else { return };
-        let serial = conn.serial;
-        self.plan(after, Happening::Feels { backend, serial });
-    }
-
-    /// The name stands for other servers, or cannot be resolved.
-    fn rename(&mut self) {
-        let changes = 1 + self.roll(self.moods.len() / 10 + 1);
-        for _ in 0..changes {
-            let server = self.roll(self.moods.len());
-            if !self.wanted.remove(&server) {
-                self.wanted.insert(server);
-            }
-        }
-        let takes = ms(self.dice.random() % 3_000);
-        match (self.roll(10), self.names.is_list()) {
-            (0, false) => self.names.set(Answer::Fails, takes),
-            (1, false) => self.names.set(Answer::Nothing, takes),
-            (2, false) => self.names.set(Answer::Hangs, takes),
-            (0, true) => self.names.fail_list(),
-            (1, true) => self.names.set_list(Vec::new()),
-            _ => self.name_wanted(takes),
-        }
-    }
-
-    /// The name stands for what it should. Some are told twice; in lists, some share an endpoint.
-    fn name_wanted(&mut self, takes: Duration) {
-        let mut addresses: Vec<SocketAddr> = Vec::new();
-        for server in self.wanted.clone() {
-            addresses.extend((0..=usize::from(self.roll(10) == 0)).map(|_| numbered(server)));
-        }
-        if !self.names.is_list() {
-            return self.names.set(Answer::These(addresses), takes);
-        }
-        let mut endpoints = Vec::new();
-        let mut rest = addresses.as_slice();
-        while !rest.is_empty() {
-            let some = if self.roll(4) == 0 { 1 + self.roll(3) } else { 1 };
-            let (one, others) = rest.split_at(some.min(rest.len()));
-            endpoints.push(Endpoint::new(one.iter().copied()));
-            rest = others;
-        }
-        self.names.set_list(endpoints);
     }
 
     /// A resolver tells something.
