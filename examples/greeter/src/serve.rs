@@ -89,7 +89,8 @@ pub(crate) async fn serve(args: Args) -> Result<(), Failure> {
     }
     println!("listening on {} for metrics", metrics.local_addr()?);
     let calls = server.serve(calls).shutdown_on(ended(), grace(&args)?);
-    // A server of its own, so that who probes can ask for the health and for nothing else.
+    // A server of its own, so that who probes can ask for the health and for nothing else. It goes
+    // on while the other one drains, and says NOT_SERVING: they share a handle, and nobody resumes.
     let probes = Server::new().add(health.server()).serve(probes);
     tokio::select! {
         served = calls => served?,

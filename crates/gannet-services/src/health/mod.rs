@@ -59,6 +59,10 @@ impl Health {
     /// The service `grpc.health.v1.Health`, to be added to a server. When that server begins to
     /// shut down gracefully, this is [shut down](Self::shutdown), those who watch are told, and
     /// their calls end with UNAVAILABLE, so that the server need not wait for them.
+    ///
+    /// It can be added to several servers, for instance to one that only answers probes. Once one of
+    /// them shuts down, the others say `NOT_SERVING`, too, until [`resume`](Self::resume), and go
+    /// on: who watches there stays.
     pub fn server(&self) -> HealthServer {
         HealthServer::new(Arc::clone(&self.states))
     }
@@ -91,7 +95,11 @@ impl Health {
     }
 
     /// All that is known is `SERVING`, and what is said from now on counts. Takes a
-    /// [shutdown](Self::shutdown) back, but not a server's own.
+    /// [shutdown](Self::shutdown) back.
+    ///
+    /// Where a server has begun to shut down, that one says `NOT_SERVING` for all that, as its calls
+    /// would be refused. Others with the same handle say `SERVING` from here on: so do not resume
+    /// where one of them answers probes for the server that drains.
     pub fn resume(&self) {
         self.states.resume();
     }
