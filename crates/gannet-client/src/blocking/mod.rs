@@ -16,8 +16,12 @@
 //! On a worker of tokio's multi-thread runtime waiting works, and hands the worker's other tasks
 //! on. On the one thread of a current-thread runtime it would keep everything else from running,
 //! perhaps the very server that is called; there it returns INTERNAL instead, saying so.
+//!
+//! A channel that has a connection already, made by an async call, uses that, whose runtime is the
+//! application's. Where nobody runs it, a call waits up to its deadline, and without one for ever.
 
 mod background;
+mod call;
 mod park;
 mod stream;
 
@@ -26,7 +30,8 @@ use gannet_core::Result;
 use crate::Channel;
 use crate::target::TargetError;
 pub(crate) use background::Background;
-pub(crate) use park::wait;
+pub(crate) use call::{Call, OpenCall, overdue};
+pub(crate) use park::is_overdue;
 pub use stream::{Inbound, Outbound, Reply};
 
 /// A channel to `target`, with the thread on which its connection runs.

@@ -1,9 +1,11 @@
 //! The streams of blocking calls.
 
+use std::pin::pin;
+
 use gannet_core::{Metadata, Result, Status};
 
-use super::wait;
-use crate::{Channel, ResponseMetadata};
+use super::OpenCall;
+use crate::ResponseMetadata;
 
 /// The responses of a call, one after the other.
 ///
@@ -11,15 +13,14 @@ use crate::{Channel, ResponseMetadata};
 /// Dropping it before that cancels the call.
 #[derive(Debug)]
 pub struct Inbound<T> {
-    /// Keeps the connection's thread.
-    channel: Channel,
+    call: OpenCall,
     inbound: gannet_transport::Inbound<T>,
     is_over: bool,
 }
 
 impl<T> Inbound<T> {
-    pub(crate) fn new(channel: &Channel, inbound: gannet_transport::Inbound<T>) -> Inbound<T> {
-        Inbound { channel: channel.clone(), inbound, is_over: false }
+    pub(crate) fn new(call: OpenCall, inbound: gannet_transport::Inbound<T>) -> Inbound<T> {
+        Inbound { call, inbound, is_over: false }
     }
 
     /// Blocks until the response's headers have come.
@@ -28,8 +29,8 @@ impl<T> Inbound<T> {
     /// The status the call ended with, where that comes first.
     pub fn headers(&mut self) -> Result<&Metadata> {
         let inbound = &mut self.inbound;
-        wait(&self.channel, async { inbound.headers().await.map(|_| ()) })?;
-        wait(&self.channel, inbound.headers())
+        self.call.wait(pin!(async { inbound.headers().await.map(|_| ()) }))?;
+        self.call.wait(pin!(inbound.headers()))
     }
 
     /// The trailers, after a good end.
@@ -45,7 +46,7 @@ impl<T> Iterator for Inbound<T> {
         if self.is_over {
             return None;
         }
-        let next = wait(&self.channel, self.inbound.next()).transpose();
+        let next = self.call.wait(self.inbound.next()).transpose();
         self.is_over = !matches!(next, Some(Ok(_)));
         next
     }
@@ -56,14 +57,13 @@ impl<T> Iterator for Inbound<T> {
 /// Dropping it without [`finish`](Self::finish) cancels the call.
 #[derive(Debug)]
 pub struct Outbound<T> {
-    /// Keeps the connection's thread.
-    channel: Channel,
+    call: OpenCall,
     outbound: gannet_transport::Outbound<T>,
 }
 
 impl<T> Outbound<T> {
-    pub(crate) fn new(channel: &Channel, outbound: gannet_transport::Outbound<T>) -> Outbound<T> {
-        Outbound { channel: channel.clone(), outbound }
+    pub(crate) fn new(call: OpenCall, outbound: gannet_transport::Outbound<T>) -> Outbound<T> {
+        Outbound { call, outbound }
     }
 
     /// Sends one message, and blocks while too much is on its way.
@@ -71,7 +71,7 @@ impl<T> Outbound<T> {
     /// # Errors
     /// Once the call has ended: what it failed with, or CANCELLED where it has ended well.
     pub fn send(&mut self, message: T) -> Result<(), Status> {
-        wait(&self.channel, self.outbound.send(message))
+        self.call.wait(self.outbound.send(message))
     }
 
     /// As [`send`](Self::send), uncompressed whatever the call compresses with.
@@ -79,7 +79,7 @@ impl<T> Outbound<T> {
     /// # Errors
     /// As [`send`](Self::send).
     pub fn send_uncompressed(&mut self, message: T) -> Result<(), Status> {
-        wait(&self.channel, self.outbound.send(message).uncompressed())
+        self.call.wait(self.outbound.send(message).uncompressed())
     }
 
     /// Says that no message follows.
@@ -92,14 +92,13 @@ impl<T> Outbound<T> {
 #[derive(Debug)]
 #[must_use = "dropping the reply cancels the call"]
 pub struct Reply<T> {
-    /// Keeps the connection's thread.
-    channel: Channel,
+    call: OpenCall,
     reply: crate::Reply<T>,
 }
 
 impl<T> Reply<T> {
-    pub(crate) fn new(channel: &Channel, reply: crate::Reply<T>) -> Reply<T> {
-        Reply { channel: channel.clone(), reply }
+    pub(crate) fn new(call: OpenCall, reply: crate::Reply<T>) -> Reply<T> {
+        Reply { call, reply }
     }
 
     /// Blocks until the response has come.
@@ -107,7 +106,7 @@ impl<T> Reply<T> {
     /// # Errors
     /// The status the call ended with.
     pub fn wait(self) -> Result<T> {
-        wait(&self.channel, self.reply)
+        self.call.wait(self.reply)
     }
 
     /// As [`wait`](Self::wait), with the response's headers and trailers.
@@ -115,6 +114,6 @@ impl<T> Reply<T> {
     /// # Errors
     /// The status the call ended with.
     pub fn wait_with_metadata(self) -> Result<(T, ResponseMetadata)> {
-        wait(&self.channel, self.reply.with_metadata())
+        self.call.wait(self.reply.with_metadata())
     }
 }

@@ -9,8 +9,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
-use gannet_core::{Metadata, MethodKind, Status};
+use gannet_core::{Metadata, MethodDescriptor, MethodKind, Status};
 use gannet_transport::{CallQueue, CallShared, Source, Watcher, feed};
 
 use super::Prepared;
@@ -19,9 +20,10 @@ use super::request::{Receiver, Request, Start, StreamReceiver};
 use super::tracking::Tracking;
 use super::watch::{Attempt, CallWatch};
 use crate::Channel;
+use crate::blocking;
 use crate::channel::{Placed, Shared};
 use crate::intercept::Intercepted;
-use crate::link::{Link, LinkCommand};
+use crate::link::{Link, LinkCommand, deadline_exceeded};
 
 /// A call up to its outcome (unary) or until its stream is open (all others).
 pub(crate) struct Exchange<'a> {
@@ -133,6 +135,19 @@ impl<'a> Exchange<'a> {
         }
     }
 
+    /// When it is to be over: before it is polled first, or where interceptors may say something
+    /// else meanwhile.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.way.deadline()
+    }
+
+    /// Ends it, as that has passed and nothing was told: see [`blocking`](crate::blocking).
+    #[cold]
+    pub(crate) fn overdue(&mut self, method: &MethodDescriptor) -> Status {
+        let status = self.way.overdue(method);
+        self.failed(status)
+    }
+
     #[inline]
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Made, Status>> {
         match &mut self.way {
@@ -169,11 +184,56 @@ impl Way {
             Way::Followed(followed) => followed.way.poll_long(channel, cx),
         }
     }
+
+    fn deadline(&self) -> Option<Instant> {
+        match self {
+            Way::Plain(making) => making.deadline(),
+            Way::Intercepted(intercepted) => intercepted.deadline(),
+            Way::Followed(followed) => followed.way.deadline(),
+        }
+    }
+
+    fn overdue(&mut self, method: &MethodDescriptor) -> Status {
+        match self {
+            Way::Plain(making) => making.overdue(method),
+            Way::Intercepted(intercepted) => intercepted.overdue(),
+            Way::Followed(followed) => followed.way.overdue(method),
+        }
+    }
 }
 
 impl Making {
     pub(crate) fn new(request: Box<Request>) -> Making {
         Making { state: State::New(request) }
+    }
+
+    /// As [`poll`](Self::poll), for who ends the call at its deadline where nobody else does.
+    pub(crate) fn poll_in_time(
+        &mut self,
+        shared: &Arc<Shared>,
+        (method, deadline): (&MethodDescriptor, Option<Instant>),
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Made, Status>> {
+        let made = self.poll(shared, cx);
+        if made.is_pending() && blocking::is_overdue(deadline) {
+            return Poll::Ready(Err(self.overdue(method)));
+        }
+        made
+    }
+
+    /// Before it is polled first.
+    fn deadline(&self) -> Option<Instant> {
+        match &self.state {
+            State::New(request) => request.deadline,
+            _ => None,
+        }
+    }
+
+    fn overdue(&mut self, method: &MethodDescriptor) -> Status {
+        match std::mem::replace(&mut self.state, State::Done) {
+            State::Started(mut started) => started.overdue(method),
+            _ => deadline_exceeded(method, "it has no connection yet"),
+        }
     }
 
     pub(crate) fn poll(
@@ -268,6 +328,29 @@ impl Started {
             }
             None => self.outcome().map_err(Unmade::Failed),
         })
+    }
+
+    /// As [`poll`](Self::poll), for who ends the call at its deadline where nobody else does.
+    pub(crate) fn poll_in_time(
+        &mut self,
+        (method, deadline): (&MethodDescriptor, Option<Instant>),
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Made, Unmade>> {
+        let made = self.poll(cx);
+        if made.is_pending() && blocking::is_overdue(deadline) {
+            return Poll::Ready(Err(Unmade::Failed(self.overdue(method))));
+        }
+        made
+    }
+
+    /// Tells who tracks it that it ends without a word from its connection.
+    #[cold]
+    fn overdue(&mut self, method: &MethodDescriptor) -> Status {
+        let status = blocking::overdue(Some(self.link.address()), method);
+        if let Some(tracking) = self.tracking.take() {
+            tracking.failed(&status);
+        }
+        status
     }
 
     /// The request, where it came back.

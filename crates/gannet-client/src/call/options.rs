@@ -13,7 +13,7 @@ use super::watch::{CallWatch, Watched};
 use crate::channel::Config;
 use crate::credentials::CredentialsList;
 use crate::policy::{moment, timed};
-use crate::{CallCredentials, Channel};
+use crate::{CallCredentials, Channel, blocking};
 
 /// A call that is being put together.
 pub(crate) struct Options<'a, Req, Resp> {
@@ -68,6 +68,11 @@ impl<'a, Req, Resp> Options<'a, Req, Resp> {
             extra: None,
             error: None,
         }
+    }
+
+    /// For a thread that waits for it.
+    pub(super) fn call(&self) -> blocking::Call<'a> {
+        blocking::Call { channel: self.channel, method: self.method }
     }
 
     pub(super) fn timeout(&mut self, timeout: Duration) {

@@ -3,11 +3,12 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use gannet_core::codec::decode_cow;
 use gannet_core::{MessageCodec, Metadata, Result, Status};
-use gannet_transport::{Piece, Source};
+use gannet_transport::{CallShared, Piece, Source};
 
 use super::ResponseMetadata;
 
@@ -25,6 +26,11 @@ pub struct Reply<T> {
 impl<T> Reply<T> {
     pub(crate) fn new(source: Source, codec: MessageCodec<T>) -> Reply<T> {
         Reply { source, codec, message: None, trailers: Metadata::new() }
+    }
+
+    /// The call's.
+    pub(crate) fn shared(&self) -> &Arc<CallShared> {
+        self.source.shared()
     }
 
     /// The response's headers, once they have come: a server may send them long before the message.

@@ -37,9 +37,12 @@ impl<'a, Req, Resp> ClientStreaming<'a, Req, Resp> {
     /// As awaiting it; INTERNAL on a thread that must not block: see
     /// [`blocking`](crate::blocking).
     pub fn wait(self) -> Result<(blocking::Outbound<Req>, blocking::Reply<Resp>)> {
-        let channel = self.options.channel;
-        let (outbound, reply) = blocking::wait(channel, self.into_future())?;
-        Ok((blocking::Outbound::new(channel, outbound), blocking::Reply::new(channel, reply)))
+        let call = self.options.call();
+        let opened = call.open(&mut self.into_future(), |future| &mut future.opening.exchange)?;
+        let ((outbound, reply), deadline) = opened;
+        let call = blocking::OpenCall::new(call, deadline, reply.shared());
+        let outbound = blocking::Outbound::new(call.another(), outbound);
+        Ok((outbound, blocking::Reply::new(call, reply)))
     }
 }
 
@@ -89,9 +92,11 @@ impl<'a, Req, Resp> ServerStreaming<'a, Req, Resp> {
     /// As awaiting it; INTERNAL on a thread that must not block: see
     /// [`blocking`](crate::blocking).
     pub fn wait(self) -> Result<blocking::Inbound<Resp>> {
-        let channel = self.options.channel;
-        let inbound = blocking::wait(channel, self.into_future())?;
-        Ok(blocking::Inbound::new(channel, inbound))
+        let call = self.options.call();
+        let opened = call.open(&mut self.into_future(), |future| &mut future.opening.exchange)?;
+        let (mut inbound, deadline) = opened;
+        let call = blocking::OpenCall::new(call, deadline, inbound.source_mut().shared());
+        Ok(blocking::Inbound::new(call, inbound))
     }
 }
 
@@ -139,9 +144,12 @@ impl<'a, Req, Resp> BidiStreaming<'a, Req, Resp> {
     /// As awaiting it; INTERNAL on a thread that must not block: see
     /// [`blocking`](crate::blocking).
     pub fn wait(self) -> Result<(blocking::Outbound<Req>, blocking::Inbound<Resp>)> {
-        let channel = self.options.channel;
-        let (outbound, inbound) = blocking::wait(channel, self.into_future())?;
-        Ok((blocking::Outbound::new(channel, outbound), blocking::Inbound::new(channel, inbound)))
+        let call = self.options.call();
+        let opened = call.open(&mut self.into_future(), |future| &mut future.opening.exchange)?;
+        let ((outbound, mut inbound), deadline) = opened;
+        let call = blocking::OpenCall::new(call, deadline, inbound.source_mut().shared());
+        let outbound = blocking::Outbound::new(call.another(), outbound);
+        Ok((outbound, blocking::Inbound::new(call, inbound)))
     }
 }
 

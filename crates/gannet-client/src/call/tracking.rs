@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use gannet_core::Code;
+use gannet_core::{Code, Status};
 use gannet_transport::Source;
 
 use super::notice::{Notice, Outcome};
@@ -92,6 +92,17 @@ impl Tracking {
         request.wants_metadata |= tracker.is_some();
         let is_any = tracker.is_some() || attempt.is_some();
         is_any.then(|| Box::new(Tracking { tracker, attempt }))
+    }
+
+    /// It ends by no word of its connection's.
+    #[cold]
+    pub(super) fn failed(self, status: &Status) {
+        if let Some(attempt) = &self.attempt {
+            attempt.end(Err(status));
+        }
+        if let Some(mut tracker) = self.tracker {
+            tracker.tell(CallEnd::new(status.code(), None));
+        }
     }
 
     /// A unary call has come to its outcome, or a stream is open. What the application is told

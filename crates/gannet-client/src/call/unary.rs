@@ -12,7 +12,6 @@ use gannet_core::{MessageCodec, Metadata, Result, Status};
 use super::exchange::{Exchange, Made};
 use super::notice::{Around, Outcome, Received};
 use super::{Options, ResponseMetadata};
-use crate::blocking;
 
 /// A unary call that is being put together; `.await` makes it.
 ///
@@ -42,7 +41,8 @@ impl<'a, Req, Resp> Unary<'a, Req, Resp> {
     /// The status the call ended with; INTERNAL on a thread that must not block: see
     /// [`blocking`](crate::blocking).
     pub fn wait(self) -> Result<Resp> {
-        blocking::wait(self.options.channel, self.into_future())
+        let call = self.options.call();
+        call.wait(&mut self.into_future(), |future| &mut future.exchange)
     }
 
     #[inline]
@@ -104,7 +104,8 @@ impl<Req, Resp> UnaryWithMetadata<'_, Req, Resp> {
     /// # Errors
     /// As [`Unary::wait`].
     pub fn wait(self) -> Result<(Resp, ResponseMetadata)> {
-        blocking::wait(self.call.options.channel, self.into_future())
+        let call = self.call.options.call();
+        call.wait(&mut self.into_future(), |future| &mut future.exchange)
     }
 }
 

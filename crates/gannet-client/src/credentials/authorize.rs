@@ -40,14 +40,13 @@ pub(crate) async fn make_authorized(
                 placed.inspect_err(|status| Attempt::fail(&request, status))?
             }
         };
-        let deadline = request.deadline.map(tokio::time::Instant::from_std);
-        let method = request.method;
+        let (method, deadline) = (request.method, request.deadline);
         let authorized = {
             let authorizing = authorize(shared.config(), &mut request, &credentials);
             match deadline {
                 None => authorizing.await,
                 Some(_) if Handle::try_current().is_err() => Err(no_runtime()),
-                Some(deadline) => match tokio::time::timeout_at(deadline, authorizing).await {
+                Some(at) => match tokio::time::timeout_at(at.into(), authorizing).await {
                     Ok(authorized) => authorized,
                     Err(_) => Err(too_late(placed.link.address(), method)),
                 },
@@ -55,7 +54,7 @@ pub(crate) async fn make_authorized(
         };
         authorized.inspect_err(|status| Attempt::fail(&request, status))?;
         let mut started = Started::new(placed, request);
-        request = match poll_fn(|cx| started.poll(cx)).await {
+        request = match poll_fn(|cx| started.poll_in_time((method, deadline), cx)).await {
             Ok(made) => return Ok(made),
             Err(Unmade::Failed(status)) => return Err(status),
             Err(Unmade::Unsent(request)) => request,

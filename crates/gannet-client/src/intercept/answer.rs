@@ -51,6 +51,11 @@ impl Answer {
         }
     }
 
+    /// When the call ends with DEADLINE_EXCEEDED.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
     /// The method that was called.
     pub fn method(&self) -> &'static MethodDescriptor {
         self.method

@@ -110,7 +110,9 @@ impl Future for Run {
         let run = self.get_mut();
         let made = match &mut run.way {
             Way::Layer(layer) => return layer.as_mut().poll(cx),
-            Way::Connection(making) => making.poll(&run.chain.shared, cx),
+            Way::Connection(making) => {
+                making.poll_in_time(&run.chain.shared, (run.method, run.deadline), cx)
+            }
             Way::Authorized(making) => making.as_mut().poll(cx),
         };
         if made.is_pending() {
@@ -141,6 +143,8 @@ pub(crate) struct Intercepted {
     run: Option<LayerFuture>,
     method: &'static MethodDescriptor,
     deadline: Option<Instant>,
+    /// The deadline of what it waits for, where that is earlier.
+    awaited: Option<Instant>,
     /// Made where an interceptor waits for something else than the call.
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -163,7 +167,7 @@ impl Intercepted {
                 Way::Layer(layer) => layer,
                 way => Box::pin(Run { way, chain, method, deadline, send_bytes_max }),
             };
-        Intercepted { run: Some(run), method, deadline, timer: None }
+        Intercepted { run: Some(run), method, deadline, awaited: None, timer: None }
     }
 
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Made, Status>> {
@@ -172,6 +176,7 @@ impl Intercepted {
         let outer = AWAITED.replace(None);
         let polled = run.as_mut().poll(cx);
         let awaited = AWAITED.replace(outer);
+        self.awaited = awaited;
         let answer = match (polled, self.deadline) {
             (Poll::Ready(answer), _) => answer,
             (Poll::Pending, None) => return Poll::Pending,
@@ -181,7 +186,22 @@ impl Intercepted {
             (Poll::Pending, Some(deadline)) => ready!(self.poll_deadline(deadline, cx)),
         };
         self.run = None;
+        if let Ok(answer) = &answer {
+            self.awaited = answer.deadline();
+        }
         Poll::Ready(answer.and_then(|answer| answer.into_made(self.method)))
+    }
+
+    /// By when something is to happen: it ends, or has its answer, whose stream does.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.deadline.into_iter().chain(self.awaited).min()
+    }
+
+    /// Ends it, as its deadline has passed for a thread that waits.
+    #[cold]
+    pub(crate) fn overdue(&mut self) -> Status {
+        self.run = None;
+        deadline_exceeded(self.method, WITH_INTERCEPTORS)
     }
 
     /// Nobody but this ends an interceptor that waits for something of its own.

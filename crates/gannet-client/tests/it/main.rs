@@ -39,5 +39,6 @@ mod tls_negative;
 mod told;
 #[cfg(feature = "_tls")]
 mod trust;
+mod undriven;
 #[path = "../../../gannet-server/tests/it/wire.rs"]
 mod wire;

@@ -279,6 +279,11 @@ impl CallShared {
 
 /// For the application's tasks.
 impl CallShared {
+    /// Where its connection leads to: a client's.
+    pub fn address(&self) -> Option<&str> {
+        self.queue.address()
+    }
+
     /// The code the call ended with, once it has.
     pub fn ended(&self) -> Option<Code> {
         match self.ended.load(Ordering::Acquire) {
