@@ -1,7 +1,7 @@
 //! Which lints generated code asks to be excused from: those that its own names and shapes set off.
 
 use quote::quote;
-use syn::{FnArg, Ident, ImplItem, Item, Signature, TraitItem};
+use syn::{FnArg, Ident, ImplItem, Item, ItemEnum, Signature, TraitItem, Visibility};
 
 /// The lints to allow for the module `name`, which holds `items`; no more than its code needs.
 pub(crate) fn to_allow(name: &str, items: &[Item]) -> Vec<&'static str> {
@@ -59,7 +59,18 @@ fn visit(module: &str, items: &[Item], allow: &mut Vec<&'static str>) {
                 }
             }
             Item::Struct(item) => type_name(&item.ident, allow),
-            Item::Enum(item) => type_name(&item.ident, allow),
+            Item::Enum(item) => {
+                type_name(&item.ident, allow);
+                item.variants.iter().for_each(|variant| capitals(&variant.ident, allow));
+                // Minded where nobody else can name the enum.
+                if repeats_itself(item) {
+                    allow.push("clippy::enum_variant_names");
+                }
+            }
+            // Nobody need use what a private module offers.
+            Item::Use(item) if matches!(item.vis, Visibility::Public(_)) => {
+                allow.push("unused_imports");
+            }
             Item::Trait(item) => {
                 let functions = item.items.iter().filter_map(|item| match item {
                     TraitItem::Fn(function) => Some(&function.sig),
@@ -80,10 +91,63 @@ fn visit(module: &str, items: &[Item], allow: &mut Vec<&'static str>) {
 }
 
 fn type_name(name: &Ident, allow: &mut Vec<&'static str>) {
+    capitals(name, allow);
     let name = name.to_string();
     if name.starts_with(|c: char| !c.is_uppercase()) || name.contains('_') {
         allow.push("non_camel_case_types");
     }
+}
+
+/// What is all capitals is taken for an acronym where nobody else can name it.
+fn capitals(name: &Ident, allow: &mut Vec<&'static str>) {
+    let name = name.to_string();
+    if name.len() > 2 && name.chars().all(|c| c.is_ascii_uppercase()) {
+        allow.push("clippy::upper_case_acronyms");
+    }
+}
+
+/// Whether the names of variants begin or end with the same word, or with the enum's name.
+fn repeats_itself(item: &ItemEnum) -> bool {
+    if item.variants.len() < VARIANTS_MIN {
+        return false;
+    }
+    let names: Vec<String> =
+        item.variants.iter().map(|variant| variant.ident.to_string()).collect();
+    let all: Vec<Vec<&str>> = names.iter().map(|name| words(name)).collect();
+    let first = all.iter().map(|words| words.first());
+    let last = all.iter().map(|words| words.last());
+    let own = item.ident.to_string();
+    is_one(first)
+        || is_one(last)
+        || names.iter().any(|name| name.starts_with(&own) || name.ends_with(&own))
+}
+
+/// Fewer variants may repeat what they like.
+const VARIANTS_MIN: usize = 3;
+
+fn is_one<T: PartialEq>(mut all: impl Iterator<Item = T>) -> bool {
+    let first = all.next();
+    first.is_some_and(|first| all.all(|other| other == first))
+}
+
+/// The words of a name in camel case; one in capitals with underscores is one word.
+fn words(name: &str) -> Vec<&str> {
+    let is_upper = |c: char| c.is_uppercase() || c == '_';
+    let mut words = Vec::new();
+    let (mut rest, mut last) = (name, None);
+    let mut begin = 0;
+    for (at, c) in name.char_indices() {
+        let next = name[at + c.len_utf8()..].chars().next();
+        let ends_capitals = next.is_some_and(char::is_lowercase);
+        if c.is_uppercase() && last.is_some_and(|last| !is_upper(last) || ends_capitals) {
+            let (word, others) = rest.split_at(at - begin);
+            words.push(word);
+            (rest, begin) = (others, at);
+        }
+        last = Some(c);
+    }
+    words.push(rest);
+    words
 }
 
 fn method_name(function: &Signature, allow: &mut Vec<&'static str>) {
@@ -101,5 +165,44 @@ fn method_name(function: &Signature, allow: &mut Vec<&'static str>) {
     // The traits of the standard library whose method takes `&self` and one more.
     if name == "cmp" {
         allow.push("clippy::should_implement_trait");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_names() {
+        let table: &[(&str, &[&str])] = &[
+            ("", &[""]),
+            ("One", &["One"]),
+            ("NameChange", &["Name", "Change"]),
+            ("HTTPServer", &["HTTP", "Server"]),
+            ("V1Foo", &["V1", "Foo"]),
+            ("AFoo", &["A", "Foo"]),
+            ("SHAPE_ROUND", &["SHAPE_ROUND"]),
+            ("SHAPE_Round", &["SHAPE_", "Round"]),
+            ("a_one", &["a_one"]),
+            ("FooÄ", &["Foo", "Ä"]),
+        ];
+        for (name, want) in table {
+            assert_eq!(words(name), *want, "{name}");
+        }
+    }
+
+    #[test]
+    fn enums_that_repeat_themselves() {
+        for (text, repeats) in [
+            ("enum Change { NameChange, AgeChange, NoteChange }", true),
+            ("enum Change { NameChange, AgeChange }", false),
+            ("enum By { ByName, ByAge, ByNote }", true),
+            ("enum Note { NoteOne, Two, Three }", true),
+            ("enum Note { One, Two, LastNote }", true),
+            ("enum Note { One, Two, Three }", false),
+            ("enum Shape { SHAPE_ONE, SHAPE_TWO, SHAPE_THREE }", false),
+        ] {
+            assert_eq!(repeats_itself(&syn::parse_str(text).unwrap()), repeats, "{text}");
+        }
     }
 }

@@ -22,6 +22,7 @@ const FILES: &[&str] = &[
     "corpus/nest/mod.proto",
     "corpus/proto2.proto",
     "corpus/proto3.proto",
+    "corpus/repetitive.proto",
     "corpus/streaming.proto",
     "corpus/wkt.proto",
     "nopackage.proto",
@@ -114,20 +115,41 @@ fn a_tree_of_modules_compiles_without_warnings() {
         .unwrap_or_else(|output| panic!("{output}"));
 }
 
-#[test]
-fn an_included_file_compiles_without_warnings() {
+/// All in one file, with views and without.
+fn included(folder: &Path, views: bool) {
     // The message generator cannot name a view in the module of a message that it had to move out
     // of the way of a package.
-    let files: Vec<&str> =
-        FILES.iter().copied().filter(|file| *file != "corpus/nest/deep.proto").collect();
-    let compiled = compiled(&files);
+    let nameable = |file: &&str| !views || *file != "corpus/nest/deep.proto";
+    let files: Vec<&str> = FILES.iter().copied().filter(nameable).collect();
     let mut options = Options::new();
-    options.views = true;
+    options.views = views;
     options.layout = Layout::Single { file_name: "gannet.rs".to_owned() };
-    let generated = compiled.generate(&options).unwrap();
+    let generated = compiled(&files).generate(&options).unwrap();
     assert_eq!(generated.files.len(), 1);
+    gannet_codegen::write(folder, &generated.files).unwrap();
+}
+
+#[test]
+fn an_included_file_compiles_without_warnings() {
     let project = project("included");
-    gannet_codegen::write(&project.src(), &generated.files).unwrap();
+    included(&project.src(), true);
     project.root("//! Generated.\ninclude!(\"gannet.rs\");\n");
+    project.cargo(&["clippy", "--quiet"]).unwrap_or_else(|output| panic!("{output}"));
+}
+
+/// Lints say more of what nobody else can see, and that may be used by nobody.
+#[test]
+fn code_in_private_modules_compiles_without_warnings() {
+    let project = project("private");
+    included(&project.src().join("views"), true);
+    included(&project.src().join("plain"), false);
+    let generated = compiled(FILES).generate(&Options::new()).unwrap();
+    gannet_codegen::write(&project.src().join("tree"), &generated.files).unwrap();
+    let root = "\
+        //! Generated.\n\
+        mod views {\n    include!(\"views/gannet.rs\");\n}\n\
+        mod plain {\n    include!(\"plain/gannet.rs\");\n}\n\
+        #[rustfmt::skip]\nmod tree;\n";
+    project.root(root);
     project.cargo(&["clippy", "--quiet"]).unwrap_or_else(|output| panic!("{output}"));
 }

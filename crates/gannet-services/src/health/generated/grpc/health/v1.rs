@@ -6,6 +6,7 @@
 #![allow(
     clippy::derivable_impls,
     clippy::match_single_binding,
+    clippy::upper_case_acronyms,
     dead_code,
     missing_docs,
     unreachable_pub,

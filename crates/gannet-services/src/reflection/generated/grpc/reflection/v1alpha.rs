@@ -3,7 +3,14 @@
 
 //! The proto package `grpc.reflection.v1alpha`.
 
-#![allow(dead_code, missing_docs, unreachable_pub, unused_qualifications)]
+#![allow(
+    clippy::enum_variant_names,
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    unused_imports,
+    unused_qualifications,
+)]
 
 /// What `grpc.reflection.v1alpha.ServerReflection` is called and which methods it has.
 pub static SERVER_REFLECTION: ::gannet::ServiceDescriptor = ::gannet::ServiceDescriptor::new(
