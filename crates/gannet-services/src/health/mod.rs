@@ -60,9 +60,9 @@ impl Health {
     /// shut down gracefully, this is [shut down](Self::shutdown), those who watch are told, and
     /// their calls end with UNAVAILABLE, so that the server need not wait for them.
     ///
-    /// It can be added to several servers, for instance to one that only answers probes. Once one of
-    /// them shuts down, the others say `NOT_SERVING`, too, until [`resume`](Self::resume), and go
-    /// on: who watches there stays.
+    /// It can be added to several servers, for instance to one that only answers probes. Once one
+    /// of them shuts down, the others say `NOT_SERVING`, too, until [`resume`](Self::resume), and
+    /// go on: who watches there stays.
     pub fn server(&self) -> HealthServer {
         HealthServer::new(Arc::clone(&self.states))
     }
@@ -97,9 +97,9 @@ impl Health {
     /// All that is known is `SERVING`, and what is said from now on counts. Takes a
     /// [shutdown](Self::shutdown) back.
     ///
-    /// Where a server has begun to shut down, that one says `NOT_SERVING` for all that, as its calls
-    /// would be refused. Others with the same handle say `SERVING` from here on: so do not resume
-    /// where one of them answers probes for the server that drains.
+    /// Where a server has begun to shut down, that one says `NOT_SERVING` for all that, as its
+    /// calls would be refused. Others with the same handle say `SERVING` from here on: so do not
+    /// resume where one of them answers probes for the server that drains.
     pub fn resume(&self) {
         self.states.resume();
     }

@@ -1,4 +1,4 @@
-//! What happens by chance: servers change their ways, names what they stand for, and somebody calls.
+//! What happens by chance: servers change their ways, names what they stand for; somebody calls.
 
 use std::net::SocketAddr;
 use std::time::Duration;
