@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use gannet::auth::{JwtCredentials, JwtValidator, KeyError, KeySet, SigningKey};
+use gannet::auth::{JwtCredentials, JwtValidator, KeyError, KeySet, Keys, SigningKey};
 use serde_json::json;
 
 /// Names of the keys: RS256, ES256, EdDSA.
@@ -53,6 +53,17 @@ pub fn token(name: &str) -> Result<String, Box<dyn std::error::Error>> {
 /// # Errors
 /// Where that cannot be read.
 pub fn validator() -> Result<JwtValidator, Box<dyn std::error::Error>> {
-    let keys = KeySet::from_jwks(include_str!("../../jwt/jwks.json"))?;
+    validator_by(KeySet::from_jwks(include_str!("../../jwt/jwks.json"))?)
+}
+
+/// The same, by keys that follow the set's file in the source.
+///
+/// # Errors
+/// Where that cannot be read.
+pub fn following_validator() -> Result<JwtValidator, Box<dyn std::error::Error>> {
+    validator_by(Keys::follow(concat!(env!("CARGO_MANIFEST_DIR"), "/../jwt/jwks.json")).open()?)
+}
+
+fn validator_by(keys: impl Into<Keys>) -> Result<JwtValidator, Box<dyn std::error::Error>> {
     Ok(JwtValidator::builder().issuer(ISSUER, keys).audience(AUDIENCE).build()?)
 }

@@ -198,7 +198,15 @@ fn profile(case: &Case, build: &Build, calls: u64) -> Result<Profile> {
     caller.args(["--addr", other_side.addr(), "--calls", &calls]).args(case.args);
     if case.has_token {
         let token = exec::output(cheap("count-server").arg("--token"))?;
-        caller.args(["--bearer", token.trim()]);
+        match case.side {
+            Side::Server => caller.args(["--bearer", token.trim()]),
+            Side::Client => {
+                let file = target.join("gate.token");
+                std::fs::write(&file, token)
+                    .map_err(|error| format!("{}: {error}", file.display()))?;
+                caller.arg("--bearer-file").arg(file)
+            }
+        };
     }
     exec::output(&mut caller)?;
     other_side.end()?;

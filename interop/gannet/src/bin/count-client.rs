@@ -3,11 +3,13 @@
 
 #![allow(clippy::print_stdout, reason = "tells how many calls were made")]
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
+use gannet::auth::TokenFile;
 use gannet::client::balance::RoundRobin;
-use gannet::client::{BearerToken, ChannelBuilder, Next, Outgoing};
+use gannet::client::{ChannelBuilder, Next, Outgoing};
 use gannet::{Channel, Inbound, Result};
 use gannet_interop::observed::Observe;
 use gannet_interop::plain;
@@ -43,9 +45,9 @@ struct Args {
     /// Who follows calls.
     #[arg(long)]
     observe: Option<Observe>,
-    /// Sends this token with each call.
+    /// Sends the token in this file with each call, and follows it.
     #[arg(long)]
-    bearer: Option<String>,
+    bearer_file: Option<PathBuf>,
     /// Messages of a stream.
     #[arg(long, default_value_t = 1_000)]
     messages: u32,
@@ -90,8 +92,11 @@ async fn make_calls(args: Args) -> std::result::Result<u64, Box<dyn std::error::
     if let Some(observe) = args.observe {
         builder = builder.observe(observe.observer()?);
     }
-    if let Some(token) = &args.bearer {
-        builder = builder.credentials(BearerToken::new(token)?);
+    if let Some(file) = &args.bearer_file {
+        let file = TokenFile::new(file);
+        // So that no call waits for it, which the start would show.
+        file.reload().await?;
+        builder = builder.credentials(file);
         builder = builder.allow_credentials_without_tls(true);
     }
     let channel = (0..args.interceptors)

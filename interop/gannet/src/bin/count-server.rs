@@ -28,7 +28,7 @@ struct Args {
     /// Who follows calls.
     #[arg(long)]
     observe: Option<Observe>,
-    /// Lets only calls in that have a good token.
+    /// Lets only calls in that have a good token, by keys that follow a file.
     #[arg(long)]
     jwt: bool,
     /// Prints such a token, of Ed25519, and serves nothing.
@@ -77,7 +77,7 @@ fn surrounded(args: &Args) -> Result<Server, Box<dyn std::error::Error>> {
         server = server.observe(observe.observer()?);
     }
     if args.jwt {
-        server = server.intercept(JwtAuth::new(tokens::validator()?));
+        server = server.intercept(JwtAuth::new(tokens::following_validator()?));
     }
     Ok(server)
 }
