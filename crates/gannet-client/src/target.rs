@@ -30,8 +30,9 @@ pub(crate) enum Names {
     Addresses(Vec<Address>),
     /// What DNS says.
     Dns { host: String, port: u16 },
-    /// What a resolver says that the application has made.
-    Given,
+    /// What a resolver says that the application has made: one for the target's scheme, or one for
+    /// this channel, whose target may be any text.
+    Given { has_scheme: bool },
 }
 
 /// A target that is no target: what was written, and what is wrong with it.
@@ -86,14 +87,19 @@ impl Target {
         }
     }
 
-    /// The target with its scheme, as telemetry tells of it (gRFC A66, `grpc.target`).
+    /// The target with its scheme, as telemetry tells of it (gRFC A66, `grpc.target`). `http://` and
+    /// `https://` stand for a name in DNS with a port: that it is, by whatever it was written.
     pub(crate) fn uri(&self) -> String {
         let text = &self.text;
         let scheme = text.split_once(':').map(|(scheme, _)| scheme);
         match (&self.names, scheme) {
             (Names::Addresses(_), None) => format!("in-process:///{text}"),
-            (Names::Given, _) => text.clone(),
+            (Names::Given { has_scheme: true }, _) => text.clone(),
+            (_, Some("http" | "https")) if self.tls.is_some() => {
+                format!("dns:///{}", self.authority)
+            }
             _ if text.contains("://") => text.clone(),
+            (Names::Given { has_scheme: false }, _) => format!("resolver:///{text}"),
             (_, Some("dns")) => text.replacen("dns:", "dns:///", 1),
             (_, Some("unix" | "unix-abstract" | "ipv4" | "ipv6" | "passthrough")) => text.clone(),
             _ => format!("dns:///{text}"),
@@ -112,7 +118,7 @@ impl Target {
 
     /// The target of a channel whose addresses a resolver tells that is not known here. Its name is
     /// the authority, where it can be.
-    pub(crate) fn given(text: &str) -> Target {
+    pub(crate) fn given(text: &str, has_scheme: bool) -> Target {
         let name = TargetUri::parse(text).map_or(text, |uri| match uri.path {
             "" => text,
             path => path,
@@ -121,7 +127,7 @@ impl Target {
         let authority = if is_authority { name } else { LOCAL_AUTHORITY };
         Target {
             text: text.to_owned(),
-            names: Names::Given,
+            names: Names::Given { has_scheme },
             authority: authority.to_owned(),
             tls: None,
         }
@@ -340,7 +346,10 @@ mod tests {
             ("localhost:50051", "dns:///localhost:50051"),
             ("dns:svc:1", "dns:///svc:1"),
             ("dns:///svc:1", "dns:///svc:1"),
-            ("https://svc", "https://svc"),
+            ("https://svc", "dns:///svc:443"),
+            ("https://svc:443/", "dns:///svc:443"),
+            ("http://svc", "dns:///svc:80"),
+            ("http://[::1]:7", "dns:///[::1]:7"),
             ("127.0.0.1:7", "dns:///127.0.0.1:7"),
             ("[::1]:7", "dns:///[::1]:7"),
             ("ipv6:[::1]:5", "ipv6:[::1]:5"),
@@ -350,7 +359,15 @@ mod tests {
         for (text, uri) in table {
             assert_eq!(Target::parse(text).unwrap().uri(), uri);
         }
-        assert_eq!(Target::given("zoo:cage/7").uri(), "zoo:cage/7");
+        assert_eq!(Target::given("zoo:cage/7", true).uri(), "zoo:cage/7");
+        for (text, uri) in [
+            ("slow", "resolver:///slow"),
+            ("svc:80", "resolver:///svc:80"),
+            ("zoo:///7", "zoo:///7"),
+            ("https://svc", "https://svc"),
+        ] {
+            assert_eq!(Target::given(text, false).uri(), uri);
+        }
         let (connector, _listener) = gannet_transport::pipe();
         assert_eq!(Target::connector("in-process", connector).uri(), "in-process:///in-process");
     }
@@ -424,7 +441,7 @@ mod tests {
             ("consul:///a/b", "localhost"),
         ];
         for (text, authority) in table {
-            assert_eq!(Target::given(text).authority, authority, "{text}");
+            assert_eq!(Target::given(text, false).authority, authority, "{text}");
         }
     }
 

@@ -58,7 +58,11 @@ impl Extractor for Incoming<'_> {
 }
 
 /// The propagator of gRPC's OpenCensus plugins: the header `grpc-trace-bin`, which holds trace,
-/// span and flags in 29 bytes. For services that talk to such; others had better use W3C's.
+/// span and flags in 29 bytes, in OpenCensus' binary format. For services that talk to such; others
+/// had better use W3C's.
+///
+/// What that format permits is read: fields in any order, flags that are not there (not sampled),
+/// and behind them fields that nobody knows yet.
 ///
 /// It works with any carrier of text, where the value is base64.
 #[derive(Clone, Debug)]
@@ -68,6 +72,7 @@ pub struct GrpcTraceBin {
 
 /// The header.
 const NAME: &str = "grpc-trace-bin";
+const VERSION: u8 = 0;
 /// Version, then three fields, each behind its number: 16 bytes of trace, 8 of span, flags.
 const BYTES: usize = 29;
 
@@ -106,7 +111,7 @@ impl TextMapPropagator for GrpcTraceBin {
 }
 
 fn write(span: &SpanContext) -> [u8; BYTES] {
-    let mut bytes = [0; BYTES];
+    let mut bytes = [VERSION; BYTES];
     bytes[2..18].copy_from_slice(&span.trace_id().to_bytes());
     bytes[18] = 1;
     bytes[19..27].copy_from_slice(&span.span_id().to_bytes());
@@ -115,14 +120,32 @@ fn write(span: &SpanContext) -> [u8; BYTES] {
     bytes
 }
 
+/// The version, then fields in any order up to the end or the first that is unknown, as how long
+/// that is, is unknown too.
 fn read(bytes: &[u8]) -> Option<SpanContext> {
-    let bytes: &[u8; BYTES] = bytes.try_into().ok()?;
-    if (bytes[0], bytes[1], bytes[18], bytes[27]) != (0, 0, 1, 2) {
-        return None;
+    let (&VERSION, mut rest) = bytes.split_first()? else { return None };
+    let (mut trace, mut span, mut flags) =
+        (TraceId::INVALID, SpanId::INVALID, TraceFlags::NOT_SAMPLED);
+    while let Some((&field, value)) = rest.split_first() {
+        rest = match field {
+            0 => {
+                let (value, rest) = value.split_first_chunk()?;
+                trace = TraceId::from_bytes(*value);
+                rest
+            }
+            1 => {
+                let (value, rest) = value.split_first_chunk()?;
+                span = SpanId::from_bytes(*value);
+                rest
+            }
+            2 => {
+                let (value, rest) = value.split_first()?;
+                flags = TraceFlags::new(*value) & TraceFlags::SAMPLED;
+                rest
+            }
+            _ => break,
+        };
     }
-    let trace = TraceId::from_bytes(bytes[2..18].try_into().ok()?);
-    let span = SpanId::from_bytes(bytes[19..27].try_into().ok()?);
-    let flags = TraceFlags::new(bytes[28]) & TraceFlags::SAMPLED;
     let context = SpanContext::new(trace, span, flags, true, TraceState::default());
     context.is_valid().then_some(context)
 }
@@ -146,16 +169,42 @@ mod tests {
         expected.extend([2, 1]);
         assert_eq!(write(&span()).as_slice(), expected);
         assert_eq!(read(&expected), Some(span()));
-        for wrong in [0, 1, 18, 27] {
+        for wrong in [0, 1, 18] {
             let mut bytes = expected.clone();
             bytes[wrong] ^= 0x40;
             assert_eq!(read(&bytes), None, "byte {wrong}");
         }
-        assert_eq!(read(&expected[..28]), None);
+        for short in (0..27).chain([28]) {
+            assert_eq!(read(&expected[..short]), None, "{short} bytes");
+        }
         assert_eq!(read(&[&*expected, &[0]].concat()), None);
         let mut nobody = expected;
         nobody[19..27].fill(0);
         assert_eq!(read(&nobody), None, "a span of zeros is none");
+    }
+
+    /// BinaryEncoding.md of opencensus-specs: fields of one version come in any order, options have
+    /// a default, and the first unknown field is the end of what is read.
+    #[test]
+    fn grpc_trace_bin_is_read_as_far_as_the_format_permits() {
+        let (trace, id) = ([&[0], &[0xab; 16][..]].concat(), [&[1], &[0xcd; 8][..]].concat());
+        let bytes = |parts: &[&[u8]]| [&[0], &*parts.concat()].concat();
+        let unsampled = SpanContext::new(
+            span().trace_id(),
+            span().span_id(),
+            TraceFlags::NOT_SAMPLED,
+            true,
+            TraceState::default(),
+        );
+        assert_eq!(read(&bytes(&[&trace, &id])), Some(unsampled.clone()), "27 bytes");
+        assert_eq!(read(&bytes(&[&id, &[2, 1], &trace])), Some(span()), "another order");
+        assert_eq!(read(&bytes(&[&trace, &id, &[2, 0xfe]])), Some(unsampled.clone()));
+        assert_eq!(read(&bytes(&[&trace, &id, &[2, 1], &[3, 9, 9]])), Some(span()));
+        assert_eq!(read(&bytes(&[&trace, &id, &[66, 2, 1]])), Some(unsampled));
+        assert_eq!(read(&bytes(&[&trace, &[3], &id])), None, "behind an unknown field");
+        for missing in [&[&*trace, &[2, 1]][..], &[&*id, &[2, 1]], &[&[2, 1]], &[]] {
+            assert_eq!(read(&bytes(missing)), None, "{missing:02x?}");
+        }
     }
 
     #[test]

@@ -65,8 +65,11 @@ impl CallObserver for Spans {
             status = Empty, message = Empty, sent = Empty, received = Empty,
             sent_bytes = Empty, received_bytes = Empty, attempts = Empty,
         );
-        let call = Arc::new(Followed { span, sums: Sums::default(), attempts: AtomicU32::new(0) });
-        (!call.span.is_disabled()).then(|| Box::new(ClientCall(call)) as Box<_>)
+        if span.is_disabled() {
+            return None;
+        }
+        let call = Followed { span, sums: Sums::default(), attempts: AtomicU32::new(0) };
+        Some(Box::new(ClientCall(Arc::new(call))))
     }
 
     fn server_call(&self, call: &ServerCallStart<'_>) -> Option<Arc<dyn ServerCallObserver>> {

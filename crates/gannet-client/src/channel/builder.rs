@@ -382,7 +382,7 @@ impl ChannelBuilder {
             return Err(failed(problem));
         }
         if let Some(resolver) = &self.resolver {
-            return Ok((Target::given(text), Arc::clone(resolver)));
+            return Ok((Target::given(text, false), Arc::clone(resolver)));
         }
         let target = match &self.connector {
             Some(connector) => Target::connector(text, connector.clone()),
@@ -390,7 +390,7 @@ impl ChannelBuilder {
                 if let Some(uri) = TargetUri::parse(text)
                     && let Some(make) = self.schemes.find(uri.scheme)
                 {
-                    return Ok((Target::given(text), make(&uri).map_err(failed)?));
+                    return Ok((Target::given(text, true), make(&uri).map_err(failed)?));
                 }
                 Target::parse(text)?
             }
@@ -403,7 +403,7 @@ impl ChannelBuilder {
                 let (host, interval_min) = (host.clone(), self.resolve_interval_min);
                 Arc::new(Dns::new(host, *port, interval_min, self.backoff.clone()))
             }
-            Names::Given => return Err(failed("nothing resolves it".into())),
+            Names::Given { .. } => return Err(failed("nothing resolves it".into())),
         };
         Ok((target, resolver))
     }

@@ -22,13 +22,13 @@ pub(super) fn follow(
     at: Instant,
 ) -> Box<dyn ClientCallObserver> {
     let retries = retries.map(Retrying::new);
-    Box::new(ClientCall(Arc::new(Known { instruments, retries, series, began: at })))
+    Box::new(ClientCall(Arc::new(InCommon { instruments, retries, series, began: at })))
 }
 
-struct ClientCall(Arc<Known>);
+struct ClientCall(Arc<InCommon>);
 
 /// What a call and its attempts have in common.
-struct Known {
+struct InCommon {
     instruments: Arc<Instruments>,
     retries: Option<Retrying>,
     series: Arc<ClientSeries>,
@@ -51,7 +51,7 @@ impl ClientCallObserver for ClientCall {
     }
 
     fn ended(&self, end: &Ended<'_>) {
-        let Known { instruments, retries, series, began } = &*self.0;
+        let InCommon { instruments, retries, series, began } = &*self.0;
         series.ended(instruments, end.code, seconds_between(*began, end.at));
         if let Some(retries) = retries {
             retries.record(&series.attempts.labels);
@@ -60,7 +60,7 @@ impl ClientCallObserver for ClientCall {
 }
 
 struct Attempt {
-    call: Arc<Known>,
+    call: Arc<InCommon>,
     began: Instant,
     bytes: Bytes,
 }
@@ -72,7 +72,7 @@ impl ClientAttemptObserver for Attempt {
 
     fn ended(&self, end: &Ended<'_>) {
         let seconds = seconds_between(self.began, end.at);
-        let Known { instruments, series, .. } = &*self.call;
+        let InCommon { instruments, series, .. } = &*self.call;
         series.attempts.ended(&instruments.attempt, end.code, seconds, self.bytes.both());
         if let Some(retries) = &self.call.retries {
             retries.ends(end.at.saturating_duration_since(self.call.began));

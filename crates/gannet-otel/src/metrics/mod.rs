@@ -35,7 +35,7 @@ use opentelemetry::StringValue;
 use opentelemetry::metrics::MeterProvider;
 
 use instruments::{Instruments, Retries, method, target};
-use series::{ClientSeries, Known, Series};
+use series::{ClientSeries, Remembered, Series};
 
 /// Counts calls: see the crate. Cheap to clone, and clones share the instruments.
 #[derive(Clone)]
@@ -46,9 +46,9 @@ pub struct Metrics {
     target_filter: Option<Filter>,
     method_filter: Option<Filter>,
     /// Of a server's methods, by their addresses; those that it has not are at 0.
-    server: Arc<Known<usize, Series>>,
+    server: Arc<Remembered<usize, Series>>,
     /// Of a channel's methods, by their addresses and that of the channel's target.
-    client: Arc<Known<(usize, usize), Counted>>,
+    client: Arc<Remembered<(usize, usize), Counted>>,
 }
 
 /// What is counted of a channel's method.

@@ -83,9 +83,9 @@ fn with_status(labels: &[KeyValue], code: Code) -> Vec<KeyValue> {
 }
 
 /// What was made for each key.
-pub(super) struct Known<K, V>(ArcSwap<Vec<(K, Arc<V>)>>);
+pub(super) struct Remembered<K, V>(ArcSwap<Vec<(K, Arc<V>)>>);
 
-impl<K: Ord + Copy, V> Known<K, V> {
+impl<K: Ord + Copy, V> Remembered<K, V> {
     /// What was made for this key, or is made now.
     pub(super) fn get(&self, key: K, make: impl FnOnce() -> V) -> Arc<V> {
         let known = self.0.load();
@@ -109,9 +109,9 @@ fn place<K: Ord, V>(known: &[(K, V)], key: &K) -> Result<usize, usize> {
     known.binary_search_by(|(other, _)| other.cmp(key))
 }
 
-impl<K, V> Default for Known<K, V> {
-    fn default() -> Known<K, V> {
-        Known(ArcSwap::from_pointee(Vec::new()))
+impl<K, V> Default for Remembered<K, V> {
+    fn default() -> Remembered<K, V> {
+        Remembered(ArcSwap::from_pointee(Vec::new()))
     }
 }
 
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn what_was_made_is_found_again_up_to_a_bound() {
-        let known = Known::default();
+        let known = Remembered::default();
         for number in (0..KNOWN_MAX).rev() {
             assert_eq!(*known.get(number, || number), number);
         }

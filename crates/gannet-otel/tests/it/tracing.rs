@@ -10,8 +10,11 @@ use gannet_http2::Reason;
 use gannet_otel::{GrpcTraceBin, Tracing};
 use gannet_server::Server;
 use gannet_transport::pipe;
+use opentelemetry::propagation::text_map_propagator::FieldIter;
+use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
 use opentelemetry::trace::TracerProvider as _;
-use opentelemetry::trace::{SpanId, SpanKind, Status, TraceContextExt as _, Tracer as _};
+use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceContextExt as _};
+use opentelemetry::trace::{TraceFlags, TraceId, TraceState, Tracer as _};
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider, SpanData};
@@ -270,6 +273,87 @@ async fn each_attempt_is_a_span_and_tells_of_itself() {
     let ended = attempts[0].status.clone();
     assert!(matches!(ended, Status::Error { description } if description.starts_with("UNAVAIL")));
     assert_eq!(attempts[1].status, Status::Ok);
+}
+
+/// A trace by W3C's header and another by gRPC's own; which of them the server's span belongs to.
+async fn read_by(tracing: fn(Tracing) -> Tracing, headers: &[&str]) -> String {
+    let tracers = Tracers::new();
+    let traced = tracing(Tracing::new(&tracers.provider));
+    let channel = serve(Test::default(), |server| server.observe(traced), |builder| builder);
+    let mut call = unary(&channel, b"hello");
+    for header in headers {
+        call = match *header {
+            "traceparent" => {
+                let (trace, span) = ("a".repeat(32), "b".repeat(16));
+                call.header("traceparent", format!("00-{trace}-{span}-01"))
+            }
+            _ => {
+                let fields = [&[0, 0][..], &[0xcc; 16], &[1], &[0xdd; 8], &[2, 1]];
+                call.header_bin("grpc-trace-bin", fields.concat())
+            }
+        };
+    }
+    call.await.unwrap();
+    settle().await;
+    let spans = tracers.take();
+    let recv = named(&spans, "Recv.test.Test.Unary");
+    format!(
+        "{:.2} {:.2}",
+        recv.span_context.trace_id().to_string(),
+        recv.parent_span_id.to_string()
+    )
+}
+
+#[tokio::test]
+async fn of_several_propagators_what_a_later_one_reads_counts() {
+    let bin_last =
+        |it: Tracing| it.propagator(TraceContextPropagator::new()).propagator(GrpcTraceBin::new());
+    let bin_first =
+        |it: Tracing| it.propagator(GrpcTraceBin::new()).propagator(TraceContextPropagator::new());
+    let both = ["traceparent", "grpc-trace-bin"];
+    assert_eq!(read_by(bin_last, &both).await, "cc dd");
+    assert_eq!(read_by(bin_first, &both).await, "aa bb");
+    // A later one that reads nothing leaves what there was.
+    for tracing in [bin_last, bin_first] {
+        assert_eq!(read_by(tracing, &both[..1]).await, "aa bb");
+        assert_eq!(read_by(tracing, &both[1..]).await, "cc dd");
+    }
+    assert!(read_by(bin_last, &[]).await.ends_with(" 00"), "a trace of its own");
+}
+
+/// Writes and reads a header whose name it has in upper case.
+#[derive(Debug)]
+struct Shouting([String; 1]);
+
+impl TextMapPropagator for Shouting {
+    fn inject_context(&self, cx: &Context, injector: &mut dyn Injector) {
+        injector.set("X-TRACE", cx.span().span_context().trace_id().to_string());
+    }
+
+    fn extract_with_context(&self, cx: &Context, extractor: &dyn Extractor) -> Context {
+        let trace = extractor.get("X-TRACE").and_then(|trace| TraceId::from_hex(trace).ok());
+        let all = extractor.get_all("X-Trace").unwrap_or_default();
+        let Some(trace) = trace.filter(|_| all.len() == 1) else { return cx.clone() };
+        let (span, flags) = (SpanId::from_bytes([1; 8]), TraceFlags::SAMPLED);
+        let context = SpanContext::new(trace, span, flags, true, TraceState::default());
+        cx.with_remote_span_context(context)
+    }
+
+    fn fields(&self) -> FieldIter<'_> {
+        FieldIter::new(&self.0)
+    }
+}
+
+#[tokio::test]
+async fn names_of_headers_are_read_as_they_are_written_in_either_case() {
+    let tracers = Tracers::new();
+    let tracing = Tracing::new(&tracers.provider).propagator(Shouting(["X-TRACE".to_owned()]));
+    let channel = traced(&tracing, Test::default());
+    unary(&channel, b"hello").await.unwrap();
+    settle().await;
+    let spans = tracers.take();
+    let sent = named(&spans, "Sent.test.Test.Unary").span_context.trace_id();
+    assert_eq!(named(&spans, "Recv.test.Test.Unary").span_context.trace_id(), sent);
 }
 
 #[tokio::test]

@@ -17,7 +17,8 @@ use crate::{Peer, fields};
 pub struct ClientCallStart<'a> {
     /// The method that is called.
     pub method: &'static MethodDescriptor,
-    /// The channel's target, with its scheme.
+    /// The channel's target, with its scheme: `dns:///` for `http://` and `https://`, too, and
+    /// `resolver:///` before the target of a channel with a resolver of its own, where it has none.
     pub target: &'a Arc<str>,
     /// When.
     pub at: Instant,
@@ -116,9 +117,11 @@ impl<'a> ServerCallStart<'a> {
         }
     }
 
-    /// The values of a header of the request, in order, as they travel: binary ones are base64.
+    /// The values of a header of the request, in order, as they travel: binary ones are base64. Its
+    /// name counts in upper and lower case.
     pub fn header(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        let found = self.fields.iter().filter(move |field| field.name == name.as_bytes());
+        let is_it = move |field: &[u8]| field.eq_ignore_ascii_case(name.as_bytes());
+        let found = self.fields.iter().filter(move |field| is_it(field.name));
         found.map(|field| field.value)
     }
 
@@ -222,6 +225,7 @@ mod tests {
         let start =
             ServerCallStart::new(Err(b"/a.B/C"), &Peer::Pipe, None, Instant::now(), &fields);
         assert_eq!(start.header("authorization").next(), Some(&b"Bearer abc123"[..]));
+        assert_eq!(start.header("X-Tenant").collect::<Vec<_>>(), [b"acme"]);
         let told = format!("{start:?} {start:#?}");
         assert!(!told.contains("abc123"), "{told}");
         for part in ["/a.B/C", "authorization: (secret)", "x-tenant: acme"] {
