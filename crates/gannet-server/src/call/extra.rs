@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use gannet_core::compression::{self, Compressed};
 use gannet_core::frame::PREFIX_BYTES;
@@ -26,6 +26,8 @@ pub(crate) struct Extra {
     pub(crate) replies: Option<Arc<CallShared>>,
     /// The deadline was set here, and not by the client.
     is_shortened: bool,
+    /// When an answer that has not left is given up, of a handler that has returned.
+    answer_until: Option<Instant>,
     /// Never locked: a call can be shared, and a handler's storage cannot.
     storages: Mutex<Vec<Handler>>,
     /// Storage for an encoded request.
@@ -41,6 +43,7 @@ impl Extra {
         self.requests = None;
         self.replies = None;
         self.is_shortened = false;
+        self.answer_until = None;
         self.observer = None;
     }
 
@@ -68,6 +71,21 @@ impl Call {
     /// The same, to be changed.
     pub fn extensions_mut(&mut self) -> &mut Extensions {
         &mut self.extra_mut().extensions
+    }
+}
+
+impl Call {
+    /// Gives the answer up that has not left `within` this time, where the handler returns before:
+    /// the client is told CANCEL then. For the service of health, whose watches would otherwise
+    /// wait for who reads nothing while the server drains.
+    #[doc(hidden)]
+    pub fn answer_within(&mut self, within: Duration) {
+        let now = tokio::time::Instant::now().into_std();
+        self.extra_mut().answer_until = now.checked_add(within);
+    }
+
+    pub(crate) fn answer_until(&self) -> Option<Instant> {
+        self.data.extra().and_then(|extra| extra.answer_until)
     }
 }
 

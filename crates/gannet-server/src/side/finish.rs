@@ -206,9 +206,11 @@ impl ServerSide {
             feed.cut(Status::cancelled("the call has ended"), &slot.shared);
             turn.conn.release(slot.key, feed.last_credit());
         }
-        let deadline = slot.call.as_ref().filter(|_| slot.has_deadline).and_then(Call::deadline);
-        match deadline {
-            Some(deadline) => turn.conn.forget_until(slot.key, deadline),
+        let call = slot.call.as_ref();
+        let deadline = call.filter(|_| slot.has_deadline).and_then(Call::deadline);
+        let until = [deadline, call.and_then(Call::answer_until)].into_iter().flatten().min();
+        match until {
+            Some(until) => turn.conn.forget_until(slot.key, until),
             None => turn.conn.forget(slot.key),
         }
         self.free(at);

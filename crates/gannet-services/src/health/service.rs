@@ -1,7 +1,11 @@
 //! The service `grpc.health.v1.Health`.
 
+use std::future::{Future as _, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
+use std::time::Duration;
 
 use gannet_core::{Code, Result, ServiceDescriptor, Status};
 use gannet_server::{Call, Service, Start, Started};
@@ -10,12 +14,15 @@ use gannet_transport::Outbound;
 use super::ServingStatus;
 use super::generated::grpc::health::v1::{self, HEALTH, HealthCheckRequest, HealthCheckResponse};
 use super::generated::grpc::health::v1::{HealthListRequest, HealthListResponse};
-use super::states::States;
+use super::states::{States, Watcher};
 
 /// Services in the response of `List` (gRFC A90).
 const LIST_SERVICES_MAX: usize = 100;
 /// Length of a name that is watched before anything was said of it, in bytes.
 const NAME_BYTES_MAX: usize = 1024;
+
+/// How long the end of a watch waits for its peer to read, once the server drains.
+const LAST_WORDS_MAX: Duration = Duration::from_secs(1);
 
 /// Serves `grpc.health.v1.Health`. Made by [`Health::server`](super::Health::server).
 #[derive(Debug)]
@@ -67,6 +74,29 @@ impl Checks {
         }
     }
 
+    /// Sends a state; whether there was room for it. Where a peer does not read there may be none
+    /// before the server drains.
+    async fn tell(
+        &self,
+        status: ServingStatus,
+        replies: &mut Outbound<HealthCheckResponse>,
+        watcher: &mut Watcher,
+    ) -> Result<bool> {
+        let mut sending = pin!(replies.send(response(status)));
+        loop {
+            let mut changed = pin!(watcher.changed());
+            let sent = poll_fn(|cx| match sending.as_mut().poll(cx) {
+                Poll::Ready(sent) => Poll::Ready(Some(sent)),
+                Poll::Pending => changed.as_mut().poll(cx).map(|()| None),
+            });
+            match sent.await {
+                Some(sent) => return sent.map(|()| true),
+                None if self.is_draining.load(Ordering::Acquire) => return Ok(false),
+                None => {}
+            }
+        }
+    }
+
     fn response(&self, status: ServingStatus) -> HealthCheckResponse {
         response(self.seen(status).0)
     }
@@ -95,7 +125,7 @@ impl v1::Health for Checks {
 
     async fn watch(
         &self,
-        _: &mut Call,
+        call: &mut Call,
         request: HealthCheckRequest,
         mut replies: Outbound<HealthCheckResponse>,
     ) -> Result<()> {
@@ -106,11 +136,14 @@ impl v1::Health for Checks {
         let mut told = None;
         loop {
             let (status, is_draining) = self.seen(watcher.status());
-            if told != Some(status) {
-                replies.send(response(status)).await?;
+            if told != Some(status) && self.tell(status, &mut replies, &mut watcher).await? {
                 told = Some(status);
+                // What has changed meanwhile may have been noticed then.
+                continue;
             }
-            if is_draining {
+            if is_draining || told != Some(status) {
+                // Whoever does not read does not hold the drain up.
+                call.answer_within(LAST_WORDS_MAX);
                 return Err(Status::new(Code::Unavailable, "the server shuts down"));
             }
             watcher.changed().await;

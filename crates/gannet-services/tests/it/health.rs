@@ -12,8 +12,74 @@ use gannet::services::health::v1::{
 };
 use gannet::services::health::{Health, HealthServer, ServingStatus};
 use gannet::{Channel, Code, Inbound, Result, Server, pipe};
+use gannet_http2::Reason;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+
+use crate::wire::{
+    ACK, DATA, END, END_HEADERS, HEADERS, PING, PREFACE, RST_STREAM, SETTINGS, Wire, block, frame,
+    settings,
+};
+
+/// The head of a call of `Watch`, and its request for the server as a whole.
+fn watch_by_hand() -> Vec<u8> {
+    let fields = [
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":path", "/grpc.health.v1.Health/Watch"),
+        (":authority", "a"),
+        ("content-type", "application/grpc"),
+        ("te", "trailers"),
+    ];
+    let head = frame(HEADERS, END_HEADERS, 1, &block(&fields));
+    [head, frame(DATA, END, 1, &[0; 5])].concat()
+}
+
+/// However much waits for a peer whose window is 0.
+#[tokio::test(start_paused = true)]
+async fn who_watches_and_reads_nothing_does_not_hold_a_drain_up() {
+    for flaps in [0, 100_000] {
+        let (connector, listener) = pipe();
+        let health = Health::new();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let serving = Server::new().add(health.server()).serve(listener);
+        let serving = serving.shutdown_on(stopped, Duration::from_secs(3600));
+        let serving = tokio::spawn(serving.into_future());
+        let mut wire = Wire::new(connector.connect().await.unwrap().0);
+        let window = settings(&[(4, 0)]);
+        let hello = [PREFACE, &window, &frame(SETTINGS, ACK, 0, b""), &watch_by_hand()].concat();
+        wire.send(&hello).await;
+        wire.next_of(HEADERS).await;
+        for n in 0..flaps {
+            match n % 2 {
+                0 => health.set_not_serving(""),
+                _ => health.set_serving(""),
+            }
+            tokio::task::yield_now().await;
+        }
+        stop.send(()).unwrap();
+        let reading = async {
+            let mut reset = None;
+            while let Some(frame) = wire.next().await {
+                match frame.kind {
+                    PING if frame.flags & ACK == 0 => wire.send(&pong(&frame.payload)).await,
+                    RST_STREAM => reset = Some(frame.reason()),
+                    DATA => panic!("more than the window"),
+                    _ => {}
+                }
+            }
+            reset
+        };
+        // The grace period is an hour.
+        let reset = tokio::time::timeout(Duration::from_secs(10), reading).await;
+        assert_eq!(reset, Ok(Some(Reason::CANCEL)), "after {flaps} changes");
+        serving.await.unwrap().unwrap();
+    }
+}
+
+fn pong(payload: &[u8]) -> Vec<u8> {
+    frame(PING, ACK, 0, payload)
+}
 
 /// A server with health, a channel to it, and what ends it.
 struct Served {

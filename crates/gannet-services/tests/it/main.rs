@@ -4,3 +4,5 @@
 
 mod health;
 mod reflection;
+#[path = "../../../gannet-server/tests/it/wire.rs"]
+mod wire;

@@ -2,6 +2,7 @@
 
 use std::future::IntoFuture;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use gannet::codec::Buffa;
 use gannet::server::{Service, Start, Started};
@@ -277,6 +278,35 @@ async fn a_question_that_is_none_is_answered_and_the_stream_goes_on() {
     assert!(matches!(asking.list().await, Told::Services(_)));
     asking.requests.finish();
     assert!(asking.replies.next().await.unwrap().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn questions_whose_answers_are_not_read_are_read_no_further() {
+    let reflection = Reflection::builder().register(set(&files())).build().unwrap();
+    let mut asking = ask(&reflection, &SERVER_REFLECTION).await;
+    // Each answer has its question in it.
+    let name = "n".repeat(1_000);
+    let question = || ServerReflectionRequest {
+        message_request: Some(Question::FileByFilename(name.clone())),
+        ..Default::default()
+    };
+    let mut asked = 0;
+    let wait = Duration::from_secs(60);
+    while let Ok(sent) = tokio::time::timeout(wait, asking.requests.send(question())).await {
+        sent.unwrap();
+        asked += 1;
+        assert!(asked < 20_000, "the server reads on");
+    }
+    let answers = &mut asking.replies;
+    for _ in 0..asked {
+        let Answer::ErrorResponse(error) =
+            answers.next().await.unwrap().unwrap().message_response.unwrap()
+        else {
+            panic!("a file of this name");
+        };
+        assert_eq!(error.error_code, Code::NotFound as i32);
+    }
+    assert_eq!(asking.file("b.proto").await, told(&["b.proto"]));
 }
 
 #[test]
