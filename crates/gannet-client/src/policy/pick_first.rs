@@ -150,6 +150,7 @@ impl PickFirst {
     /// is not over, the next is begun when it would have been.
     fn begin_pass(&mut self, now: Instant, actions: &mut Actions) {
         let due = self.due.filter(|_| matches!(self.phase, Phase::Pass(_)));
+        let had_none = self.slots.is_empty();
         let mut old = std::mem::take(&mut self.slots);
         for address in &self.addresses {
             let known = old.iter().position(|slot| slot.address == *address);
@@ -170,11 +171,11 @@ impl PickFirst {
             actions.remove(slot.id);
         }
         // A failure lasts until something connects (gRFC A62), if it is one to connect: what was
-        // connected, and felt unwell, is gone.
-        let was_unwell = self.phase == Phase::Selected;
+        // connected, and felt unwell, is gone; a name without an address has one now.
+        let failed_otherwise = had_none || self.phase == Phase::Selected;
         self.phase = Phase::Pass(0);
         self.has_failed = false;
-        if was_unwell || self.state != Some(ChannelState::TransientFailure) {
+        if failed_otherwise || self.state != Some(ChannelState::TransientFailure) {
             self.publish(ChannelState::Connecting, actions);
         }
         let is_begun = self.slots.iter().any(|slot| slot.state == ChannelState::Connecting);

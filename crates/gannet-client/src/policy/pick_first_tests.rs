@@ -202,7 +202,12 @@ fn a_name_without_addresses_and_one_that_is_not_resolved() {
     assert_eq!(bench.picked(), "cannot connect to test: cannot resolve \"x\": no");
     bench.tell(Event::Resolved(endpoints(&[])));
     assert_eq!(bench.picked(), "cannot connect to test: the name resolver knows no address");
-    bench.tell(Event::Resolved(endpoints(&[A])));
+    // What failed was no attempt to connect: it does not last (A62), and is told nobody any more.
+    assert_eq!(
+        bench.tell(Event::Resolved(endpoints(&[A]))),
+        [format!("connect {A}"), "Connecting".into()]
+    );
+    assert_eq!(bench.picked(), "Queue");
     bench.ready(A);
     // What was known stays true.
     assert!(bench.tell(Event::ResolverFailed(Status::unavailable("no"))).is_empty());
@@ -211,6 +216,18 @@ fn a_name_without_addresses_and_one_that_is_not_resolved() {
         bench.tell(Event::Resolved(endpoints(&[]))),
         [format!("remove {A}"), "resolve".into(), "TransientFailure".into()]
     );
+    // Nor does one that follows a connection, or attempts that failed.
+    for fails in [true, false] {
+        bench.tell(Event::ResolverFailed(Status::unavailable("no")));
+        assert_eq!(bench.picked(), "cannot connect to test: no");
+        let done = bench.tell(Event::Resolved(endpoints(&[B])));
+        assert_eq!(done.last().unwrap(), "Connecting", "{done:?}");
+        if fails {
+            bench.failed(B);
+            assert_eq!(bench.state(), Some(ChannelState::TransientFailure));
+            bench.tell(Event::Resolved(endpoints(&[])));
+        }
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What must hold: how often an address may be dialed, which state may follow which, and how turns
 //! are taken.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -66,6 +66,8 @@ pub(super) struct Seen(Arc<Mutex<States>>);
 #[derive(Default)]
 struct States {
     subchannels: BTreeMap<SubchannelId, ChannelState>,
+    /// Those that the policy has.
+    made: BTreeSet<SubchannelId>,
     channel: Option<ChannelState>,
     /// A connection, since the channel began to fail.
     has_lost: bool,
@@ -81,7 +83,7 @@ impl Seen {
     /// A policy begins.
     pub(super) fn begin(&self) {
         let mut states = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        (states.channel, states.subchannels) = (None, BTreeMap::new());
+        (states.channel, states.subchannels, states.made) = Default::default();
     }
 }
 
@@ -108,9 +110,14 @@ impl States {
         self.subchannels.values().any(|state| *state == ChannelState::Ready)
     }
 
-    /// What all of them together may become; and whether one was connected when other names came,
-    /// which tell the policy of it.
-    fn published(&mut self, kind: Kind, state: ChannelState, names: Option<bool>) {
+    /// What was there when the policy was told of other names.
+    fn before(&self) -> Before {
+        Before { was_connected: self.is_connected(), had_none: self.made.is_empty() }
+    }
+
+    /// What all of them together may become; and what was there when other names came, which tell
+    /// the policy of it.
+    fn published(&mut self, kind: Kind, state: ChannelState, names: Option<Before>) {
         use ChannelState::{Connecting, Idle, Ready, Shutdown, TransientFailure};
         let before = self.channel.replace(state);
         let is_connected = self.is_connected();
@@ -119,11 +126,11 @@ impl States {
             // pick_first waits for a call; round_robin connects.
             (_, Idle) => kind != Kind::RoundRobin && !is_connected,
             (_, Ready) => is_connected && before != Some(Idle),
-            // A failure stays until something is connected (A61, A62), but for one of health, whose
-            // connection goes with its name. Under round_robin there may be another endpoint, or
+            // A failure to connect stays until something is connected (A61, A62); one of health goes
+            // with the name of its connection, and one of the name with the next name. Under round_robin there may be another endpoint, or
             // one whose connection is lost that was not healthy.
             (Some(TransientFailure), Connecting) if kind != Kind::RoundRobin => {
-                is_connected || names == Some(true)
+                is_connected || names.is_some_and(|names| names.was_connected || names.had_none)
             }
             (Some(TransientFailure), Connecting) => {
                 is_connected || names.is_some() || self.has_lost
@@ -134,6 +141,12 @@ impl States {
         assert!(is_legal, "the channel goes from {before:?} to {state:?}, {is_connected}");
         self.changes += usize::from(before != Some(state));
     }
+}
+
+#[derive(Clone, Copy)]
+struct Before {
+    was_connected: bool,
+    had_none: bool,
 }
 
 impl Policy for Spy {
@@ -148,20 +161,33 @@ impl Policy for Spy {
             }
             _ => {}
         }
-        let was_connected = states.is_connected();
+        let before = states.before();
         drop(states);
-        let names = matches!(event, Event::Resolved(_)).then_some(was_connected);
+        let names = matches!(event, Event::Resolved(_)).then_some(before);
         let done = actions.len();
         self.inner.handle(event, now, actions);
         let mut states = self.seen.0.lock().unwrap_or_else(PoisonError::into_inner);
         for action in actions.since(done) {
-            if let Action::Remove(id) = action {
-                states.subchannels.remove(id);
+            match action {
+                Action::Create(id, _) => drop(states.made.insert(*id)),
+                Action::Remove(id) => {
+                    states.made.remove(id);
+                    states.subchannels.remove(id);
+                }
+                _ => {}
             }
         }
-        if let Some(update) = actions.take_update() {
+        let update = actions.take_update();
+        if let Some(update) = &update {
             states.published(self.kind, update.state, names);
-            drop(states);
+        }
+        // The first addresses are tried: nobody is told what was before.
+        if names.is_some_and(|names| names.had_none) && !states.made.is_empty() {
+            let state = states.channel;
+            assert_eq!(state, Some(ChannelState::Connecting), "the first addresses have come");
+        }
+        drop(states);
+        if let Some(update) = update {
             actions.update(update.state, update.picker);
         }
     }

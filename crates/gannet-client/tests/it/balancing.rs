@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::backends::{
     Backend, Named, backend, builder, counts, dead, scripted, until_all_answer, who,
 };
-use crate::peer::{Got, OK, Peer, accept, chat, unary};
+use crate::peer::{Got, OK, Peer, accept, chat, spawn_unary, unary};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -267,6 +267,34 @@ async fn a_list_that_is_empty_or_fails_is_told() {
         let fresh = crate::backends::builder().resolver(list.clone()).build().unwrap();
         let status = who(&fresh).await.unwrap_err();
         assert!(status.message().ends_with("backends: the registry is down"), "{status}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_name_failed_for_is_forgotten_when_it_stands_for_something() {
+    for policy in [true, false] {
+        for is_empty in [true, false] {
+            let (slow, mut acceptor) = scripted("slow");
+            let list = AddressList::new(Vec::<Address>::new());
+            let builder = builder().resolver(list.clone());
+            let builder = if policy { builder.balance(RoundRobin::new) } else { builder };
+            let channel = builder.build().unwrap();
+            if !is_empty {
+                list.fail(Status::unavailable("the registry is down"));
+            }
+            let status = who(&channel).await.unwrap_err();
+            let told = if is_empty { "knows no address" } else { "the registry is down" };
+            assert!(status.message().contains(told), "{status}");
+            list.set([slow]);
+            // It is being connected to: a call waits, and is not told what was before.
+            let waits = spawn_unary(&channel, b"waits");
+            sleep(SECOND).await;
+            assert_eq!(channel.state(), ChannelState::Connecting);
+            let mut peer = Peer::new(accept(&mut acceptor).await, Config::default());
+            peer.flush().await;
+            peer.echo().await;
+            assert_eq!(waits.await.unwrap().unwrap(), b"waits");
+        }
     }
 }
 
