@@ -24,6 +24,7 @@
 //! | `call` | what the application holds of a call |
 //! | `intercept` | code of the application around calls |
 //! | `credentials` | metadata that says who calls |
+//! | `control_plane` | codes that calls do not end with by what is no server |
 //! | [`blocking`] | the same for threads without async code |
 //!
 //! Generated code calls the methods of [`Channel`] that take a
@@ -32,6 +33,7 @@
 pub mod blocking;
 mod call;
 mod channel;
+mod control_plane;
 mod credentials;
 mod intercept;
 mod link;

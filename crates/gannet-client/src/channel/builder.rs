@@ -39,6 +39,7 @@ pub struct ChannelBuilder {
     authority: Option<String>,
     user_agent: Option<String>,
     backoff: BackoffConfig,
+    connect_timeout: Option<Duration>,
     http2: gannet_http2::Config,
     keepalive: KeepaliveOptions,
     receive_bytes_max: usize,
@@ -68,6 +69,7 @@ impl ChannelBuilder {
             authority: None,
             user_agent: None,
             backoff: BackoffConfig::default(),
+            connect_timeout: None,
             http2: gannet_http2::Config::default(),
             keepalive: KeepaliveOptions::default(),
             receive_bytes_max: limits::MESSAGE_RECEIVE_BYTES_MAX_DEFAULT,
@@ -202,11 +204,24 @@ impl ChannelBuilder {
         self
     }
 
-    /// How long one attempt to connect may take, up to the server's SETTINGS (default 20 s).
-    /// One that no clock can express is none.
+    /// How long one attempt to connect may take, up to the server's SETTINGS, and one lookup of a
+    /// DNS name; in place of what [`backoff`](Self::backoff) says, whichever is called first. One
+    /// that no clock can express is none.
+    ///
+    /// By default gRPC's rule holds: 20 s, and where the pause until the next attempt has grown
+    /// beyond that, as long as the pause.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.backoff.connect_timeout = timeout;
+        self.connect_timeout = Some(timeout);
         self
+    }
+
+    /// When to connect, with what was said of how long that may take.
+    fn whole_backoff(&self) -> BackoffConfig {
+        let mut backoff = self.backoff.clone();
+        if let Some(timeout) = self.connect_timeout {
+            (backoff.connect_timeout, backoff.connect_timeout_max) = (timeout, timeout);
+        }
+        backoff
     }
 
     /// Limits and windows of the HTTP/2 connection.
@@ -330,6 +345,7 @@ impl ChannelBuilder {
         if let Some(problem) = self.coding_problem().or_else(|| self.defaults.problem()) {
             return Err(TargetError::new(&self.target, problem));
         }
+        let backoff = self.whole_backoff();
         let authority = self.authority.unwrap_or_else(|| target.authority.clone());
         if let Some(c) = authority.chars().find(|c| !is_authority(*c)) {
             let problem = format!("the authority {authority:?} has the character {c:?}");
@@ -357,7 +373,7 @@ impl ChannelBuilder {
             tls: self.tls,
             authority,
             user_agent,
-            backoff: self.backoff,
+            backoff,
             http2: self.http2,
             keepalive: self.keepalive.keepalive(),
             receive_bytes_max: self.receive_bytes_max,
@@ -401,7 +417,7 @@ impl ChannelBuilder {
             }
             Names::Dns { host, port } => {
                 let (host, interval_min) = (host.clone(), self.resolve_interval_min);
-                Arc::new(Dns::new(host, *port, interval_min, self.backoff.clone()))
+                Arc::new(Dns::new(host, *port, interval_min, self.whole_backoff()))
             }
             Names::Given { .. } => return Err(failed("nothing resolves it".into())),
         };

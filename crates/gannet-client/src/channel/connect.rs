@@ -23,6 +23,8 @@ pub(super) struct Dial {
     pub(super) backend: BackendId,
     pub(super) address: Address,
     pub(super) attempt: u64,
+    /// As messages tell.
+    pub(super) nth: u32,
     pub(super) give_up_at: Option<Instant>,
 }
 
@@ -87,7 +89,7 @@ impl Connecting {
             conn.keep_up_with(Arc::new(upkeep), 0.0, now());
         }
         let constants = Constants::new(&mut conn, &self.config);
-        let link = Link::new(shown, keepalive, self.dial.backend, now());
+        let link = Link::new(shown, keepalive, (self.dial.backend, self.dial.nth), now());
         let unproven = Unproven::new(link);
         let (tell, told) = oneshot::channel();
         let link = &unproven.link;

@@ -268,10 +268,10 @@ impl Control {
         let mut after = After { runtime: self.runtime.clone(), ..After::default() };
         for effect in self.balancer.effects() {
             match effect {
-                Effect::Dial { backend, address, attempt, give_up_at } => {
+                Effect::Dial { backend, address, attempt, nth, give_up_at } => {
                     let live = self.live.entry(backend).or_default();
                     live.dialing = Some((attempt, None));
-                    after.dials.push(Dial { backend, address, attempt, give_up_at });
+                    after.dials.push(Dial { backend, address, attempt, nth, give_up_at });
                 }
                 Effect::WatchHealth(backend) => {
                     let live = self.live.get(&backend);
@@ -288,7 +288,7 @@ impl Control {
                         self.note_draining(link);
                     }
                 }
-                Effect::Resolve => self.bells.resolve.notify_one(),
+                Effect::Resolve => self.bells.names.ask(),
             }
         }
         if self.balancer.take_changed() && !self.is_shut_down {

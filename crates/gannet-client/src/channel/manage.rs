@@ -1,19 +1,20 @@
-//! The task that a channel has while it is not idle: runs the name resolver and the timers.
+//! The task that a channel has while it is not idle: runs the [name resolver](Resolving) and the
+//! timers.
 
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use gannet_core::Status;
 use gannet_transport::{Rouse, Rouser};
 use tokio::sync::Notify;
 use tokio::time::sleep_until;
 
+use super::resolving::Resolving;
 use super::{Shared, now};
-use crate::name::{Listener, Resolution, Updates, Watching};
+use crate::name::Asks;
 
 /// One time that a channel is not idle. What comes of an earlier one is not heard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,7 +26,7 @@ pub(super) struct Bells {
     /// The next timer is another one now.
     pub(super) timers: Arc<Alarm>,
     /// The name is to be resolved again.
-    pub(super) resolve: Arc<Notify>,
+    pub(super) names: Arc<Asks>,
 }
 
 /// Rings when timers are to be looked at.
@@ -75,7 +76,7 @@ pub(super) struct Manager {
     channel: Weak<Shared>,
     epoch: Epoch,
     bells: Bells,
-    resolving: Option<Watching>,
+    resolving: Option<Resolving>,
     is_done: bool,
 }
 
@@ -86,14 +87,12 @@ impl Manager {
     }
 
     pub(super) async fn run(mut self) {
-        let told = Told { channel: self.channel.clone(), epoch: self.epoch };
-        let updates = Updates::new(Arc::new(told), Arc::clone(&self.bells.resolve));
-        if let Some(channel) = self.channel.upgrade() {
-            self.resolving = Some(Arc::clone(&channel.config().resolver).watch(updates));
-        }
+        let channel = self.channel.upgrade();
+        let names = Arc::clone(&self.bells.names);
+        self.resolving = channel.map(|channel| Resolving::new(&channel, self.epoch, names));
         // Who knows names without a search tells them at once.
         poll_fn(|cx| {
-            self.poll_resolver(cx);
+            self.resolving.iter_mut().for_each(|resolving| resolving.poll(cx));
             Poll::Ready(())
         })
         .await;
@@ -111,7 +110,7 @@ impl Manager {
             let next = tick.next.filter(|at| !timers.rings_before(*at));
             let mut timer = pin!(next.map(|at| sleep_until(at.into())));
             poll_fn(|cx| {
-                self.poll_resolver(cx);
+                self.resolving.iter_mut().for_each(|resolving| resolving.poll(cx));
                 if rung.as_mut().poll(cx).is_ready() {
                     return Poll::Ready(());
                 }
@@ -123,14 +122,6 @@ impl Manager {
             .await;
         }
     }
-
-    fn poll_resolver(&mut self, cx: &mut Context<'_>) {
-        if let Some(resolving) = &mut self.resolving
-            && Pin::new(resolving).poll(cx).is_ready()
-        {
-            self.resolving = None;
-        }
-    }
 }
 
 impl Drop for Manager {
@@ -139,20 +130,6 @@ impl Drop for Manager {
             && let Some(channel) = self.channel.upgrade()
         {
             channel.stranded(self.epoch);
-        }
-    }
-}
-
-/// Takes what the resolver tells to the channel.
-struct Told {
-    channel: Weak<Shared>,
-    epoch: Epoch,
-}
-
-impl Listener for Told {
-    fn told(&self, names: Result<Resolution, Status>) {
-        if let Some(channel) = self.channel.upgrade() {
-            channel.told_names(self.epoch, names);
         }
     }
 }

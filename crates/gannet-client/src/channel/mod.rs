@@ -6,7 +6,7 @@
 //! | `shared`, `waiting` | the state that clones share: where calls go, or why they go nowhere |
 //! | `published` | what calls find of that, without a lock |
 //! | `control` | what changes seldom: the balancer, its connections, its tasks |
-//! | `manage` | the task for names and timers, while the channel is not idle |
+//! | `manage`, `resolving` | the task for names and timers, while the channel is not idle |
 //! | `connect`, `dial` | one attempt to connect to one address |
 //! | `race` | the same for all that a name stands for |
 //! | `errors` | what calls are told whose channel cannot do its work |
@@ -23,6 +23,7 @@ mod health;
 mod manage;
 mod published;
 mod race;
+mod resolving;
 mod shared;
 mod waiting;
 
@@ -150,8 +151,9 @@ impl Channel {
         self.shared.connect()
     }
 
-    /// Has attempts to connect that wait for the end of their backoff be made at once: for when the
-    /// application knows that the network is there again.
+    /// Has attempts to connect that wait for the end of their backoff be made at once, and names be
+    /// resolved for which their resolver rests: for when the application knows that the network is
+    /// there again. Pauses are as short as at first again.
     pub fn reset_backoff(&self) {
         self.shared.reset_backoff();
     }

@@ -23,6 +23,7 @@ use super::waiting::Waiting;
 use super::{Config, now};
 use crate::blocking::Background;
 use crate::call::request::Request;
+use crate::control_plane::of_picker;
 use crate::link::{LastCall, Link, LinkCommand};
 use crate::name::Resolution;
 use crate::policy::{
@@ -187,9 +188,8 @@ impl Shared {
             // Another picker is about to come.
             Choice::Place(placed) if placed.link.is_retired() => Look::Wait,
             Choice::Place(placed) => Look::Place(placed),
-            Choice::Drop(status) => Look::Fail(status),
             Choice::Fail(_) if request.wait_for_ready => Look::Wait,
-            Choice::Fail(status) => Look::Fail(status),
+            Choice::Fail(status) | Choice::Drop(status) => Look::Fail(self.told_by_picker(status)),
             Choice::Wake(token) => {
                 self.wake(token);
                 Look::Wait
@@ -197,6 +197,11 @@ impl Shared {
             Choice::Queue if self.state() == ChannelState::Idle => self.exit_idle(),
             Choice::Queue => Look::Wait,
         }
+    }
+
+    #[cold]
+    fn told_by_picker(&self, status: Status) -> Status {
+        of_picker(status, self.config.shown_target(), self.state())
     }
 
     fn wake(&self, token: Token) {
@@ -243,7 +248,10 @@ impl Shared {
     }
 
     pub(super) fn reset_backoff(&self) {
-        self.drive(|control, now| control.balancer.reset_backoff(now));
+        self.drive(|control, now| {
+            control.bells.names.hurry();
+            control.balancer.reset_backoff(now);
+        });
     }
 
     #[cold]
@@ -253,6 +261,7 @@ impl Shared {
         let what = if is_connected { "ready" } else { "connected" };
         let mut told = format!("the deadline passed before {target} was {what}");
         if let Choice::Fail(status) = self.published.load().pick(request) {
+            let status = self.told_by_picker(status);
             // It takes the failure's cause over, not the failure: its text is told already.
             let told = format!("{told}; last: {}", status.message());
             return status.with_code(Code::DeadlineExceeded).with_message(told);

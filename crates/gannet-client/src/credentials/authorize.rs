@@ -4,7 +4,7 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 
-use gannet_core::{Code, Metadata, MethodDescriptor, Result, Status};
+use gannet_core::{Metadata, MethodDescriptor, Result, Status};
 
 use tokio::runtime::Handle;
 
@@ -13,6 +13,7 @@ use crate::call::exchange::{Made, Started, Unmade};
 use crate::call::request::Request;
 use crate::call::watch::Attempt;
 use crate::channel::{Config, Shared, no_runtime};
+use crate::control_plane::{is_for_servers, misused};
 use crate::link::deadline_exceeded;
 
 /// Makes a call with all of these credentials.
@@ -118,28 +119,9 @@ fn check_connection(config: &Config, credentials: &dyn Credentials) -> Result<()
 /// What a call ends with whose credentials failed (gRFC A54).
 #[cold]
 fn failed(status: Status) -> Status {
-    let (code, message) = (status.code(), status.message());
-    if !is_about_the_call(code) {
-        let told = format!("call credentials: {message}");
-        return Status::new(code, told).with_source(status);
+    if is_for_servers(status.code()) {
+        return misused(status, "call credentials", "the credentials");
     }
-    let told = format!(
-        "call credentials failed with {code}, which only a server may end a call with; this is a \
-         mistake in the credentials: {message}"
-    );
-    Status::internal(told).with_source(status)
-}
-
-/// Codes that say something of what a call asks for.
-fn is_about_the_call(code: Code) -> bool {
-    matches!(
-        code,
-        Code::InvalidArgument
-            | Code::NotFound
-            | Code::AlreadyExists
-            | Code::FailedPrecondition
-            | Code::Aborted
-            | Code::OutOfRange
-            | Code::DataLoss
-    )
+    let told = format!("call credentials: {}", status.message());
+    Status::new(status.code(), told).with_source(status)
 }

@@ -49,6 +49,8 @@ pub(crate) struct Link {
     address: String,
     keepalive: Option<Keepalive>,
     backend: BackendId,
+    /// Which attempt has made it, for messages.
+    attempt: u32,
     last_call: LastCall,
     /// One of the calls asks for the server's health, and is none of the application's.
     watched: AtomicBool,
@@ -72,10 +74,11 @@ pub(crate) enum LinkCommand {
 }
 
 impl Link {
+    /// By which attempt of a backend's it is made.
     pub(crate) fn new(
         address: String,
         keepalive: Option<Keepalive>,
-        backend: BackendId,
+        (backend, attempt): (BackendId, u32),
         now: Instant,
     ) -> Arc<Link> {
         Arc::new(Link {
@@ -83,6 +86,7 @@ impl Link {
             address,
             keepalive,
             backend,
+            attempt,
             last_call: LastCall::new(now),
             watched: AtomicBool::new(false),
             goaway: OnceLock::new(),
@@ -103,6 +107,11 @@ impl Link {
     /// Whose connection it is, for the channel.
     pub(crate) fn backend(&self) -> BackendId {
         self.backend
+    }
+
+    /// Which attempt since the server was connected to some good, counted from 1.
+    pub(crate) fn attempt(&self) -> u32 {
+        self.attempt
     }
 
     /// What calls there are, or when there was one last.

@@ -443,11 +443,14 @@ impl Side for ClientSide {
     }
 
     fn closed(&mut self, reason: &CloseReason) {
-        let lost = self.lost(reason);
+        let mut lost = self.lost(reason);
         self.retire(lost.clone());
         if let Some(established) = self.established.take() {
             // The one who connects may have given up.
             let _ = established.send(Err(lost.clone()));
+        } else if !self.calls.is_empty() {
+            let told = format!("{} [attempt {}, READY]", lost.message(), self.link.attempt());
+            lost = lost.with_message(told);
         }
         for mut call in self.calls.drain() {
             match call.phase {

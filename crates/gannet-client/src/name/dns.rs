@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use gannet_core::Status;
 
-use super::{Resolution, Resolver, Updates};
+use super::{Resolution, Resolver, Updates, unless_hurried};
 use crate::policy::{BackoffConfig, Next, Pacing};
 
 /// See the module.
@@ -79,13 +79,18 @@ impl Resolver for Dns {
     async fn watch(&self, updates: Updates) {
         let mut pacing = Pacing::new(self.interval_min, self.backoff.clone());
         loop {
-            match pacing.next(now()) {
-                Next::At(at) => tokio::time::sleep_until(at.into()).await,
+            let at = match pacing.next(now()) {
+                Next::At(at) => at,
                 Next::AskedFrom(at) => {
                     updates.asked().await;
-                    tokio::time::sleep_until(at.into()).await;
+                    // Nobody was to hurry before.
+                    updates.forget_hurry();
+                    at
                 }
                 Next::Never => return,
+            };
+            if !unless_hurried(&updates, tokio::time::sleep_until(at.into())).await {
+                pacing.start_over();
             }
             pacing.begin(now(), fastrand::f64());
             let resolved = self.resolve().await;
@@ -114,10 +119,8 @@ fn now() -> Instant {
 mod tests {
     use std::sync::Mutex;
 
-    use tokio::sync::Notify;
-
     use super::*;
-    use crate::name::Listener;
+    use crate::name::{Asks, Listener};
 
     #[derive(Default)]
     struct Told(Mutex<Vec<String>>);
@@ -153,7 +156,7 @@ mod tests {
     async fn looks_when_asked_not_too_often_and_by_itself_after_errors() {
         let start = tokio::time::Instant::now();
         let lookups = Arc::default();
-        let (told, asked) = (Arc::new(Told::default()), Arc::new(Notify::new()));
+        let (told, asked) = (Arc::new(Told::default()), Arc::new(Asks::default()));
         let listener: Arc<dyn Listener> = Arc::clone(&told) as Arc<dyn Listener>;
         let updates = Updates::new(listener, Arc::clone(&asked));
         let dns = dns(&lookups);
@@ -164,8 +167,8 @@ mod tests {
         };
         tokio::time::sleep(Duration::from_secs(5)).await;
         assert_eq!(at(), [0], "once, as nobody asked");
-        asked.notify_one();
-        asked.notify_one();
+        asked.ask();
+        asked.ask();
         tokio::time::sleep(Duration::from_secs(20)).await;
         assert_eq!(at(), [0], "too early");
         tokio::time::sleep(Duration::from_secs(100)).await;
@@ -178,6 +181,52 @@ mod tests {
         assert_eq!(told[0], "[Address(1.1.1.1:7)]");
         assert_eq!(told[1], "cannot resolve \"svc\": no");
         assert_eq!(told[2], "cannot resolve \"svc\": the name has no address");
+        watching.abort();
+    }
+
+    /// As its backoff would have it, it looks again after minutes.
+    #[tokio::test(start_paused = true)]
+    async fn looks_at_once_when_the_backoff_is_reset() {
+        let lookups = Arc::new(Mutex::new(Vec::new()));
+        let looked = Arc::clone(&lookups);
+        let lookup = move |_: &str, _| -> Found {
+            looked.lock().unwrap().push(tokio::time::Instant::now());
+            Box::pin(std::future::ready(Err(io::Error::other("no"))))
+        };
+        let config = BackoffConfig::default();
+        let dns = Dns::looking_up("svc", 7, Duration::from_secs(30), config, lookup);
+        let asks = Arc::new(Asks::default());
+        let updates = Updates::new(Arc::new(Told::default()), Arc::clone(&asks));
+        let watching = tokio::spawn(async move { dns.watch(updates).await });
+        tokio::time::sleep(Duration::from_secs(1_000)).await;
+        let before = lookups.lock().unwrap().len();
+        asks.hurry();
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        let lookups = lookups.lock().unwrap().clone();
+        assert_eq!(lookups.len(), before + 3, "at once, and after 1 s and 1.6 s");
+        let hurried = lookups[before] - lookups[0];
+        assert!((1_000_000..1_000_010).contains(&hurried.as_millis()), "{hurried:?}");
+        watching.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_is_asked_too_early_need_not_wait_either() {
+        let lookups = Arc::default();
+        let asks = Arc::new(Asks::default());
+        let updates = Updates::new(Arc::new(Told::default()), Arc::clone(&asks));
+        let dns = dns(&lookups);
+        let watching = tokio::spawn(async move { dns.watch(updates).await });
+        let count = || lookups.lock().unwrap().len();
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        // Nobody wants to know: there is nothing to hurry, then or later.
+        asks.hurry();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        asks.ask();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(count(), 1);
+        asks.hurry();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert_eq!(count(), 2);
         watching.abort();
     }
 }

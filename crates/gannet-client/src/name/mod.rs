@@ -13,9 +13,10 @@ mod list;
 mod scheme;
 
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use gannet_core::Status;
@@ -90,9 +91,28 @@ impl fmt::Debug for dyn AnyResolver {
 /// By which a [`Resolver`] tells its channel what it finds.
 pub struct Updates {
     listener: Arc<dyn Listener>,
-    asked: Arc<Notify>,
+    asks: Arc<Asks>,
     /// When the resolver heard of that last.
     heard: Mutex<Option<Instant>>,
+}
+
+/// What a channel wants of its resolver. Each is kept until it is heard, once.
+#[derive(Debug, Default)]
+pub(crate) struct Asks {
+    again: Notify,
+    at_once: Notify,
+}
+
+impl Asks {
+    /// The name is to be resolved again.
+    pub(crate) fn ask(&self) {
+        self.again.notify_one();
+    }
+
+    /// Who rests after an error need not.
+    pub(crate) fn hurry(&self) {
+        self.at_once.notify_one();
+    }
 }
 
 /// Who is told.
@@ -101,8 +121,8 @@ pub(crate) trait Listener: Send + Sync {
 }
 
 impl Updates {
-    pub(crate) fn new(listener: Arc<dyn Listener>, asked: Arc<Notify>) -> Updates {
-        Updates { listener, asked, heard: Mutex::new(None) }
+    pub(crate) fn new(listener: Arc<dyn Listener>, asks: Arc<Asks>) -> Updates {
+        Updates { listener, asks, heard: Mutex::new(None) }
     }
 
     /// The name stands for this, in place of what was told before. Connections to addresses that
@@ -112,7 +132,8 @@ impl Updates {
     }
 
     /// It could not be found out; the status says why. What was told before stays true, and where
-    /// nothing was, calls fail with it.
+    /// nothing was, calls fail with UNAVAILABLE and this as their cause, whatever its code (gRFC
+    /// A54).
     pub fn failed(&self, status: Status) {
         self.listener.told(Err(status));
     }
@@ -129,8 +150,18 @@ impl Updates {
         if let Some(heard) = heard {
             tokio::time::sleep_until(heard + ASK_INTERVAL_MIN).await;
         }
-        self.asked.notified().await;
+        self.asks.again.notified().await;
         *self.heard() = Some(Instant::now());
+    }
+
+    /// Waits until the application wants attempts at once
+    /// ([`reset_backoff`](crate::Channel::reset_backoff)): a resolver that rests after an error
+    /// looks again then, and its pauses start over.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost where the future is dropped.
+    pub async fn backoff_reset(&self) {
+        self.asks.at_once.notified().await;
     }
 
     fn heard(&self) -> MutexGuard<'_, Option<Instant>> {
@@ -141,10 +172,29 @@ impl Updates {
 impl Updates {
     /// What was asked for so far needs no other answer.
     pub(crate) fn forget_asked(&self) {
-        // At most one is kept.
-        let mut asked = std::pin::pin!(self.asked.notified());
-        let _ = asked.as_mut().enable();
+        forget(&self.asks.again);
     }
+
+    /// Who was to hurry so far has done so, or had nothing to do.
+    pub(crate) fn forget_hurry(&self) {
+        forget(&self.asks.at_once);
+    }
+}
+
+/// At most one is kept.
+fn forget(bell: &Notify) {
+    let _ = pin!(bell.notified()).as_mut().enable();
+}
+
+/// Whether `rest` was over before the application wanted attempts at once: see
+/// [`Updates::backoff_reset`].
+pub(crate) async fn unless_hurried(updates: &Updates, rest: impl Future<Output = ()>) -> bool {
+    let (mut rest, mut hurried) = (pin!(rest), pin!(updates.backoff_reset()));
+    poll_fn(|cx| match hurried.as_mut().poll(cx) {
+        Poll::Ready(()) => Poll::Ready(false),
+        Poll::Pending => rest.as_mut().poll(cx).map(|()| true),
+    })
+    .await
 }
 
 impl fmt::Debug for Updates {

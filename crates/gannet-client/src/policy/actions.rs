@@ -118,8 +118,14 @@ impl Actions {
         self.list.push(Action::Resolve);
     }
 
-    /// Publishes what calls find from now on.
+    /// Publishes what calls find from now on. [`ChannelState::Shutdown`] is the channel's to say,
+    /// when it is [closed](crate::Channel::close): from a policy it counts as
+    /// [`ChannelState::TransientFailure`].
     pub fn update(&mut self, state: ChannelState, picker: Arc<dyn Picker>) {
+        let state = match state {
+            ChannelState::Shutdown => ChannelState::TransientFailure,
+            other => other,
+        };
         self.update = Some(Update { state, picker });
     }
 

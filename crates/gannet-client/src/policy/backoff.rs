@@ -22,6 +22,8 @@ pub struct BackoffConfig {
     pub max: Duration,
     /// How long an attempt may take at least (default 20 s). It may take until the next one is due.
     pub connect_timeout: Duration,
+    /// How long it may take at most, whenever the next one is due (default: nothing is said).
+    pub connect_timeout_max: Duration,
 }
 
 impl Default for BackoffConfig {
@@ -32,6 +34,7 @@ impl Default for BackoffConfig {
             jitter: 0.2,
             max: Duration::from_secs(120),
             connect_timeout: Duration::from_secs(20),
+            connect_timeout_max: Duration::MAX,
         }
     }
 }
@@ -83,7 +86,9 @@ impl Backoff {
         let retry_at = moment(now, wait);
         let timeout_at = moment(now, config.connect_timeout);
         self.retry_at = Some(retry_at);
-        Attempt { give_up_at: retry_at.zip(timeout_at).map(|(retry, timeout)| retry.max(timeout)) }
+        let least = retry_at.zip(timeout_at).map(|(retry, timeout)| retry.max(timeout));
+        let most = moment(now, config.connect_timeout_max);
+        Attempt { give_up_at: least.into_iter().chain(most).min() }
     }
 
     /// The attempt failed `now`. Returns when to start the next: now at the earliest. `None`:
@@ -188,6 +193,15 @@ mod tests {
         let config =
             BackoffConfig { connect_timeout: Duration::from_secs(30), ..Default::default() };
         assert_eq!(timeout(&mut Backoff::new(config)), Duration::from_secs(30));
+        // No longer, where that is said.
+        for max in [100, 15_000, 25_000].map(Duration::from_millis) {
+            let config = BackoffConfig { connect_timeout_max: max, ..Default::default() };
+            let mut backoff = Backoff::new(config);
+            for nth in 0..20 {
+                let least = if nth < 7 { Duration::from_secs(20) } else { max };
+                assert_eq!(timeout(&mut backoff), max.min(least));
+            }
+        }
     }
 
     #[test]

@@ -13,7 +13,6 @@ mod acting;
 mod remains;
 mod told;
 
-use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -27,9 +26,10 @@ use super::{
     Actions, BackoffConfig, ChannelState, Event, Lost, Picker, Policy, Queueing, SubchannelId,
     SubchannelState, Token, Update,
 };
+use crate::control_plane::of_resolver;
 use crate::name::{Address, Resolution};
 use remains::Named;
-pub(crate) use remains::{Remains, bury};
+pub(crate) use remains::{Remains, bury, told_by};
 pub(crate) use told::Told;
 
 /// Makes a policy, each time that a channel leaves the idle state.
@@ -42,8 +42,15 @@ pub(crate) struct BackendId(u64);
 /// What the owner of a [`Balancer`] is to do.
 #[derive(Clone, Debug)]
 pub(crate) enum Effect {
-    /// Start an attempt, which is the `attempt`-th for this backend.
-    Dial { backend: BackendId, address: Address, attempt: u64, give_up_at: Option<Instant> },
+    /// Start an attempt: the `attempt`-th ever for this backend, and the `nth` since it was
+    /// connected to some good, as messages tell.
+    Dial {
+        backend: BackendId,
+        address: Address,
+        attempt: u64,
+        nth: u32,
+        give_up_at: Option<Instant>,
+    },
     /// Start to watch the health of a backend that is connected.
     WatchHealth(BackendId),
     /// Give up what there is for a backend: an attempt, or a connection, after its calls.
@@ -196,7 +203,7 @@ impl Balancer {
         self.handle(
             match names {
                 Ok(resolution) => Event::Resolved(resolution),
-                Err(status) => Event::ResolverFailed(status),
+                Err(status) => Event::ResolverFailed(of_resolver(status)),
             },
             now,
         );
@@ -459,13 +466,6 @@ fn caught<T>(
             None
         }
     }
-}
-
-/// What a panic says.
-fn told_by(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-    text.unwrap_or_else(|| "a value that is no text".to_owned())
 }
 
 impl fmt::Debug for Balancer {

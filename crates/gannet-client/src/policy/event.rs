@@ -34,7 +34,7 @@ impl<P: Policy + ?Sized> Policy for Box<P> {
 pub enum Event {
     /// What the name stands for, in place of what was told before. There may be no endpoint at all.
     Resolved(Resolution),
-    /// The name could not be resolved. What was told before stays true.
+    /// The name could not be resolved; the status is UNAVAILABLE. What was told before stays true.
     ResolverFailed(Status),
     /// A subchannel's connection changed. Of a subchannel whose address was known to the channel
     /// before, the first such event comes after its making, where it is not idle.

@@ -16,6 +16,7 @@
 //! | `pick_first`, `order`, `round_robin` | the built-in policies |
 //! | `children` | policies within a policy |
 //! | `event`, `actions`, `picker`, `state` | what a policy sees and does |
+//! | `failure` | what calls are told where there is no connection |
 //! | `pacing` | when a name is resolved again |
 //! | `idleness` | when a channel without calls is idle |
 
@@ -24,6 +25,7 @@ mod backoff;
 mod balancer;
 mod children;
 mod event;
+mod failure;
 mod idleness;
 mod moment;
 mod order;
@@ -45,7 +47,7 @@ mod testing;
 
 pub use actions::{Action, Actions, Update};
 pub use backoff::{Attempt, Backoff, BackoffConfig};
-pub(crate) use balancer::{BackendId, Balancer, Effect, MakePolicy, Remains, Told, bury};
+pub(crate) use balancer::{BackendId, Balancer, Effect, MakePolicy, Remains, Told, bury, told_by};
 pub use children::{ChildId, Children};
 pub use event::{Event, Policy, SubchannelId, Token};
 pub(crate) use idleness::{Activity, Idleness};

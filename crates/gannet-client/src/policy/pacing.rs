@@ -59,6 +59,12 @@ impl Pacing {
         self.state = State::Resolved(moment(now, self.interval_min));
     }
 
+    /// As if it had never been resolved: it may be at once, and pauses are short again.
+    pub(crate) fn start_over(&mut self) {
+        self.backoff.established();
+        self.state = State::New;
+    }
+
     pub(crate) fn failed(&mut self, now: Instant) {
         self.state = State::Failed(self.backoff.failed(now));
     }

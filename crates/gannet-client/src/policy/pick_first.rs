@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use gannet_core::Status;
 
+use super::failure::{cannot_connect, no_address};
 use super::order::ordered;
 use super::{
     Actions, ChannelState, Event, Failing, Only, Policy, Queueing, SubchannelId, SubchannelState,
@@ -117,8 +118,7 @@ impl PickFirst {
         self.addresses = addresses;
         if self.addresses.is_empty() {
             self.clear(actions);
-            let none = Status::unavailable("the name resolver knows no address");
-            self.fail(&none, actions);
+            self.fail_with(no_address(actions), actions);
             return actions.resolve();
         }
         match self.phase {
@@ -355,17 +355,8 @@ impl PickFirst {
         if let Some(last) = failed().next_back() {
             // It keeps its cause.
             let status = last.clone().with_message(told);
-            self.fail(&status, actions);
+            self.fail_with(cannot_connect(&status, actions), actions);
         }
-    }
-
-    fn fail(&mut self, why: &Status, actions: &mut Actions) {
-        let target = actions.target();
-        let told = match why.message() {
-            told if told.starts_with(target) => format!("cannot connect to {told}"),
-            told => format!("cannot connect to {target}: {told}"),
-        };
-        self.fail_with(why.clone().with_message(told), actions);
     }
 
     fn fail_with(&mut self, status: Status, actions: &mut Actions) {
@@ -396,7 +387,7 @@ impl Policy for PickFirst {
             Event::ResolverFailed(status) => {
                 let is_failing = self.state == Some(ChannelState::TransientFailure);
                 if self.addresses.is_empty() || (is_failing && self.slots.is_empty()) {
-                    self.fail(&status, actions);
+                    self.fail_with(cannot_connect(&status, actions), actions);
                 }
             }
             Event::Subchannel(id, state) => self.subchannel(id, state, now, actions),

@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use gannet_core::Status;
 
+use super::failure::{cannot_connect, no_address};
 use super::{
     Actions, ChannelState, ChildId, Children, Event, Failing, Pick, PickArgs, PickFirst, Picker,
     Policy, Queueing, SubchannelId,
@@ -83,8 +84,7 @@ impl RoundRobin {
             self.children.remove(child, actions);
         }
         if self.order.is_empty() {
-            let none = Status::unavailable("the name resolver knows no address");
-            self.fail(&none, actions);
+            self.fail(no_address(actions), actions);
             return actions.resolve();
         }
         self.publish(actions);
@@ -138,10 +138,8 @@ impl RoundRobin {
         }
     }
 
-    fn fail(&mut self, why: &Status, actions: &mut Actions) {
-        let told = format!("cannot connect to {}: {}", actions.target(), why.message());
-        let picker = Arc::new(Failing(why.clone().with_message(told)));
-        actions.update(ChannelState::TransientFailure, picker);
+    fn fail(&mut self, status: Status, actions: &mut Actions) {
+        actions.update(ChannelState::TransientFailure, Arc::new(Failing(status)));
         self.published = Published::Other;
     }
 }
@@ -158,7 +156,7 @@ impl Policy for RoundRobin {
             Event::Resolved(resolution) => self.resolved(resolution, now, actions),
             Event::ResolverFailed(status) => {
                 if self.order.is_empty() {
-                    self.fail(&status, actions);
+                    self.fail(cannot_connect(&status, actions), actions);
                 }
             }
             Event::ExitIdle | Event::ResetBackoff => {

@@ -126,9 +126,10 @@ impl States {
             // pick_first waits for a call; round_robin connects.
             (_, Idle) => kind != Kind::RoundRobin && !is_connected,
             (_, Ready) => is_connected && before != Some(Idle),
-            // A failure to connect stays until something is connected (A61, A62); one of health goes
-            // with the name of its connection, and one of the name with the next name. Under round_robin there may be another endpoint, or
-            // one whose connection is lost that was not healthy.
+            // A failure to connect stays until something is connected (A61, A62); one of health
+            // goes with the name of its connection, and one of the name with the next name. Under
+            // round_robin there may be another endpoint, or one whose connection is lost that was
+            // not healthy.
             (Some(TransientFailure), Connecting) if kind != Kind::RoundRobin => {
                 is_connected || names.is_some_and(|names| names.was_connected || names.had_none)
             }

@@ -8,12 +8,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use gannet_core::Status;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::world::now;
 use crate::name::{
-    Address, AddressList, AnyResolver, Dns, Endpoint, Listener, Resolution, Updates,
+    Address, AddressList, AnyResolver, Asks, Dns, Endpoint, Listener, Resolution, Updates,
 };
 use crate::policy::{BackoffConfig, RESOLVE_INTERVAL_MIN};
 
@@ -38,7 +38,7 @@ pub(super) struct Names {
     resolver: Arc<dyn AnyResolver>,
     pub(super) told: mpsc::UnboundedReceiver<Told>,
     tell: mpsc::UnboundedSender<Told>,
-    bell: Arc<Notify>,
+    asks: Arc<Asks>,
     task: Option<JoinHandle<()>>,
 }
 
@@ -95,7 +95,7 @@ impl Names {
             None => Arc::new(dns(&zone)),
         };
         let (tell, told) = mpsc::unbounded_channel();
-        Names { zone, list, resolver, told, tell, bell: Arc::default(), task: None }
+        Names { zone, list, resolver, told, tell, asks: Arc::default(), task: None }
     }
 
     fn zone(&self) -> MutexGuard<'_, Zone> {
@@ -129,8 +129,8 @@ impl Names {
         // Each time anew: what is paced is one watch.
         self.zone().rests_until = None;
         self.zone().failures = 0;
-        self.bell = Arc::default();
-        let updates = Updates::new(Arc::new(Teller(self.tell.clone())), Arc::clone(&self.bell));
+        self.asks = Arc::default();
+        let updates = Updates::new(Arc::new(Teller(self.tell.clone())), Arc::clone(&self.asks));
         self.task = Some(tokio::spawn(Arc::clone(&self.resolver).watch(updates)));
     }
 
@@ -141,9 +141,17 @@ impl Names {
     }
 
     pub(super) fn ask(&self) {
-        self.bell.notify_one();
+        self.asks.ask();
         let mut zone = self.zone();
         zone.asked = zone.asked.or(Some(now()));
+    }
+
+    /// The application has reset the backoff: who rests after an error, or until it may look again,
+    /// looks at once.
+    pub(super) fn hurry(&self) {
+        self.asks.hurry();
+        let mut zone = self.zone();
+        (zone.rests_until, zone.failures) = (None, 0);
     }
 
     /// What was asked for so far has been answered.

@@ -303,7 +303,7 @@ impl World {
 
     fn follow(&mut self, effect: Effect) {
         match effect {
-            Effect::Dial { backend, address, attempt, give_up_at } => {
+            Effect::Dial { backend, address, attempt, give_up_at, .. } => {
                 let server = number_of(&address);
                 assert!(self.listed.contains(&server), "{server} is dialed, and not listed");
                 self.sums.dials += 1;

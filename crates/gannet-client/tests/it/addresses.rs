@@ -94,13 +94,33 @@ async fn a_timeout_names_failed_and_silent_addresses() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let hole = silent.local_addr().unwrap();
     let timeout = Duration::from_millis(300);
-    let mut config = gannet_client::policy::BackoffConfig::default();
-    config.initial = timeout;
-    let builder = Channel::builder(format!("ipv4:{dead},{hole}")).backoff(config);
-    let channel = builder.connect_timeout(timeout).build().unwrap();
-    let status = unary(&channel, b"").await.unwrap_err();
-    assert!(status.message().contains(&format!("{dead}: Connection refused")), "{status}");
-    assert!(status.message().contains(&format!("{hole}: no answer within 0.3 s")), "{status}");
+    let builder = || Channel::builder(format!("ipv4:{dead},{hole}"));
+    let backoff = gannet_client::policy::BackoffConfig::default;
+    for builder in [
+        builder().connect_timeout(timeout),
+        builder().connect_timeout(timeout).backoff(backoff()),
+        builder().backoff(backoff()).connect_timeout(timeout),
+    ] {
+        let channel = builder.build().unwrap();
+        let status = unary(&channel, b"").await.unwrap_err();
+        assert!(status.message().contains(&format!("{dead}: Connection refused")), "{status}");
+        assert!(status.message().contains(&format!("{hole}: no answer within 0.3 s")), "{status}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_attempt_takes_longer_than_it_may() {
+    let timeout = Duration::from_millis(100);
+    let (channel, mut peers) = Peers::with(|builder| builder.connect_timeout(timeout));
+    channel.connect().unwrap();
+    for nth in 0..13 {
+        let mut stream = peers.silent().await;
+        let begun = tokio::time::Instant::now();
+        let mut preface = Vec::new();
+        let _ = tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut preface).await;
+        let took = begun.elapsed();
+        assert!(took <= Duration::from_millis(110), "attempt {nth} took {took:?}");
+    }
 }
 
 /// The messages of an error and of its causes.

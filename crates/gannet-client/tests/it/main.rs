@@ -10,6 +10,7 @@ mod calls;
 mod cancel;
 mod compression;
 mod connection;
+mod control_plane;
 mod credentials;
 mod deadlines;
 mod defaults;
@@ -28,6 +29,7 @@ mod peer;
 mod policies;
 #[cfg(feature = "_tls")]
 mod providers;
+mod resolvers;
 mod runtimes;
 mod server;
 mod states;

@@ -82,6 +82,31 @@ async fn streams_are_told_the_same() {
     server.await.unwrap();
 }
 
+#[tokio::test(start_paused = true)]
+async fn one_whose_connection_is_lost_is_told_by_which_attempt_that_was_made() {
+    let (channel, mut peers) = Peers::new();
+    let server = tokio::spawn(async move {
+        // The first attempt is refused, so to speak.
+        drop(peers.silent().await);
+        let mut peer = peers.accept().await;
+        let _ = (peer.unary().await, peer.request().await);
+    });
+    let unary = unary(&channel, b"").wait_for_ready(true).into_future();
+    let stream = async {
+        let answers = download(&channel, b"").wait_for_ready(true).await;
+        answers.unwrap().next().await
+    };
+    let (unary, stream) = tokio::join!(unary, stream);
+    for status in [unary.unwrap_err(), stream.unwrap_err()] {
+        assert_eq!(
+            status.to_string(),
+            "UNAVAILABLE: in-process: the connection was lost: the peer closed the connection with \
+             calls open [attempt 2, READY]"
+        );
+    }
+    server.await.unwrap();
+}
+
 /// Never come.
 struct Hangs;
 

@@ -13,6 +13,7 @@ impl Backend {
             backend: id,
             address: self.address.clone(),
             attempt: self.attempts,
+            nth: self.machine.attempts(),
             give_up_at: begun.give_up_at,
         }
     }

@@ -106,3 +106,10 @@ pub(crate) fn bury<T>(remnant: T) {
         std::mem::forget(panic);
     }
 }
+
+/// What a panic says.
+pub(crate) fn told_by(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    text.unwrap_or_else(|| "a value that is no text".to_owned())
+}

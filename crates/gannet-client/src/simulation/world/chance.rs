@@ -23,6 +23,7 @@ impl World {
             }
             16 if self.roll(8) == 0 => {
                 (0..self.moods.len()).for_each(|server| self.dials.forgotten(server));
+                self.names.hurry();
                 self.balancer.reset_backoff(now());
             }
             // Nothing, for longer than the channel is patient.

@@ -1,0 +1,138 @@
+//! The name resolver of a channel that is not idle. One that panics is told of as one that fails,
+//! and asked again, with pauses as between attempts to connect; what it has told stays true.
+
+use std::any::Any;
+use std::future::pending;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use gannet_core::Status;
+use tokio::time::sleep_until;
+
+use super::manage::Epoch;
+use super::{Config, Shared, now};
+use crate::name::{Asks, Listener, Resolution, Updates, Watching, unless_hurried};
+use crate::policy::{Backoff, bury, told_by};
+
+/// See the module.
+pub(super) struct Resolving {
+    config: Arc<Config>,
+    asks: Arc<Asks>,
+    told: Arc<Told>,
+    phase: Phase,
+    pauses: Backoff,
+    begun: Instant,
+}
+
+enum Phase {
+    Runs(Watching),
+    /// It has panicked; and whether it was waited for in full.
+    Rests(Pin<Box<dyn Future<Output = bool> + Send>>),
+    Over,
+}
+
+impl Resolving {
+    pub(super) fn new(channel: &Arc<Shared>, epoch: Epoch, asks: Arc<Asks>) -> Resolving {
+        let config = Arc::clone(channel.config());
+        let pauses = Backoff::new(config.backoff.clone());
+        let has_resolved = AtomicBool::new(false);
+        let told = Arc::new(Told { channel: Arc::downgrade(channel), epoch, has_resolved });
+        let mut resolving =
+            Resolving { config, asks, told, phase: Phase::Over, pauses, begun: now() };
+        resolving.begin();
+        resolving
+    }
+
+    fn updates(&self) -> Updates {
+        Updates::new(Arc::clone(&self.told) as Arc<dyn Listener>, Arc::clone(&self.asks))
+    }
+
+    fn begin(&mut self) {
+        self.begun = now();
+        self.phase = Phase::Runs(Arc::clone(&self.config.resolver).watch(self.updates()));
+    }
+
+    /// Lets it run as far as it can.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) {
+        loop {
+            match &mut self.phase {
+                Phase::Over => return,
+                Phase::Runs(watching) => {
+                    let polled = AssertUnwindSafe(|| watching.as_mut().poll(cx));
+                    match catch_unwind(polled) {
+                        Ok(Poll::Pending) => return,
+                        Ok(Poll::Ready(())) => self.end(Phase::Over),
+                        Err(panic) => self.rest(panic),
+                    }
+                }
+                Phase::Rests(rest) => match rest.as_mut().poll(cx) {
+                    Poll::Pending => return,
+                    Poll::Ready(in_full) => {
+                        if !in_full {
+                            self.pauses = Backoff::new(self.config.backoff.clone());
+                        }
+                        self.begin();
+                    }
+                },
+            }
+        }
+    }
+
+    /// What it leaves behind is the application's.
+    fn end(&mut self, next: Phase) {
+        bury(std::mem::replace(&mut self.phase, next));
+    }
+
+    #[cold]
+    fn rest(&mut self, panic: Box<dyn Any + Send>) {
+        let told = format!("the name resolver panicked: {}", told_by(&*panic));
+        bury(panic);
+        if self.told.has_resolved.swap(false, Ordering::Relaxed) {
+            self.pauses = Backoff::new(self.config.backoff.clone());
+        }
+        self.pauses.attempt(self.begun, fastrand::f64());
+        let until = self.pauses.failed(now());
+        let updates = self.updates();
+        updates.forget_hurry();
+        let rest = async move {
+            let rest = async {
+                match until {
+                    Some(until) => sleep_until(until.into()).await,
+                    None => pending().await,
+                }
+            };
+            unless_hurried(&updates, rest).await
+        };
+        self.end(Phase::Rests(Box::pin(rest)));
+        self.told.told(Err(Status::unavailable(told)));
+    }
+}
+
+impl Drop for Resolving {
+    fn drop(&mut self) {
+        self.end(Phase::Over);
+    }
+}
+
+/// Takes what the resolver tells to the channel.
+struct Told {
+    channel: Weak<Shared>,
+    epoch: Epoch,
+    /// Since it was begun.
+    has_resolved: AtomicBool,
+}
+
+impl Listener for Told {
+    fn told(&self, names: Result<Resolution, Status>) {
+        if names.is_ok() {
+            self.has_resolved.store(true, Ordering::Relaxed);
+        }
+        if let Some(channel) = self.channel.upgrade() {
+            channel.told_names(self.epoch, names);
+        }
+    }
+}
