@@ -203,15 +203,20 @@ impl Turns {
         *self.0.entry(lane).or_default().entry(id).or_default() += 1;
     }
 
-    /// Nobody has two turns more than another; with picks for all, all of `ready` have one.
-    pub(super) fn check(&mut self, ready: usize) {
+    /// Nobody has two turns more than another; with picks for all, all of `ready` have one. Of how
+    /// many threads there were picks for all.
+    pub(super) fn check(&mut self, ready: usize) -> usize {
+        let mut judged = 0;
         for (_, counts) in self.0.drain() {
             let (most, least) = (counts.values().max(), counts.values().min());
             let (most, least) = most.copied().zip(least.copied()).unwrap_or((0, 0));
             assert!(most - least <= 1, "turns of {least} to {most}");
             let picks: usize = counts.values().sum();
-            let all = picks < 2 * ready || counts.len() >= ready;
+            let are_enough = ready > 0 && picks >= 2 * ready;
+            let all = !are_enough || counts.len() >= ready;
             assert!(all, "{picks} picks leave some of {ready} out: {}", counts.len());
+            judged += usize::from(are_enough);
         }
+        judged
     }
 }

@@ -18,10 +18,11 @@ pub(super) struct Sums {
     pub(super) waited: usize,
     pub(super) refused: usize,
     pub(super) states: usize,
+    pub(super) judged: usize,
 }
 
 impl Sums {
-    fn parts(&mut self) -> [(&'static str, &mut usize); 13] {
+    fn parts(&mut self) -> [(&'static str, &mut usize); 14] {
         [
             ("steps", &mut self.steps),
             ("dials", &mut self.dials),
@@ -36,6 +37,7 @@ impl Sums {
             ("that waited", &mut self.waited),
             ("refused", &mut self.refused),
             ("changes of state", &mut self.states),
+            ("rounds of turns", &mut self.judged),
         ]
     }
 

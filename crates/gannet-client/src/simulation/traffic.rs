@@ -25,6 +25,8 @@ pub(super) struct Traffic {
     pub(super) picks: usize,
     pub(super) waited: usize,
     pub(super) refused: usize,
+    /// Times that turns were taken by all.
+    pub(super) judged: usize,
 }
 
 /// What a call finds.
@@ -47,12 +49,13 @@ impl Traffic {
             picks: 0,
             waited: 0,
             refused: 0,
+            judged: 0,
         }
     }
 
     /// Publishes; calls that wait look again. Those that go somewhere come back.
     pub(super) fn publish(&mut self, balancer: &Balancer, ready: usize) -> Vec<BackendId> {
-        self.turns.check(self.ready);
+        self.check_turns();
         self.ready = ready;
         self.picker = Arc::clone(balancer.picker());
         self.table = balancer.table().collect();
@@ -102,7 +105,17 @@ impl Traffic {
     }
 
     pub(super) fn check_turns(&mut self) {
-        self.turns.check(self.ready);
+        self.judged += self.turns.check(self.ready);
+    }
+
+    /// As many turns as it takes that each has one. Where they go is looked at with what is
+    /// published next.
+    pub(super) fn probe_all(&mut self, lane: usize) {
+        if self.state == ChannelState::Ready {
+            for _ in 0..2 * self.ready {
+                self.probe(lane);
+            }
+        }
     }
 
     /// Places of the table of subchannels.

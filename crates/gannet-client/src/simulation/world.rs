@@ -295,6 +295,10 @@ impl World {
             for backend in self.traffic.publish(&self.balancer, ready) {
                 self.place(backend);
             }
+            // Rounds among many take long.
+            if self.moods.len() <= 40 || self.sums.steps.is_multiple_of(20) {
+                self.traffic.probe_all(6);
+            }
             if self.traffic.waiting() > 0 && self.traffic.state == ChannelState::Idle {
                 self.exit_idle();
             }
@@ -356,6 +360,13 @@ impl World {
         assert!(places <= 2 * self.listed_most, "{places} places for {}", self.listed_most);
         assert!(self.conns.len() + self.attempts.len() <= backends, "who are they?");
         self.names.check();
+        // Whoever is slow, unwell or gone holds up no call that could go elsewhere.
+        let fit = self.conns.values().find(|conn| self.is_fit(conn)).map(|conn| conn.server);
+        let state = self.traffic.state;
+        assert!(
+            fit.is_none() || state == ChannelState::Ready,
+            "{fit:?} is fit, and it is {state:?}"
+        );
         let lane = self.roll(3);
         if let Found::Place(backend) = self.traffic.probe(lane) {
             let conn = self.conns.get(&backend).expect("a call goes to what is connected");
@@ -425,9 +436,9 @@ impl World {
 
     pub(super) fn finish(mut self) -> (Sums, Vec<String>) {
         self.stop();
-        let Traffic { picks, waited, refused, .. } = self.traffic;
+        let Traffic { picks, waited, refused, judged, .. } = self.traffic;
         let (lookups, states) = (self.names.lookups(), self.seen.changes());
-        let sums = Sums { picks, waited, refused, lookups, states, ..self.sums.clone() };
+        let sums = Sums { picks, waited, refused, judged, lookups, states, ..self.sums.clone() };
         (sums, std::mem::take(&mut self.tale))
     }
 }
