@@ -68,7 +68,8 @@ pub(super) fn run(update: bool, only: Option<&str>, save: Option<(&str, &Origin)
         let figures = count(case).map_err(|error| format!("{}: {error}", case.name))?;
         let known = baseline.get(case.name).copied();
         println!("{:<24}{}", case.name, columns(&figures, known.as_ref()));
-        let verdicts = judge(case, &figures, known.or(update.then_some(figures)));
+        let verdicts =
+            judge(&case.with_budgets(&baseline), &figures, known.or(update.then_some(figures)));
         better |= verdicts.iter().any(|(_, verdict)| *verdict == Verdict::Better);
         for (metric, verdict) in verdicts {
             let told = told(verdict).map(|told| format!("{} {metric}: {told}", case.name));
@@ -230,6 +231,29 @@ mod tests {
         assert_eq!(told[0].0, "instructions");
         assert!(told[1].1.contains("budget"), "{told:?}");
         assert!(judge(case, &known, None).iter().all(|(_, verdict)| verdict.fails()));
+    }
+
+    #[test]
+    fn a_tenth_above_another_case_is_a_tenth_above_its_baseline() {
+        let text = std::fs::read_to_string(exec::root().join("bench/baseline.toml")).unwrap();
+        let baseline = Baseline::parse(&text).unwrap();
+        let above = |case: &&Case| case.tenth_above.is_some();
+        let cases: Vec<&Case> = CASES.iter().filter(above).collect();
+        assert!(!cases.is_empty());
+        for case in cases {
+            let other = baseline.get(case.tenth_above.unwrap()).expect("it is counted")[0];
+            let figures = |times: f64| {
+                let mut figures = *baseline.get(case.name).unwrap();
+                figures[0] = other * times;
+                figures
+            };
+            let fails = |times| {
+                let known = Some(figures(times));
+                let verdicts = judge(&case.with_budgets(&baseline), &figures(times), known);
+                matches!(verdicts[0].1, Verdict::NotThereYet(_))
+            };
+            assert!(!fails(1.09) && fails(1.11), "{}", case.name);
+        }
     }
 
     #[test]
