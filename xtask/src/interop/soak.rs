@@ -18,6 +18,10 @@ pub(crate) struct Args {
     /// Operations that our client begins each second, of one or many calls.
     #[arg(long, default_value_t = 20.0)]
     rate: f64,
+    /// How long one of ten servers is killed each second, under calls of four threads, before; 0 is
+    /// not at all.
+    #[arg(long, default_value_t = 10)]
+    kills_seconds: usize,
     /// Passed on to the program: see `soak run --help`.
     #[arg(last = true)]
     more: Vec<String>,
@@ -33,13 +37,22 @@ pub(crate) fn run(args: &Args) -> Result {
         .flat_map(|only| plan::plan(false, Extent::Quick, Some(only)))
         .collect::<Vec<_>>();
     let tools = setup::prepare(&groups)?;
-    let build =
-        ["build", "--release", "-p", "gannet-interop", "--features", "long", "--bin", "soak"];
-    exec::run(&mut exec::cargo(build))?;
+    let build = ["build", "--release", "-p", "gannet-interop", "--features", "long"];
+    exec::run(exec::cargo(build).args(["--bin", "soak", "--bin", "kills"]))?;
+    if args.kills_seconds > 0 {
+        exec::run(&mut kills(&tools, args.kills_seconds))?;
+    }
     let mut command = soak(&tools, args);
     let shown = exec::show(&command);
     let error = command.exec();
     Err(format!("cannot start `{shown}`: {error}"))
+}
+
+/// By the clock, and on several threads: turns are judged over all of them together.
+fn kills(tools: &Tools, seconds: usize) -> Command {
+    let mut command = Command::new(tools.gannet.join("kills"));
+    command.args(["run", "--workers=4"]).arg(format!("--seconds={seconds}"));
+    command
 }
 
 fn soak(tools: &Tools, args: &Args) -> Command {
@@ -95,7 +108,8 @@ mod tests {
 
     #[test]
     fn what_the_soak_is_told() {
-        let args = Args { minutes: 2.5, rate: 7.0, more: vec!["--every=5".into()] };
+        let args =
+            Args { minutes: 2.5, rate: 7.0, more: vec!["--every=5".into()], kills_seconds: 3 };
         let shown = exec::show(&soak(&Tools::nowhere(), &args));
         for part in [
             "no/such/folder/soak run --minutes=2.5 --rate=7",
@@ -106,6 +120,8 @@ mod tests {
             assert!(shown.contains(part), "{shown}");
         }
         assert!(shown.ends_with("--every=5"), "{shown}");
+        let shown = exec::show(&kills(&Tools::nowhere(), args.kills_seconds));
+        assert!(shown.ends_with("no/such/folder/kills run --workers=4 --seconds=3"), "{shown}");
     }
 
     #[test]

@@ -62,6 +62,9 @@ struct Run {
     /// Calls at the same time
     #[arg(long, default_value_t = 32)]
     callers: usize,
+    /// Threads on which they are made
+    #[arg(long, default_value_t = 1)]
+    workers: usize,
 }
 
 fn behaviour(name: &str) -> Result<Behaviour, String> {
@@ -89,9 +92,10 @@ fn start(run: &Run) -> Outcome {
         None => (Pace::Clock(Duration::from_secs(1)), run.seconds),
     };
     let fault = run.fault.unwrap_or(Fault::Killed);
-    let rounds = Rounds { program, rounds, pace, callers: run.callers, fault };
+    let workers = run.workers.max(1);
+    let rounds = Rounds { program, rounds, pace, callers: run.callers, workers, fault };
     let Figures { answered, failed, intervals, judged, uneven_percent, uneven_calls, took } =
-        plain::runtime(1)?.block_on(rounds.run())?;
+        plain::runtime(workers)?.block_on(rounds.run())?;
     println!("{}: {} hits, one server of ten after the other", fault.name(), rounds.rounds);
     println!("  {answered} calls answered; {failed} failed, each in flight on what was hit");
     println!("  none was placed on what was known not to answer, none waited for a connection");

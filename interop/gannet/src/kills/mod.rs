@@ -33,8 +33,9 @@ const SERVERS: u8 = 10;
 const HANGS: Duration = Duration::from_secs(60);
 /// How far from even turns may be, as a part.
 const UNEVEN_MAX: f64 = 0.01;
-/// How far from even turns may be, in calls: each thread that calls takes turns of its own.
-const UNEVEN_CALLS_MAX: f64 = 2.0;
+/// How far from even turns may be, in calls, besides one for each thread that calls: those take
+/// turns of their own.
+const UNEVEN_CALLS_MAX: usize = 1;
 /// How long an attempt to connect may take, as long as its first backoff.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -153,6 +154,8 @@ pub struct Rounds {
     pub pace: Pace,
     /// Calls at the same time.
     pub callers: usize,
+    /// Threads on which they are made.
+    pub workers: usize,
     /// What happens. By the clock servers are killed, whatever this says.
     pub fault: Fault,
 }
@@ -334,7 +337,8 @@ impl Stage<'_> {
             return Err(format!("{strays} calls placed on the dead, {waits} waited").into());
         }
         let Evenness { intervals, judged, worst, worst_picks } = seen.evenness();
-        if worst > UNEVEN_MAX || worst_picks > UNEVEN_CALLS_MAX {
+        let uneven_calls_max = (UNEVEN_CALLS_MAX + rounds.workers) as f64;
+        if worst > UNEVEN_MAX || worst_picks > uneven_calls_max {
             return Err(format!("turns are not even: by {worst_picks} calls, {worst}").into());
         }
         (figures.intervals, figures.judged) = (intervals, judged);
