@@ -17,7 +17,7 @@
 //! | module | what it holds |
 //! | --- | --- |
 //! | `channel` | the channel, its builder, its connections and how they are made |
-//! | `target` | what a channel connects to, as it is written |
+//! | `target`, `host` | what a channel connects to, as it is written |
 //! | [`name`] | what that stands for: addresses, and what resolves them |
 //! | [`policy`] | decisions as pure state machines: load balancing, backoff |
 //! | `link` | the calls of one connection, on the connection's task |
@@ -35,6 +35,7 @@ mod call;
 mod channel;
 mod control_plane;
 mod credentials;
+mod host;
 mod intercept;
 mod link;
 pub mod name;

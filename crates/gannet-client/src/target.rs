@@ -1,14 +1,16 @@
 //! What a channel connects to: the target grammar (gRPC's `naming.md`, with `http://` besides).
 //!
-//! Only reads the text; names are resolved when the channel connects. Schemes of the application's
-//! own are not known here: see `name`.
+//! Only reads the text, and asks the system for the number of an interface where an IPv6 address
+//! names one; names are resolved when the channel connects. Schemes of the application's own are
+//! not known here: see `name`.
 
 use std::error::Error;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 use gannet_transport::PipeConnector;
 
+use crate::host::{checked_name, is_like_ipv6, read_v6, read_v6_port, split_host_port};
 use crate::name::{Address, TargetUri};
 
 /// A target that was understood.
@@ -66,11 +68,10 @@ impl Target {
     pub(crate) fn parse(text: &str) -> Result<Target, TargetError> {
         let failed = |problem: String| TargetError::new(text, problem);
         let (names, authority) = read(text).map_err(failed)?;
-        let tls = match text.split_once("://") {
-            Some(("https", _)) => Some(true),
-            Some(("http", _)) => Some(false),
-            _ => None,
-        };
+        let tls = text.split_once("://").and_then(|(scheme, _)| {
+            let is = |known| scheme.eq_ignore_ascii_case(known);
+            (is("http") || is("https")).then(|| is("https"))
+        });
         Ok(Target { text: text.to_owned(), names, authority, tls })
     }
 
@@ -91,8 +92,8 @@ impl Target {
     /// `https://` stand for a name in DNS with a port: that it is, by whatever it was written.
     pub(crate) fn uri(&self) -> String {
         let text = &self.text;
-        let scheme = text.split_once(':').map(|(scheme, _)| scheme);
-        match (&self.names, scheme) {
+        let (scheme, rest) = text.split_once(':').unzip();
+        match (&self.names, scheme.map(str::to_ascii_lowercase).as_deref()) {
             (Names::Addresses(_), None) => format!("in-process:///{text}"),
             (Names::Given { has_scheme: true }, _) => text.clone(),
             (_, Some("http" | "https")) if self.tls.is_some() => {
@@ -100,7 +101,7 @@ impl Target {
             }
             _ if text.contains("://") => text.clone(),
             (Names::Given { has_scheme: false }, _) => format!("resolver:///{text}"),
-            (_, Some("dns")) => text.replacen("dns:", "dns:///", 1),
+            (_, Some("dns")) => format!("dns:///{}", rest.unwrap_or_default()),
             (_, Some("unix" | "unix-abstract" | "ipv4" | "ipv6" | "passthrough")) => text.clone(),
             _ => format!("dns:///{text}"),
         }
@@ -146,8 +147,10 @@ fn read(text: &str) -> Result<(Names, String), String> {
     if text.is_empty() {
         return Err("it is empty; write for instance \"localhost:50051\"".into());
     }
-    for (scheme, port) in [("http://", 80), ("https://", 443)] {
-        if let Some(rest) = text.strip_prefix(scheme) {
+    for (scheme, port) in [("http", 80), ("https", 443)] {
+        if let Some((known, rest)) = text.split_once("://")
+            && known.eq_ignore_ascii_case(scheme)
+        {
             let (host_port, path) = rest.split_once('/').unwrap_or((rest, ""));
             if !path.is_empty() {
                 return Err("a gRPC target has no path".into());
@@ -158,7 +161,7 @@ fn read(text: &str) -> Result<(Names, String), String> {
     let Some((scheme, rest)) = text.split_once(':') else {
         return Err("it has no port; write for instance \"localhost:50051\"".into());
     };
-    match scheme {
+    match scheme.to_ascii_lowercase().as_str() {
         "dns" => match rest.strip_prefix("//") {
             None => host_port_endpoint(rest, None),
             Some(rest) => match rest.split_once('/') {
@@ -172,13 +175,15 @@ fn read(text: &str) -> Result<(Names, String), String> {
         "unix" => unix_endpoint(rest),
         "unix-abstract" => abstract_endpoint(rest),
         "passthrough" => passthrough(rest),
-        "ipv4" => addresses_endpoint(rest, "an IPv4 address with a port, 1.2.3.4:5", |address| {
-            address.is_ipv4()
+        "ipv4" => addresses_endpoint(rest, "an IPv4 address with a port, 1.2.3.4:5", |part| {
+            Ok(part.parse::<SocketAddrV4>().ok().map(SocketAddr::from))
         }),
-        "ipv6" => addresses_endpoint(rest, "an IPv6 address with a port, [::1]:5", |address| {
-            address.is_ipv6()
-        }),
-        _ if rest.starts_with("//") => Err(format!(
+        "ipv6" => addresses_endpoint(rest, "an IPv6 address with a port, [::1]:5", read_v6_port),
+        known @ ("http" | "https") if !rest.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Err(format!("write two slashes, {known}://{rest}"))
+        }
+        _ if text.starts_with('[') => host_port_endpoint(text, None),
+        _ if rest.starts_with("//") || (rest.contains(':') && !is_like_ipv6(text)) => Err(format!(
             "the scheme {scheme:?} is not known; known are dns, http, https, unix, unix-abstract, \
              passthrough, ipv4 and ipv6"
         )),
@@ -199,6 +204,12 @@ fn unix_endpoint(rest: &str) -> Result<(Names, String), String> {
     }
     if path.contains('\0') {
         return Err("the path of the Unix socket has a NUL byte".into());
+    }
+    if path.len() > PATH_BYTES_MAX {
+        return Err(format!("the path of the Unix socket is longer than {PATH_BYTES_MAX} bytes"));
+    }
+    if path.ends_with('/') {
+        return Err("the path of the Unix socket is a folder's".into());
     }
     if cfg!(not(unix)) {
         return Err("this system has no Unix sockets".into());
@@ -241,19 +252,18 @@ fn passthrough(rest: &str) -> Result<(Names, String), String> {
 fn addresses_endpoint(
     rest: &str,
     wanted: &str,
-    fits: impl Fn(&SocketAddr) -> bool,
+    read: impl Fn(&str) -> Result<Option<SocketAddr>, String>,
 ) -> Result<(Names, String), String> {
     let mut addresses = Vec::new();
     for part in rest.split(',') {
-        match part.parse::<SocketAddr>() {
-            Ok(address) if fits(&address) && address.port() != 0 => {
-                addresses.push(Address::tcp(address));
-            }
+        match read(part)? {
+            Some(address) if address.port() != 0 => addresses.push(address),
             _ => return Err(format!("{part:?} is not {wanted}")),
         }
     }
-    let authority = addresses[0].to_string();
-    Ok((Names::Addresses(addresses), authority))
+    // What leads to it from here says nothing to the server.
+    let authority = SocketAddr::new(addresses[0].ip(), addresses[0].port()).to_string();
+    Ok((Names::Addresses(addresses.into_iter().map(Address::tcp).collect()), authority))
 }
 
 fn host_port_endpoint(text: &str, port_default: Option<u16>) -> Result<(Names, String), String> {
@@ -263,69 +273,28 @@ fn host_port_endpoint(text: &str, port_default: Option<u16>) -> Result<(Names, S
         (None, Some(port)) => port,
         (None, None) => return Err("it has no port; write host:port".into()),
     };
-    let ip = match host.strip_prefix('[') {
-        Some(bracketed) => {
-            let inner = bracketed.strip_suffix(']').unwrap_or(bracketed);
-            let ip = inner.parse::<Ipv6Addr>();
-            Some(IpAddr::V6(ip.map_err(|_| format!("{inner:?} is not an IPv6 address"))?))
-        }
-        None => host.parse::<Ipv4Addr>().ok().map(IpAddr::V4),
+    if let Some(bracketed) = host.strip_prefix('[') {
+        let inner = bracketed.strip_suffix(']').unwrap_or(bracketed);
+        let (ip, scope) = read_v6(inner)?;
+        let address = SocketAddrV6::new(ip, port, 0, scope);
+        // What leads to it from here says nothing to the server.
+        let shown = inner.split('%').next().unwrap_or(inner);
+        let names = Names::Addresses(vec![SocketAddr::from(address).into()]);
+        return Ok((names, format!("[{shown}]:{port}")));
+    }
+    let names = match host.parse::<Ipv4Addr>() {
+        Ok(ip) => Names::Addresses(vec![SocketAddr::from((ip, port)).into()]),
+        Err(_) => Names::Dns { host: checked_name(host)?.to_owned(), port },
     };
-    let authority = format!("{host}:{port}");
-    let names = match ip {
-        Some(ip) => Names::Addresses(vec![SocketAddr::new(ip, port).into()]),
-        None => Names::Dns { host: checked_name(host)?.to_owned(), port },
-    };
-    Ok((names, authority))
+    Ok((names, format!("{host}:{port}")))
 }
 
-/// Splits at the colon before the port; the host keeps its brackets.
-fn split_host_port(text: &str) -> Result<(&str, Option<u16>), String> {
-    let (host, port) = if text.starts_with('[') {
-        let end = text.find(']').ok_or("a bracket is not closed")?;
-        let (host, rest) = text.split_at(end + 1);
-        match rest.strip_prefix(':') {
-            Some(port) => (host, Some(port)),
-            None if rest.is_empty() => (host, None),
-            None => return Err(format!("{rest:?} follows the bracket where a port should")),
-        }
-    } else {
-        match text.split_once(':') {
-            None => (text, None),
-            Some((_, port)) if port.contains(':') => {
-                return Err("an IPv6 address goes in brackets: [::1]:50051".into());
-            }
-            Some((host, port)) => (host, Some(port)),
-        }
-    };
-    if host.is_empty() {
-        return Err("it has no host".into());
-    }
-    let Some(port) = port else { return Ok((host, None)) };
-    let digits = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
-    match port.parse::<u16>() {
-        Ok(port) if digits && port != 0 => Ok((host, Some(port))),
-        _ => Err(format!("{port:?} is not a port, 1 to 65535")),
-    }
-}
-
-fn checked_name(host: &str) -> Result<&str, String> {
-    let misfit = |c: &char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
-    match host.chars().find(misfit) {
-        Some(c) if !c.is_ascii() => {
-            Err(format!("the host has {c:?}; write international names in punycode, xn--…"))
-        }
-        Some(c) => Err(format!("the host has the character {c:?}")),
-        None if host.len() > HOST_BYTES_MAX => Err("the host is longer than 253 bytes".into()),
-        None => Ok(host),
-    }
-}
-
+/// The longest path: what `sockaddr_un` has room for before a NUL byte (`unix(7)`; BSDs have less).
+const PATH_BYTES_MAX: usize =
+    if cfg!(any(target_os = "linux", target_os = "android")) { 107 } else { 103 };
 /// The longest name in the abstract namespace: what `sockaddr_un` has room for behind the first
 /// byte (Linux, `unix(7)`).
 const ABSTRACT_BYTES_MAX: usize = 107;
-/// The longest DNS name (RFC 1035 2.3.4, in text form).
-const HOST_BYTES_MAX: usize = 253;
 
 #[cfg(test)]
 mod tests {
@@ -355,6 +324,7 @@ mod tests {
             ("ipv6:[::1]:5", "ipv6:[::1]:5"),
             ("unix:/a/b", "unix:/a/b"),
             ("unix:///a/b", "unix:///a/b"),
+            ("DNS:svc:1", "dns:///svc:1"),
         ];
         for (text, uri) in table {
             assert_eq!(Target::parse(text).unwrap().uri(), uri);
@@ -389,6 +359,16 @@ mod tests {
             ("ipv4:1.2.3.4:5,5.6.7.8:9", addresses(&["1.2.3.4:5", "5.6.7.8:9"]), "1.2.3.4:5"),
             ("ipv6:[::1]:5", addresses(&["[::1]:5"]), "[::1]:5"),
             ("ipv6:[::1]:5,[::2]:6", addresses(&["[::1]:5", "[::2]:6"]), "[::1]:5"),
+            ("DNS:///svc:1", name("svc", 1), "svc:1"),
+            ("Http://svc", name("svc", 80), "svc:80"),
+            ("HTTPS://svc", name("svc", 443), "svc:443"),
+            ("IPv4:1.2.3.4:5", addresses(&["1.2.3.4:5"]), "1.2.3.4:5"),
+            ("http:80", name("http", 80), "http:80"),
+            ("[fe80::1%7]:5", addresses(&["[fe80::1%7]:5"]), "[fe80::1]:5"),
+            ("dns:///[fe80::1%7]:5", addresses(&["[fe80::1%7]:5"]), "[fe80::1]:5"),
+            ("passthrough:///[fe80::1%7]:5", addresses(&["[fe80::1%7]:5"]), "[fe80::1]:5"),
+            ("http://[fe80::1%7]:5", addresses(&["[fe80::1%7]:5"]), "[fe80::1]:5"),
+            ("ipv6:[fe80::1%7]:5,[::2]:6", addresses(&["[fe80::1%7]:5", "[::2]:6"]), "[fe80::1]:5"),
             ("passthrough:///1.2.3.4:5", addresses(&["1.2.3.4:5"]), "1.2.3.4:5"),
             (
                 "passthrough:///svc:50051",
@@ -402,6 +382,40 @@ mod tests {
             assert_eq!(target.authority, authority, "{text}");
             assert_eq!(target.text, text);
         }
+    }
+
+    /// The loopback interface has the number 1 on every Linux.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn interfaces_have_names() {
+        for form in ["", "dns:", "dns:///", "passthrough:///", "ipv6:", "http://"] {
+            let target = Target::parse(&format!("{form}[fe80::1%lo]:5")).unwrap();
+            assert_eq!(target.names, addresses(&["[fe80::1%1]:5"]), "{form}");
+            assert_eq!(target.authority, "[fe80::1]:5", "{form}");
+            let error = Target::parse(&format!("{form}[fe80::1%no-such]:5")).unwrap_err();
+            assert!(error.to_string().contains("no interface \"no-such\""), "{error}");
+            let error = Target::parse(&format!("{form}[::1%lo]:5")).unwrap_err();
+            assert!(error.to_string().contains("not link-local"), "{error}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_path_is_as_long_as_the_system_allows() {
+        let path = |bytes: usize| format!("/{}", "a".repeat(bytes - 1));
+        let fits = |bytes| std::os::unix::net::SocketAddr::from_pathname(path(bytes)).is_ok();
+        assert!(fits(PATH_BYTES_MAX) && !fits(PATH_BYTES_MAX + 1));
+        assert!(Target::parse(&format!("unix:{}", path(PATH_BYTES_MAX))).is_ok());
+        let error = Target::parse(&format!("unix:{}", path(PATH_BYTES_MAX + 1))).unwrap_err();
+        assert!(error.to_string().contains(&format!("longer than {PATH_BYTES_MAX} bytes")));
+    }
+
+    #[test]
+    fn labels_have_their_lengths() {
+        let host = |bytes: usize| format!("{}.example:1", "a".repeat(bytes));
+        assert!(Target::parse(&host(63)).is_ok());
+        let error = Target::parse(&host(64)).unwrap_err();
+        assert!(error.to_string().contains("longer than 63 bytes"), "{error}");
     }
 
     #[cfg(unix)]
@@ -471,6 +485,24 @@ mod tests {
             ("ipv4:[::1]:5", "not an IPv4 address"),
             ("ipv4:1.2.3.4", "not an IPv4 address"),
             ("ipv6:1.2.3.4:5", "not an IPv6 address"),
+            ("a..b:80", "nothing between two dots"),
+            (".:80", "nothing between two dots"),
+            (".a:80", "nothing between two dots"),
+            ("a..:80", "nothing between two dots"),
+            ("https:svc:1", "https://svc:1"),
+            ("https:svc", "https://svc"),
+            ("HTTP:svc:1", "http://svc:1"),
+            ("consul:svc:1", "the scheme \"consul\" is not known"),
+            ("consul:a:b:c", "the scheme \"consul\" is not known"),
+            ("fe80::1:80", "in brackets"),
+            ("fe80::1%eth0:80", "in brackets"),
+            ("1:2:3:4:5:6:7:8:80", "in brackets"),
+            ("[fe80::1%]:80", "behind the percent sign is missing"),
+            ("ipv6:[fe80::1%]:80", "behind the percent sign is missing"),
+            ("[fe80::1%4294967296]:80", "no interface \"4294967296\""),
+            ("unix:/", "a folder's"),
+            ("unix:///", "a folder's"),
+            ("unix:/run/", "a folder's"),
             ("unix:", "is missing"),
             ("unix://relative", "must be absolute"),
             ("unix:a\0b", "NUL byte"),

@@ -150,9 +150,9 @@ pub mod client {
     /// Load balancing: the policies that are built in, and what others are made of.
     pub mod balance {
         pub use gannet_client::policy::{
-            Action, Actions, CallEnd, CallTracker, ChildId, Children, Event, Failing, Only, Pick,
-            PickArgs, PickFirst, Picked, Picker, Policy, Queueing, RoundRobin, SubchannelId,
-            SubchannelState, Token, Update,
+            Action, Actions, Attempt, Backoff, CallEnd, CallTracker, ChildId, Children, Event,
+            Failing, Only, Pick, PickArgs, PickFirst, Picked, Picker, Policy, Queueing, RoundRobin,
+            SubchannelId, SubchannelState, Token, Update,
         };
     }
 }

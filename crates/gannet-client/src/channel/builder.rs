@@ -169,9 +169,9 @@ impl ChannelBuilder {
         self
     }
 
-    /// How long a channel without calls keeps its connections (default 30 minutes, gRFC A62). Then
-    /// it is idle: connections are closed and names not resolved, until the next call.
-    /// [`Duration::MAX`]: for ever.
+    /// How long a channel without calls keeps its connections (default 30 minutes, as gRPC's
+    /// `connectivity-semantics-and-api.md` has it). Then it is idle: connections are closed and
+    /// names not resolved, until the next call. [`Duration::MAX`]: for ever.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.idle_timeout = Some(timeout).filter(|timeout| *timeout != Duration::MAX);
         self
@@ -480,5 +480,5 @@ impl KeepaliveOptions {
     }
 }
 
-/// What gRFC A62 recommends.
+/// `IDLE_TIMEOUT` of gRPC's `connectivity-semantics-and-api.md`.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30 * 60);

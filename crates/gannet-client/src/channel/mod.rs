@@ -80,13 +80,17 @@ impl Channel {
     ///
     /// | target | leads to |
     /// | --- | --- |
-    /// | `host:port`, `dns:///host:port`, `http://host:port` | its addresses, raced (A61) |
+    /// | `host:port`, `dns:host:port`, `dns:///host:port` | the addresses of a DNS name |
+    /// | `http://host:port`, `https://host:port` | the same; 80 and 443 need not be said |
     /// | `ipv4:1.2.3.4:5`, `ipv6:[::1]:5` | that address, or those, with commas between |
     /// | `unix:/path`, `unix:///path` | a Unix socket |
     /// | `unix-abstract:name` | a Unix socket in the abstract namespace (Linux) |
     /// | `passthrough:///host:port` | what the system makes of that with each connection, raced |
     ///
-    /// and those of [schemes](ChannelBuilder::scheme) of one's own.
+    /// and those of [schemes](ChannelBuilder::scheme) of one's own. `https://` needs
+    /// [`tls`](ChannelBuilder::tls), and `http://` none. What becomes of several addresses is for
+    /// the [policy](ChannelBuilder::balance): by default they are raced (gRFC A61). An IPv6 address
+    /// that only some interface leads to has that behind a percent sign: `[fe80::1%eth0]:5`.
     pub fn builder(target: impl Into<String>) -> ChannelBuilder {
         ChannelBuilder::new(target.into())
     }

@@ -68,7 +68,8 @@ impl Address {
         Address(Kind::Named(host_port.into()))
     }
 
-    /// A pipe within the process. The name is for messages, and tells addresses apart.
+    /// A pipe within the process. The name is for messages; it and the listener at the other end
+    /// tell addresses apart.
     pub fn in_process(name: impl Into<String>, connector: PipeConnector) -> Address {
         Address(Kind::InProcess(name.into(), connector))
     }
@@ -100,7 +101,7 @@ impl Address {
         }
     }
 
-    /// What tells it from others: its kind, and what is in it.
+    /// What tells it from others: its kind, and what is in it; of a pipe besides where it leads.
     fn identity(&self) -> (u8, Option<SocketAddr>, &[u8]) {
         match &self.0 {
             Kind::Tcp(address) => (0, Some(*address), b""),
@@ -120,7 +121,11 @@ impl From<SocketAddr> for Address {
 
 impl PartialEq for Address {
     fn eq(&self, other: &Address) -> bool {
-        self.identity() == other.identity()
+        let are_same = match (&self.0, &other.0) {
+            (Kind::InProcess(_, one), Kind::InProcess(_, other)) => one.is_same(other),
+            _ => true,
+        };
+        are_same && self.identity() == other.identity()
     }
 }
 

@@ -11,7 +11,7 @@ use super::{AnyResolver, Resolver};
 pub struct TargetUri<'a> {
     /// The target as it was written.
     pub text: &'a str,
-    /// What stands before the first colon.
+    /// What stands before the first colon, as it is written: case makes no difference (RFC 3986).
     pub scheme: &'a str,
     /// What stands between two slashes and a third. Mostly nothing.
     pub authority: &'a str,
@@ -55,7 +55,7 @@ impl Schemes {
     }
 
     pub(crate) fn find(&self, scheme: &str) -> Option<&MakeResolver> {
-        self.0.iter().find(|(known, _)| known == scheme).map(|(_, make)| make)
+        self.0.iter().find(|(known, _)| known.eq_ignore_ascii_case(scheme)).map(|(_, make)| make)
     }
 
     /// A scheme that no target can have (RFC 3986 section 3.1).

@@ -1,4 +1,5 @@
-//! When a channel without calls becomes idle (gRFC A62, `IDLE_TIMEOUT`).
+//! When a channel without calls becomes idle (gRPC's
+//! `connectivity-semantics-and-api.md`, `IDLE_TIMEOUT`).
 //!
 //! Nobody tells of each call: what calls there were is looked at when the time may be over.
 

@@ -224,6 +224,28 @@ async fn a_list_of_the_same_addresses_reconnects_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn another_listener_of_the_same_name_is_another_server() {
+    for policy in [true, false] {
+        let [one, two] = ["replica"; 2].map(backend);
+        let list = AddressList::new([one.address.clone()]);
+        let builder = builder().resolver(list.clone());
+        let builder = if policy { builder.balance(RoundRobin::new) } else { builder };
+        let channel = builder.build().unwrap();
+        assert_eq!(counts(&channel, 2).await["replica"], 2);
+        list.set([two.address.clone()]);
+        sleep(SECOND).await;
+        assert_eq!(counts(&channel, 3).await["replica"], 3);
+        let of = |backend: &Backend| backend.calls.load(Ordering::SeqCst);
+        assert_eq!((of(&one), of(&two)), (2, 3));
+        // Both at once: turns between them.
+        list.set([one.address.clone(), two.address.clone()]);
+        sleep(SECOND).await;
+        counts(&channel, 10).await;
+        assert_eq!((of(&one), of(&two)), if policy { (7, 8) } else { (2, 13) });
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn calls_that_wait_for_ready_wait_under_every_policy() {
     for policy in [true, false] {
         let late = backend("late");

@@ -35,7 +35,7 @@ impl Resolver for Panics {
             panic!("no such entry");
         }
         updates.resolved(Resolution::new([self.address.clone()]));
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

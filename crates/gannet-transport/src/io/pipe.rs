@@ -31,6 +31,11 @@ pub struct PipeConnector {
 }
 
 impl PipeConnector {
+    /// Whether both reach the same listener.
+    pub fn is_same(&self, other: &PipeConnector) -> bool {
+        self.to.same_channel(&other.to)
+    }
+
     /// Connects; waits while the listener's backlog is full.
     ///
     /// # Errors
