@@ -97,7 +97,10 @@ async fn a_file_that_is_gone_after_a_pause_changes_nothing() {
 async fn calls_that_are_cancelled_do_not_keep_new_keys_out() {
     let keyring = Keyring::new(&[(RSA, Some("rsa"))]);
     let validator = rules(keyring.follow(3_600)).build().unwrap();
-    keyring.write(&[(RSA, Some("rsa")), (RSA_OTHER, Some("new"))]);
+    // Enough that it takes a while to read.
+    let mut many = vec![(P256, Some("p256")); 900];
+    many.push((RSA_OTHER, Some("new")));
+    keyring.write(&many);
     let made_up = made_up();
     {
         let mut attack = std::pin::pin!(validator.validate(&made_up));
