@@ -78,6 +78,7 @@ impl InProcess {
         let served = tokio::spawn(async move {
             let mut serving = server.serve(listener).shutdown_on(drained, FOREVER).into_future();
             let grace = tokio::select! {
+                biased;
                 served = &mut serving => return served,
                 grace = stopped => grace,
             };

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use fastrand::Rng;
-use gannet_transport::{Listener, PipeConnector, Stream, pipe};
+use gannet_transport::{Listener, PipeConnector, PipeGate, Stream, pipe};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -52,6 +52,7 @@ const PIECES_MAX: usize = 64;
 pub struct Wire(Arc<Shared>);
 
 struct Shared {
+    gate: PipeGate,
     state: watch::Sender<State>,
     connections: AtomicU64,
     carried: [AtomicU64; 2],
@@ -62,7 +63,6 @@ struct Shared {
 struct State {
     /// Grows with each cut.
     cuts: u64,
-    is_refusing: bool,
     is_stalled: [bool; 2],
     latency: Duration,
     /// Bytes a second; 0: as fast as can be.
@@ -83,6 +83,7 @@ impl Wire {
     pub(crate) fn to(server: PipeConnector) -> (PipeConnector, Wire) {
         let (connector, listener) = pipe();
         let wire = Wire(Arc::new(Shared {
+            gate: listener.gate(),
             state: watch::Sender::new(State::default()),
             connections: AtomicU64::new(0),
             carried: Default::default(),
@@ -106,9 +107,10 @@ impl Wire {
             Some((Rng::with_seed(mixed(seed, 0)), bytes));
     }
 
-    /// Whether connections that are made end at once, as on a port that nobody listens on.
+    /// Whether new connections are refused, as on a port that nobody listens on. Those that there
+    /// are stay: see [`cut`](Self::cut).
     pub fn set_refusing(&self, on: bool) {
-        self.0.state.send_modify(|state| state.is_refusing = on);
+        self.0.gate.set_refusing(on);
     }
 
     /// Whether nothing arrives in this direction, while the connection stays: as of a peer that
@@ -141,16 +143,22 @@ impl Wire {
     async fn accept(self, listener: Listener, server: PipeConnector) {
         // Registering a pipe with the runtime cannot fail.
         let Ok(mut acceptor) = listener.into_acceptor() else { return };
-        while let Ok(Some(incoming)) = acceptor.accept().await {
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                accepted = acceptor.accept() => accepted,
+                // Without a listener, who connects from now on is refused.
+                () = server.closed() => return,
+            };
+            let Ok(Some(incoming)) = accepted else { return };
             let Ok((stream, _)) = incoming.into_stream() else { return };
-            if self.0.state.borrow().is_refusing {
+            // It came before, and is none of those that there are.
+            if self.0.gate.is_refusing() {
                 continue;
             }
-            // Where there is no server the stream is dropped, as one that nobody accepts.
-            if let Ok((to_server, _)) = server.connect().await {
-                self.0.connections.fetch_add(1, Ordering::SeqCst);
-                tokio::spawn(self.clone().carry(stream, to_server));
-            }
+            let Ok((to_server, _)) = server.connect().await else { return };
+            self.0.connections.fetch_add(1, Ordering::SeqCst);
+            tokio::spawn(self.clone().carry(stream, to_server));
         }
     }
 
@@ -166,6 +174,7 @@ impl Wire {
         let back = self.pump(from_server, to_client, Direction::ToClient, &left);
         let both = async { tokio::join!(there, back) };
         tokio::select! {
+            biased;
             _ = both => {}
             _ = cut.wait_for(|state| state.cuts != begun_at) => {}
             () = self.used_up(&left) => {}

@@ -44,8 +44,8 @@ pub use io::connect_unix;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub use io::connect_unix_abstract;
 pub use io::{
-    Acceptor, Handshake, Incoming, ListenError, Listener, Peer, PipeConnector, PipeListener,
-    Stream, TcpOptions, connect_tcp, pipe,
+    Acceptor, Handshake, Incoming, ListenError, Listener, Peer, PipeConnector, PipeGate,
+    PipeListener, Stream, TcpOptions, connect_tcp, pipe,
 };
 pub use queue::{CallQueue, Command, Queue};
 pub use rouser::{Rouse, Rouser};

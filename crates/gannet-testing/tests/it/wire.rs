@@ -89,3 +89,27 @@ async fn connections_are_cut_at_bytes_that_follow_from_a_seed() {
     assert_eq!(runs[0], runs[1]);
     assert_ne!(runs[0].2, runs[2].2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_is_refused_is_told_so() {
+    let refused = async |channel: &Channel| {
+        let call = channel.unary::<Raw, Bytes, Bytes>(&ECHO.methods[0], Vec::new());
+        let status = call.await.unwrap_err();
+        assert_eq!(status.code(), Code::Unavailable);
+        status.to_string()
+    };
+    let server = InProcess::serve(Server::new().add(Echo));
+    let (channel, wire) = server.wired();
+    wire.set_refusing(true);
+    let told = refused(&channel).await;
+    assert!(told.contains("the in-process listener refuses connections"), "{told}");
+    assert_eq!(wire.connections(), 0);
+    wire.set_refusing(false);
+    say(&channel, 1).await.unwrap();
+    assert_eq!(wire.connections(), 1);
+    // And so by a wire whose server is gone.
+    server.stop(Duration::ZERO).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let told = refused(&channel).await;
+    assert!(told.contains("the in-process listener is gone"), "{told}");
+}

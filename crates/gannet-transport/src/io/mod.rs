@@ -12,7 +12,7 @@ mod unix;
 
 pub(crate) use direct::Input;
 pub use listener::{Acceptor, Handshake, Incoming, ListenError, Listener};
-pub use pipe::{PipeConnector, PipeListener, pipe};
+pub use pipe::{PipeConnector, PipeGate, PipeListener, pipe};
 pub use stream::{Peer, Stream};
 pub use tcp::{TcpOptions, connect_tcp};
 #[cfg(unix)]

@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::io::{DuplexStream, duplex};
 use tokio::sync::mpsc;
@@ -21,13 +23,15 @@ const PIPE_BACKLOG_MAX: usize = 128;
 /// ```
 pub fn pipe() -> (PipeConnector, PipeListener) {
     let (to, from) = mpsc::channel(PIPE_BACKLOG_MAX);
-    (PipeConnector { to }, PipeListener { from })
+    let gate = PipeGate(Arc::default());
+    (PipeConnector { to, gate: gate.clone() }, PipeListener { from, gate })
 }
 
 /// The end that connects. Clones reach the same listener.
 #[derive(Clone)]
 pub struct PipeConnector {
     to: mpsc::Sender<DuplexStream>,
+    gate: PipeGate,
 }
 
 impl PipeConnector {
@@ -39,16 +43,27 @@ impl PipeConnector {
     /// Connects; waits while the listener's backlog is full.
     ///
     /// # Errors
-    /// `ConnectionRefused` where the listener is gone.
+    /// `ConnectionRefused` where the listener is gone, and where its [`PipeGate`] refuses.
     ///
     /// # Cancel safety
     /// Dropping the future abandons the attempt.
     pub async fn connect(&self) -> io::Result<(Stream, Peer)> {
+        let refused = |why| io::Error::new(io::ErrorKind::ConnectionRefused, why);
+        if self.gate.is_refusing() {
+            return Err(refused("the in-process listener refuses connections"));
+        }
         let (ours, theirs) = duplex(PIPE_BYTES_MAX);
-        self.to.send(theirs).await.map_err(|_| {
-            io::Error::new(io::ErrorKind::ConnectionRefused, "the in-process listener is gone")
-        })?;
+        let sent = self.to.send(theirs).await;
+        sent.map_err(|_| refused("the in-process listener is gone"))?;
         Ok((Stream::Pipe(ours), Peer::Pipe))
+    }
+
+    /// Waits until the listener is gone.
+    ///
+    /// # Cancel safety
+    /// May be dropped and called again at will.
+    pub async fn closed(&self) {
+        self.to.closed().await;
     }
 }
 
@@ -61,9 +76,15 @@ impl fmt::Debug for PipeConnector {
 /// The end that accepts.
 pub struct PipeListener {
     from: mpsc::Receiver<DuplexStream>,
+    gate: PipeGate,
 }
 
 impl PipeListener {
+    /// What decides whether connections are refused; at first they are not.
+    pub fn gate(&self) -> PipeGate {
+        self.gate.clone()
+    }
+
     /// The next connection, or `None` once every connector is gone.
     pub(crate) async fn accept(&mut self) -> Option<(Stream, Peer)> {
         let stream = self.from.recv().await?;
@@ -74,5 +95,22 @@ impl PipeListener {
 impl fmt::Debug for PipeListener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PipeListener").finish_non_exhaustive()
+    }
+}
+
+/// Has a pipe refuse connections for a while, as a port that nobody listens on: from
+/// [`PipeListener::gate`]. Clones are the same. It keeps neither end open.
+#[derive(Clone, Debug)]
+pub struct PipeGate(Arc<AtomicBool>);
+
+impl PipeGate {
+    /// Whether who connects from now on is refused. Who waits to be accepted already still is.
+    pub fn set_refusing(&self, on: bool) {
+        self.0.store(on, Ordering::SeqCst);
+    }
+
+    /// Whether it refuses.
+    pub fn is_refusing(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
     }
 }

@@ -84,8 +84,27 @@ async fn a_pipe_carries_bytes_and_refuses_when_nobody_listens() {
     assert!(acceptor.accept().await.unwrap().is_none(), "nobody can connect any more");
     let (connector, listener) = pipe();
     drop(listener);
+    connector.closed().await;
     let refused = connector.connect().await.unwrap_err();
     assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+}
+
+#[tokio::test]
+async fn a_pipe_refuses_while_its_gate_does() {
+    let (connector, listener) = pipe();
+    let gate = listener.gate();
+    let mut acceptor = Listener::from(listener).into_acceptor().unwrap();
+    connector.connect().await.unwrap();
+    gate.set_refusing(true);
+    let refused = connector.clone().connect().await.unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+    assert!(acceptor.accept().await.unwrap().is_some(), "it came before");
+    gate.set_refusing(false);
+    connector.connect().await.unwrap();
+    assert!(acceptor.accept().await.unwrap().is_some());
+    // The gate keeps nothing open.
+    drop(connector);
+    assert!(acceptor.accept().await.unwrap().is_none());
 }
 
 #[cfg(unix)]
