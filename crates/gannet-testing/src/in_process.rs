@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::IntoFuture;
 use std::time::Duration;
 
+use gannet_client::name::Address;
 use gannet_client::{Channel, ChannelBuilder, PipeConnector};
 use gannet_server::{ServeError, Server, Service};
 use gannet_transport::{Listener, pipe};
@@ -42,7 +43,34 @@ pub fn channel(service: impl Service) -> Channel {
 /// # });
 /// ```
 ///
-/// Once this and all channels are gone the server ends by itself.
+/// Once this, its addresses and all channels are gone the server ends by itself.
+///
+/// # Several servers
+///
+/// A channel may lead to several, each through a wire of its own:
+///
+/// ```
+/// # use gannet_testing::{InProcess, example::{ECHO, Echo}};
+/// # use gannet_core::{Code, codec::Raw};
+/// # use gannet_server::Server;
+/// use gannet_client::Channel;
+/// use gannet_client::name::AddressList;
+/// use gannet_client::policy::RoundRobin;
+///
+/// # gannet_testing::virtual_time(async {
+/// let (one, wire) = InProcess::serve(Server::new().add(Echo)).wired_address("one");
+/// let other = InProcess::serve(Server::new().add(Echo)).address("other");
+/// let both = Channel::builder("both").resolver(AddressList::new([one, other]));
+/// let channel = both.balance(RoundRobin::new).build().unwrap();
+///
+/// wire.set_refusing(true);
+/// for _ in 0..10 {
+///     let call = channel.unary::<Raw, Vec<u8>, Vec<u8>>(&ECHO.methods[0], b"hi".to_vec());
+///     assert_eq!(call.await.unwrap(), b"hi", "the other serves them all");
+/// }
+/// assert_eq!(wire.connections(), 0);
+/// # });
+/// ```
 pub struct InProcess {
     connector: PipeConnector,
     served: JoinHandle<Result<(), ServeError>>,
@@ -102,16 +130,41 @@ impl InProcess {
     }
 
     /// A channel whose connections can be cut, stalled and slowed down.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
     pub fn wired(&self) -> (Channel, Wire) {
         let (builder, wire) = self.wired_builder();
         (builder.build().expect("nothing of it can be wrong"), wire)
     }
 
     /// The same, to be changed before it is built.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
     pub fn wired_builder(&self) -> (ChannelBuilder, Wire) {
         let (connector, wire) = Wire::to(self.connector.clone());
         let builder = Channel::builder_with_connector(connector);
         (builder.allow_credentials_without_tls(true), wire)
+    }
+
+    /// Where the server is, for a channel that leads to several: see [above](InProcess#several-servers).
+    ///
+    /// The name is what errors call it, and tells the addresses of a channel apart: two of the same
+    /// name count as one. A channel sends no credentials there but with
+    /// [`allow_credentials_without_tls`](ChannelBuilder::allow_credentials_without_tls).
+    pub fn address(&self, name: impl Into<String>) -> Address {
+        Address::in_process(name, self.connector.clone())
+    }
+
+    /// The same, and what all connections to that address go through. Each wire is cut, stalled
+    /// and slowed down by itself, also where several lead to the same server.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn wired_address(&self, name: impl Into<String>) -> (Address, Wire) {
+        let (connector, wire) = Wire::to(self.connector.clone());
+        (Address::in_process(name, connector), wire)
     }
 
     /// Drains the server: new calls are refused, those that run may go on for `grace`.

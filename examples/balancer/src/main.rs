@@ -154,29 +154,57 @@ mod tests {
 
     use super::*;
 
+    fn serve(name: &'static str) -> InProcess {
+        InProcess::serve(Server::new().add(DeskServer::new(Clerk(name))))
+    }
+
     /// Without a socket, and in no time.
     #[test]
     fn calls_go_where_the_desks_are_open() {
         fn within(name: &'static str) -> Open {
-            let (connector, listener) = gannet::pipe();
-            open(name, Address::in_process(name, connector), Listener::from(listener))
+            let server = serve(name);
+            let address = server.address(name);
+            let (close, closed) = oneshot::channel::<()>();
+            tokio::spawn(async move {
+                drop(closed.await);
+                server.stop(Duration::from_secs(5)).await
+            });
+            Open { address, close }
         }
         virtual_time(async { day(within("first"), within("second"), within("third")).await })
             .unwrap();
     }
 
-    /// The policy has it made again, by itself.
+    /// A desk that cannot be reached loses the calls on it; the policy has the others go on, and
+    /// comes back by itself.
     #[test]
-    fn a_connection_that_is_lost_comes_back() {
+    fn a_desk_is_cut_off_and_comes_back() {
         virtual_time(async {
-            let server = InProcess::serve(Server::new().add(DeskServer::new(Clerk("only"))));
-            let (builder, wire) = server.wired_builder();
-            let channel = builder.balance(|| Nearby::new(HOME)).build().unwrap();
-            assert_eq!(customers(&channel, 2).await.unwrap(), counted(&[("only", 2)]));
+            let (near, wire) = serve("first").wired_address("first");
+            let far = serve("third").address("third");
+            let list = [Endpoint::from(near).attribute(HOME), Endpoint::from(far).attribute(AWAY)];
+            let channel = Channel::builder("desks").resolver(AddressList::new(list));
+            let channel = channel.balance(|| Nearby::new(HOME)).build().unwrap();
+            // Time for both to be connected to.
+            channel.connect().unwrap();
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            assert_eq!(customers(&channel, 2).await.unwrap(), counted(&[("first", 2)]));
+
+            let served = tokio::spawn({
+                let channel = channel.clone();
+                async move { customers(&channel, 2).await }
+            });
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            wire.set_refusing(true);
             wire.cut();
-            // Both ends are told in a moment.
-            tokio::time::sleep(Duration::from_millis(1)).await;
-            assert_eq!(customers(&channel, 2).await.unwrap(), counted(&[("only", 2)]));
+            let lost = served.await.unwrap().unwrap_err();
+            assert_eq!(lost.code(), gannet::Code::Unavailable);
+            assert!(lost.message().contains("first"), "{lost}");
+            assert_eq!(customers(&channel, 2).await.unwrap(), counted(&[("third", 2)]));
+
+            wire.set_refusing(false);
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            assert_eq!(customers(&channel, 2).await.unwrap(), counted(&[("first", 2)]));
             assert_eq!(wire.connections(), 2);
         });
     }

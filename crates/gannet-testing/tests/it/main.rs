@@ -7,6 +7,7 @@ mod certificates;
 mod fake;
 mod faults;
 mod seeds;
+mod several;
 mod streams;
 mod wire;
 

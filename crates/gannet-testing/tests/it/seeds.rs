@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gannet_client::name::{Address, AddressList};
+use gannet_client::name::AddressList;
 use gannet_client::policy::{PickFirst, Policy, RoundRobin};
 use gannet_client::{Channel, ChannelBuilder};
 use gannet_core::codec::Raw;
@@ -10,19 +10,16 @@ use gannet_core::{Code, Status};
 use gannet_server::{Incoming, Next, Server};
 use gannet_testing::example::{ECHO, Echo};
 use gannet_testing::{InProcess, seed, virtual_time};
-use gannet_transport::{Listener, pipe};
 use tokio::time::Instant;
 
 /// Twenty servers, each of which tells its number by a status.
 fn twenty() -> ChannelBuilder {
     let mut addresses = Vec::new();
     for n in 0..20 {
-        let (connector, listener) = pipe();
         let server = Server::new().add(Echo).intercept(move |_: Incoming, _: Next| async move {
             Err(Status::new(Code::Aborted, n.to_string()))
         });
-        tokio::spawn(async move { server.serve(Listener::from(listener)).await });
-        addresses.push(Address::in_process(format!("server {n}"), connector));
+        addresses.push(InProcess::serve(server).address(format!("server {n}")));
     }
     Channel::builder("twenty").resolver(AddressList::new(addresses))
 }
