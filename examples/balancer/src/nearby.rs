@@ -5,7 +5,7 @@
 //! several addresses is connected to, and again after a failure, it leaves to a `PickFirst` for
 //! each. Like every policy it is a pure state machine; the tests below have no network and no time.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -26,12 +26,14 @@ pub(crate) struct Zone(pub(crate) &'static str);
 pub(crate) struct Nearby {
     home: Zone,
     children: Children<PickFirst>,
-    /// The endpoints, by their addresses.
-    desks: HashMap<Vec<Address>, Desk>,
+    /// The endpoints, in the name resolver's order.
+    desks: Vec<Desk>,
 }
 
 /// An endpoint.
 struct Desk {
+    /// What it is known by.
+    addresses: Vec<Address>,
     child: ChildId,
     is_near: bool,
     /// Calls in flight there; shared with those.
@@ -49,27 +51,44 @@ impl CallTracker for Load {
 
 impl Nearby {
     pub(crate) fn new(home: Zone) -> Nearby {
-        Nearby { home, children: Children::new(), desks: HashMap::new() }
+        Nearby { home, children: Children::new(), desks: Vec::new() }
     }
 
     fn resolved(&mut self, resolution: Resolution, now: Instant, actions: &mut Actions) {
-        let mut old = std::mem::take(&mut self.desks);
+        let old = std::mem::take(&mut self.desks).into_iter();
+        let mut old: HashMap<Vec<Address>, Desk> =
+            old.map(|desk| (desk.addresses.clone(), desk)).collect();
+        let mut seen = HashSet::new();
         for endpoint in resolution.endpoints {
+            let addresses = key(&endpoint);
+            // One that is listed twice counts once; one without addresses is none.
+            if addresses.is_empty() || !seen.insert(addresses.clone()) {
+                continue;
+            }
             let is_near = endpoint.attributes().get::<Zone>() == Some(&self.home);
-            let key = endpoint.addresses().to_vec();
             // What stays keeps its connection, and its count.
-            let mut desk = old.remove(&key).unwrap_or_else(|| Desk {
+            let mut desk = old.remove(&addresses).unwrap_or_else(|| Desk {
+                addresses,
                 child: self.children.add(PickFirst::new()),
                 is_near,
                 load: Arc::default(),
             });
             desk.is_near = is_near;
-            let event = Event::Resolved(Resolution::new([Endpoint::new(key.clone())]));
+            // In the order in which they are to be tried.
+            let event = Event::Resolved(Resolution::new([endpoint]));
             self.children.handle(desk.child, event, now, actions);
-            self.desks.insert(key, desk);
+            self.desks.push(desk);
         }
-        for desk in old.into_values() {
-            self.children.remove(desk.child, actions);
+        // In an order that is the same each time.
+        let mut gone: Vec<ChildId> = old.into_values().map(|desk| desk.child).collect();
+        gone.sort_unstable();
+        for child in gone {
+            self.children.remove(child, actions);
+        }
+        if self.desks.is_empty() {
+            fail(&Status::unavailable("no desk is open"), actions);
+            // The list may be out of date.
+            return actions.resolve();
         }
         self.publish(now, actions);
     }
@@ -77,7 +96,7 @@ impl Nearby {
     fn publish(&mut self, now: Instant, actions: &mut Actions) {
         let (mut ready, mut is_near, mut pending) = (Vec::new(), false, false);
         let mut failing: Option<Arc<dyn Picker>> = None;
-        for desk in self.desks.values() {
+        for desk in &self.desks {
             if let Some((ChannelState::Idle, _)) = self.children.published(desk.child) {
                 // Its connection was lost: it is made again.
                 self.children.handle(desk.child, Event::ExitIdle, now, actions);
@@ -102,10 +121,6 @@ impl Nearby {
         }
         match failing {
             Some(picker) if !pending => actions.update(ChannelState::TransientFailure, picker),
-            None if self.desks.is_empty() => {
-                let none = Status::unavailable("no desk is open");
-                actions.update(ChannelState::TransientFailure, Arc::new(Failing(none)));
-            }
             _ => actions.update(ChannelState::Connecting, Arc::new(Queueing)),
         }
     }
@@ -115,8 +130,12 @@ impl Policy for Nearby {
     fn handle(&mut self, event: Event, now: Instant, actions: &mut Actions) {
         match event {
             Event::Resolved(resolution) => self.resolved(resolution, now, actions),
-            Event::ResolverFailed(status) if self.desks.is_empty() => {
-                actions.update(ChannelState::TransientFailure, Arc::new(Failing(status)));
+            // Those that there are go on.
+            Event::ResolverFailed(status) if self.desks.is_empty() => fail(&status, actions),
+            Event::ResolverFailed(_) => {}
+            // Which has all that are idle connect.
+            Event::ExitIdle | Event::ResetBackoff if !self.desks.is_empty() => {
+                self.publish(now, actions);
             }
             event => {
                 if self.children.route(event, now, actions).is_some() {
@@ -125,6 +144,21 @@ impl Policy for Nearby {
             }
         }
     }
+}
+
+/// An endpoint's addresses, whatever their order.
+fn key(endpoint: &Endpoint) -> Vec<Address> {
+    let mut addresses = endpoint.addresses().to_vec();
+    addresses.sort_by_cached_key(Address::to_string);
+    addresses.dedup();
+    addresses
+}
+
+/// Calls fail, unless they wait for better times.
+fn fail(why: &Status, actions: &mut Actions) {
+    let told = format!("cannot connect to {}: {}", actions.target(), why.message());
+    let picker = Failing(why.clone().with_message(told));
+    actions.update(ChannelState::TransientFailure, Arc::new(picker));
 }
 
 /// What decides for each call.
@@ -160,12 +194,16 @@ mod tests {
         Endpoint::from(SocketAddr::from(([10, 0, 0, 1], port))).attribute(Zone(zone))
     }
 
+    fn resolved(endpoints: &[(u16, &'static str)]) -> Event {
+        let list = endpoints.iter().map(|(port, zone)| endpoint(*port, zone));
+        Event::Resolved(Resolution::new(list))
+    }
+
     /// The policy with these endpoints; and the subchannels that it has made, by their ports.
     fn nearby(endpoints: &[(u16, &'static str)]) -> (Nearby, Actions, HashMap<u16, SubchannelId>) {
         let mut actions = Actions::new("test", 1);
         let mut policy = Nearby::new(Zone("home"));
-        let list = endpoints.iter().map(|(port, zone)| endpoint(*port, zone));
-        policy.handle(Event::Resolved(Resolution::new(list)), Instant::now(), &mut actions);
+        policy.handle(resolved(endpoints), Instant::now(), &mut actions);
         let mut made = HashMap::new();
         for action in actions.drain() {
             if let Action::Create(id, address) = action {
@@ -219,9 +257,66 @@ mod tests {
         assert_ne!(one, other);
     }
 
+    /// What calls are told that do not wait, with the channel's target.
+    fn failure(actions: &mut Actions) -> String {
+        let update = actions.take_update().unwrap();
+        assert_eq!(update.state, ChannelState::TransientFailure);
+        let metadata = Metadata::new();
+        match update.picker.pick(&PickArgs::new(&SERVE, &metadata, 0, || 0)) {
+            Pick::Fail(status) => status.message().to_owned(),
+            other => panic!("{other:?}"),
+        }
+    }
+
     #[test]
-    fn a_list_without_desks_says_so() {
-        let (_, mut actions, _) = nearby(&[]);
-        assert_eq!(actions.take_update().unwrap().state, ChannelState::TransientFailure);
+    fn a_list_without_desks_says_so_and_is_asked_for_again() {
+        let mut actions = Actions::new("test", 1);
+        let mut policy = Nearby::new(Zone("home"));
+        policy.handle(resolved(&[]), Instant::now(), &mut actions);
+        assert_eq!(failure(&mut actions), "cannot connect to test: no desk is open");
+        assert_eq!(actions.drain(), [Action::Resolve]);
+        let failed = Event::ResolverFailed(Status::unavailable("the list is lost"));
+        policy.handle(failed, Instant::now(), &mut actions);
+        assert_eq!(failure(&mut actions), "cannot connect to test: the list is lost");
+    }
+
+    #[test]
+    fn a_desk_that_is_listed_twice_is_one_and_goes_as_one() {
+        let (mut policy, mut actions, made) = nearby(&[(1, "home"), (1, "home"), (2, "away")]);
+        assert_eq!((made.len(), policy.children.len(), policy.desks.len()), (2, 2, 2));
+        ready(&mut policy, &mut actions, made[&1]);
+        actions.drain();
+        policy.handle(resolved(&[(2, "away")]), Instant::now(), &mut actions);
+        assert_eq!((policy.children.len(), policy.desks.len()), (1, 1));
+        assert_eq!(actions.drain(), [Action::Remove(made[&1])]);
+    }
+
+    /// And so where its addresses are the same ones in another order.
+    #[test]
+    fn a_desk_that_stays_keeps_its_count() {
+        let [one, two] = [1, 2].map(|port| Address::tcp(([10, 0, 0, 1], port).into()));
+        let mut actions = Actions::new("test", 1);
+        let mut policy = Nearby::new(Zone("home"));
+        let tell = |policy: &mut Nearby, actions: &mut Actions, addresses: [&Address; 2]| {
+            let desk = Endpoint::new(addresses.map(Clone::clone)).attribute(Zone("home"));
+            policy.handle(Event::Resolved(Resolution::new([desk])), Instant::now(), actions);
+            (policy.desks[0].child, Arc::clone(&policy.desks[0].load))
+        };
+        let (child, load) = tell(&mut policy, &mut actions, [&one, &two]);
+        let (same_child, same_load) = tell(&mut policy, &mut actions, [&two, &one]);
+        assert!(child == same_child && Arc::ptr_eq(&load, &same_load));
+    }
+
+    /// A channel that is told to be active again connects to whom it was not connected.
+    #[test]
+    fn what_is_idle_connects_when_it_is_told_to() {
+        let (mut policy, mut actions, made) = nearby(&[(1, "home")]);
+        ready(&mut policy, &mut actions, made[&1]);
+        let desk = policy.desks[0].child;
+        let lost = Event::Subchannel(made[&1], SubchannelState::Idle);
+        policy.children.handle(desk, lost, Instant::now(), &mut actions);
+        actions.drain();
+        policy.handle(Event::ExitIdle, Instant::now(), &mut actions);
+        assert!(actions.drain().contains(&Action::Connect(made[&1])));
     }
 }
