@@ -5,9 +5,12 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use gannet_core::{Code, Metadata, MethodDescriptor, MethodKind};
+use gannet_core::{Code, Codec, Metadata, MethodDescriptor, MethodKind};
 use gannet_server::Call;
-use gannet_transport::{CallShared, Peer};
+use gannet_transport::{CallShared, Outbound, Peer};
+
+use crate::Replies;
+use crate::streams::Kept;
 
 static NO_METHOD: MethodDescriptor =
     MethodDescriptor::new("/gannet.testing.None/None", MethodKind::BidiStreaming);
@@ -38,10 +41,12 @@ static NO_METHOD: MethodDescriptor =
 /// ```
 ///
 /// What the handler sets is read by the methods that set it: `headers_mut`, `trailers_mut`,
-/// `extensions`. Nothing enforces the deadline, as that is the connection's to do.
+/// `extensions`. Two things a connection does besides are the test's to do: nothing enforces the
+/// deadline, and nothing drops the handler's future when the call has been cancelled.
 pub struct TestCall {
     call: Call,
     shared: Arc<CallShared>,
+    kept: Arc<Kept>,
 }
 
 impl TestCall {
@@ -52,16 +57,19 @@ impl TestCall {
 
     /// A call of this method, as generated code describes it.
     pub fn of(method: &'static MethodDescriptor) -> TestCall {
-        let (call, shared) = Call::detached(method, Peer::Pipe, Metadata::new(), None);
-        TestCall { call, shared }
+        let (shared, kept) = Kept::call();
+        let nothing = Metadata::new();
+        let call = Call::detached(Arc::clone(&shared), method, Peer::Pipe, nothing, None);
+        TestCall { call, shared, kept }
     }
 
     /// The same call with other metadata, peer and deadline.
     fn with(self, metadata: Metadata, peer: Peer, deadline: Option<Instant>) -> TestCall {
         let extensions = self.call.extensions().clone();
-        let (mut call, shared) = Call::detached(self.call.method(), peer, metadata, deadline);
+        let (shared, method) = (Arc::clone(&self.shared), self.call.method());
+        let mut call = Call::detached(shared, method, peer, metadata, deadline);
         *call.extensions_mut() = extensions;
-        TestCall { call, shared }
+        TestCall { call, ..self }
     }
 
     /// Sets the request's metadata.
@@ -104,8 +112,52 @@ impl TestCall {
         self
     }
 
-    /// What cancels the call, from another task: the handler then finds
-    /// [`is_cancelled`](Call::is_cancelled).
+    /// The stream for this call's replies, and what is sent to it: as [`replies`](crate::replies),
+    /// but for one thing. Call and stream end together, as on a connection: when what is sent is
+    /// dropped the handler finds [`is_cancelled`](Call::is_cancelled), and when the call is
+    /// [cancelled](Self::canceller) it can send no more.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use gannet_core::{Code, Result, codec::Raw};
+    /// # use gannet_server::Call;
+    /// # use gannet_transport::Outbound;
+    /// use gannet_testing::TestCall;
+    ///
+    /// /// Never ends by itself.
+    /// async fn tick(_: &mut Call, mut to: Outbound<Vec<u8>>) -> Result<()> {
+    ///     loop {
+    ///         to.send(b"tick".to_vec()).await?;
+    ///         tokio::time::sleep(Duration::from_secs(60)).await;
+    ///     }
+    /// }
+    ///
+    /// # gannet_testing::virtual_time(async {
+    /// let mut call = TestCall::new();
+    /// let (to, mut sent) = call.replies::<Raw, _>();
+    /// let client = async move {
+    ///     for _ in 0..3 {
+    ///         assert_eq!(sent.next().await.unwrap().unwrap(), b"tick");
+    ///     }
+    ///     // It goes away: `sent` is dropped.
+    /// };
+    /// let (outcome, ()) = tokio::join!(tick(&mut call, to), client);
+    /// assert_eq!(outcome.unwrap_err().code(), Code::Cancelled);
+    /// assert!(call.is_cancelled());
+    /// # });
+    /// ```
+    ///
+    /// # Panics
+    /// The second time, as a call has one stream of replies.
+    pub fn replies<C, T>(&self) -> (Outbound<T>, Replies<T>)
+    where
+        C: Codec<T>,
+    {
+        self.kept.open::<C, T>(&self.shared)
+    }
+
+    /// What cancels the call, from another task, as a client does: the handler then finds
+    /// [`is_cancelled`](Call::is_cancelled), and sending to the [`replies`](Self::replies) fails.
     pub fn canceller(&self) -> impl FnOnce() + Send + 'static {
         let shared = Arc::clone(&self.shared);
         move || shared.end(Code::Cancelled)

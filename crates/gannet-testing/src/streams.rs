@@ -5,7 +5,7 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use gannet_core::{Codec, MessageCodec, Metadata, Result, Status};
+use gannet_core::{Code, Codec, MessageCodec, Metadata, Result, Status};
 use gannet_transport::{
     Asks, CallQueue, CallShared, Feed, Framed, Inbound, Outbound, Relay, RelayKind, Source, Spares,
 };
@@ -82,7 +82,8 @@ impl CallQueue for Nobody {
 }
 
 /// A stream for a handler to send to, and what it has sent. It holds any number of messages, so
-/// that a handler that has returned can be looked at.
+/// that a handler that has returned can be looked at; [`Replies::bounded`] has it wait, as a
+/// connection does.
 ///
 /// ```
 /// # use gannet_core::{Result, codec::Raw};
@@ -100,18 +101,16 @@ impl CallQueue for Nobody {
 /// assert_eq!(sent.all().await.unwrap(), [[2], [1], [0]]);
 /// # });
 /// ```
+///
+/// Dropping what it has sent before its end cancels, as a client that goes away: sending fails from
+/// then on. With [`TestCall::replies`](crate::TestCall::replies) the handler's call is cancelled,
+/// too.
 pub fn replies<C, T>() -> (Outbound<T>, Replies<T>)
 where
     C: Codec<T>,
 {
-    let endless = Arc::new(Endless(Mutex::new(None)));
-    let shared = CallShared::new(Arc::clone(&endless) as Arc<dyn CallQueue>, u32::MAX);
-    shared.set_send_bytes_max(usize::MAX);
-    let feed = Feed::new(&shared, usize::MAX);
-    *endless.lock() = Some(Held { feed, spares: Spares::default(), emptied: None, sent_total: 0 });
-    let codec = MessageCodec::new::<C>();
-    let to = Outbound::new(Arc::clone(&shared), codec);
-    (to, Replies { from: Inbound::new(Source::new(shared), codec) })
+    let (shared, kept) = Kept::call();
+    kept.open::<C, T>(&shared)
 }
 
 /// A stream that a test writes to while something else reads it, bounded as one on a connection: a
@@ -127,12 +126,31 @@ where
     (to, Inbound::new(Source::new(Arc::clone(relay.shared())), codec))
 }
 
-/// What a handler sent: see [`replies`].
+/// What a handler sent: see [`replies`]. Dropped before the end, it cancels.
 pub struct Replies<T> {
     from: Inbound<T>,
+    shared: Arc<CallShared>,
+    kept: Arc<Kept>,
 }
 
 impl<T> Replies<T> {
+    /// Has the handler wait in `send` from now on while 64 KiB are not read, as for a client that
+    /// reads slowly. Who reads must then run beside the handler, in another task or by
+    /// `tokio::join!`. For handlers that send without end, and for those that should not get ahead
+    /// of their client.
+    #[must_use]
+    pub fn bounded(self) -> Replies<T> {
+        self.kept.bound();
+        self
+    }
+
+    /// Ends the call with this code, as a connection does: `Cancelled` by the client, which
+    /// dropping this does, too, `DeadlineExceeded`, or `Unavailable` where the connection was lost.
+    /// Sending fails with it from then on, also where the handler waits in it.
+    pub fn end(self, code: Code) {
+        self.shared.end(code);
+    }
+
     /// The next message; waits for it while the handler still has its end. `None` at the end.
     ///
     /// # Errors
@@ -166,8 +184,8 @@ impl<T> fmt::Debug for Replies<T> {
     }
 }
 
-/// Passes on what is sent at once, and never has the sender wait.
-struct Endless(Mutex<Option<Held>>);
+/// What sees to a call without a connection: keeps what is sent until it is read.
+pub(crate) struct Kept(Mutex<Option<Held>>);
 
 struct Held {
     feed: Feed,
@@ -175,24 +193,70 @@ struct Held {
     emptied: Option<Box<Framed>>,
     /// Bytes. Wraps.
     sent_total: usize,
+    /// The same, as far as the reader's count goes.
+    given: u32,
+    /// The sender waits while too much is not read.
+    is_bounded: bool,
 }
 
-impl Endless {
+impl Kept {
+    /// The state of a call, and what sees to it.
+    pub(crate) fn call() -> (Arc<CallShared>, Arc<Kept>) {
+        let kept = Arc::new(Kept(Mutex::new(None)));
+        let shared = CallShared::new(Arc::clone(&kept) as Arc<dyn CallQueue>, u32::MAX);
+        shared.set_send_bytes_max(usize::MAX);
+        (shared, kept)
+    }
+
+    /// Both ends of its stream.
+    ///
+    /// # Panics
+    /// The second time.
+    pub(crate) fn open<C, T>(
+        self: &Arc<Self>,
+        shared: &Arc<CallShared>,
+    ) -> (Outbound<T>, Replies<T>)
+    where
+        C: Codec<T>,
+    {
+        let mut held = self.lock();
+        assert!(held.is_none(), "a call has one stream of replies");
+        *held = Some(Held {
+            feed: Feed::new(shared, usize::MAX),
+            spares: Spares::default(),
+            emptied: None,
+            sent_total: 0,
+            given: 0,
+            is_bounded: false,
+        });
+        let codec = MessageCodec::new::<C>();
+        let from = Inbound::new(Source::new(Arc::clone(shared)), codec);
+        let (shared, kept) = (Arc::clone(shared), Arc::clone(self));
+        (Outbound::new(Arc::clone(&shared), codec), Replies { from, shared, kept })
+    }
+
+    fn bound(&self) {
+        if let Some(held) = &mut *self.lock() {
+            held.is_bounded = true;
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Option<Held>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl CallQueue for Endless {
+impl CallQueue for Kept {
     fn push_call(&self, call: &Arc<CallShared>) {
         let mut held = self.lock();
-        let Some(held) = &mut *held else { return };
         loop {
             let asks = call.take_asks();
             if asks.is_empty() {
                 return;
             }
-            held.serve(asks, call);
+            if let Some(held) = &mut *held {
+                held.serve(asks, call);
+            }
         }
     }
 
@@ -208,18 +272,24 @@ impl Held {
             && let Some(mut messages) = call.take_outbox(self.emptied.take())
         {
             self.sent_total = self.sent_total.wrapping_add(messages.0.len());
+            self.given = self.given.wrapping_add(u32::try_from(messages.0.len()).unwrap_or(0));
             // Messages are queued whole, and of any length.
             let _ = self.feed.data(&messages.0, call, &mut self.spares);
             self.feed.flush(call);
             messages.clear();
             self.emptied = Some(messages);
-            call.set_sent_bytes(self.sent_total, 0);
         }
         if asks.has(Asks::INBOUND_DROPPED) {
             self.feed.reader_gone(call);
+            call.end(Code::Cancelled);
         } else if is_over {
             let _ = self.feed.end(Ok(Metadata::new()), call);
             self.feed.flush(call);
         }
+        let unread = match self.is_bounded {
+            true => self.given.wrapping_sub(call.taken_bytes()) as usize,
+            false => 0,
+        };
+        call.set_sent_bytes(self.sent_total.wrapping_sub(unread), unread);
     }
 }
