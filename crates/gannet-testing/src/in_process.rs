@@ -148,11 +148,11 @@ impl InProcess {
         (builder.allow_credentials_without_tls(true), wire)
     }
 
-    /// Where the server is, for a channel that leads to several: see [above](InProcess#several-servers).
+    /// Where the server is, for a channel that [leads to several](InProcess#several-servers).
     ///
     /// The name is what errors call it, and tells the addresses of a channel apart: two of the same
-    /// name count as one. A channel sends no credentials there but with
-    /// [`allow_credentials_without_tls`](ChannelBuilder::allow_credentials_without_tls).
+    /// name count as one. Credentials are sent there only where the channel
+    /// [allows it](ChannelBuilder::allow_credentials_without_tls).
     pub fn address(&self, name: impl Into<String>) -> Address {
         Address::in_process(name, self.connector.clone())
     }
