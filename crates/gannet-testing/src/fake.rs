@@ -82,8 +82,8 @@ impl FakeServer {
         FakeServer(Arc::new(Shared { service, answers: Mutex::default(), calls: Mutex::default() }))
     }
 
-    /// Answers calls of this method by these answers, one after the other; the last one to all that
-    /// follow. In place of those that were given before.
+    /// Answers calls of this method, by its name in the service (`"Say"`), with these answers, one
+    /// after the other; the last one to all that follow. In place of those that were given before.
     ///
     /// # Panics
     /// Where the service has no such method, or there is no answer.
@@ -123,7 +123,7 @@ impl FakeServer {
         InProcess::serve(Server::new().add(self.clone()))
     }
 
-    /// The calls that came, in order.
+    /// The calls that came so far, in order; also those that are not answered yet.
     pub fn calls(&self) -> Vec<Recorded> {
         locked(&self.0.calls).clone()
     }
@@ -270,7 +270,7 @@ impl FakeAnswer {
         FakeAnswer { messages: messages.into_iter().map(encoded).collect(), ..Default::default() }
     }
 
-    /// A bad end.
+    /// A bad end, without a message.
     pub fn fail(status: Status) -> FakeAnswer {
         FakeAnswer { status: Some(status), ..Default::default() }
     }
@@ -282,7 +282,7 @@ impl FakeAnswer {
         self
     }
 
-    /// Waits before anything is answered.
+    /// Waits for so long before anything is answered, headers included.
     #[must_use]
     pub fn after(mut self, delay: Duration) -> FakeAnswer {
         self.delay = delay;

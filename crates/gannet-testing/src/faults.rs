@@ -83,21 +83,26 @@ impl Faults {
         }))
     }
 
-    /// Delays this part of the calls, of 1, for some time within this range.
+    /// Delays calls: each with this probability, from 0 (none) to 1 (all), for a time from this
+    /// range, up to its end. `hour..hour` is an hour. Several delays of a call add up.
+    ///
+    /// A call whose deadline passes meanwhile ends there, as any other that is late.
     #[must_use]
     pub fn delay(self, probability: f64, within: Range<Duration>) -> Faults {
         self.with(Rule { probability, what: What::Delay(within) })
     }
 
-    /// Fails this part of the calls, of 1: before the handler sees them on a server, before they
-    /// are sent on a channel.
+    /// Fails calls: each with this probability, from 0 (none) to 1 (all), and behind its delay.
+    /// Before the handler sees them on a server, before they are sent on a channel. Of several that
+    /// meet the same call, the first that was added counts.
     #[must_use]
     pub fn abort(self, probability: f64, status: Status) -> Faults {
         self.with(Rule { probability, what: What::Abort(status) })
     }
 
     /// Leaves alone what is not named: the calls of services (`"pkg.Service"`) and of methods
-    /// (`"/pkg.Service/Method"`). Several may be named.
+    /// (`"/pkg.Service/Method"`). Several may be named. What is left alone has no
+    /// [fate](Self::fates).
     #[must_use]
     pub fn only_on(mut self, name: impl Into<String>) -> Faults {
         self.shared_mut().only.push(name.into());
@@ -123,7 +128,8 @@ impl Faults {
         Arc::get_mut(&mut self.0).expect("it was made just now")
     }
 
-    /// What became of the calls so far, in the order in which they came.
+    /// What became of the calls so far, in the order in which they came; also of those that are
+    /// still being delayed. Each is kept, as long as these faults are.
     pub fn fates(&self) -> Vec<Fate> {
         self.0.fates.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -167,10 +167,14 @@ impl InProcess {
         (Address::in_process(name, connector), wire)
     }
 
-    /// Drains the server: new calls are refused, those that run may go on for `grace`.
+    /// Drains the server: new calls are refused, those that run may go on for `grace`, and are cut
+    /// off then. Ready once there is none.
     ///
     /// # Errors
     /// As serving ended, such as with a name of a method that no service has.
+    ///
+    /// # Panics
+    /// Where the server did.
     ///
     /// # Cancel safety
     /// The server is stopped whether somebody waits for it or not.

@@ -17,17 +17,88 @@
 //! | what is tested | with |
 //! | --- | --- |
 //! | a service, from its client's side | [`channel`]; [`InProcess`], which can be stopped |
-//! | one handler, without a server | [`TestCall`]; [`inbound`] and [`replies`] for its streams |
-//! | a client, or what uses one | [`FakeServer`]: answers as told, keeps what it was asked |
-//! | what happens when calls fail | [`Faults`], an interceptor: delays and statuses |
-//! | what happens when connections fail | [`Wire`]: cut, refused, stalled, slow |
-//! | what happens after long | [`virtual_time`], or `#[tokio::test(start_paused = true)]` |
+//! | [one handler](#one-handler), no server | [`TestCall`]; [`inbound`], [`replies`], [`stream`] |
+//! | [a client](#a-client), or who uses one | [`FakeServer`]: answers as told, keeps what comes |
+//! | [calls that fail](#calls-that-fail) | [`Faults`], an interceptor: delays and statuses |
+//! | [connections that fail](#connections-that-fail) | [`Wire`]: cut, refused, stalled, slow |
+//! | [several servers](InProcess#several-servers) | [`InProcess::address`], and with a wire |
+//! | [what takes long](#virtual-time) | [`virtual_time`], `#[tokio::test(start_paused = true)]` |
+//! | what happens by chance | [`seed`], for channels; [`Faults`] and [`Wire`] have their own |
 //! | TLS | `Authority` (feature `tls`): certificates that are made when they are needed |
 //!
 //! All of it works in virtual time, in which hours pass at once. What chance there is in [`Faults`]
 //! and [`Wire`] comes from a seed: the same seed makes the same faults again. So does what channels
 //! draw by chance, by [`seed`]: their backoff, the order of a shuffled pick_first, whose turn is
-//! first in round_robin.
+//! first in round_robin. What a test does wrong panics, and says what that is.
+//!
+//! # One handler
+//!
+//! ```
+//! # use gannet_core::{Result, codec::Raw};
+//! # use gannet_server::Call;
+//! # use gannet_transport::{Inbound, Outbound};
+//! # type Bytes = Vec<u8>;
+//! # async fn shout(
+//! #     _: &mut Call,
+//! #     mut from: Inbound<Bytes>,
+//! #     mut to: Outbound<Bytes>,
+//! # ) -> Result<()> {
+//! #     while let Some(message) = from.next().await? {
+//! #         to.send(message.to_ascii_uppercase()).await?;
+//! #     }
+//! #     Ok(())
+//! # }
+//! # gannet_testing::virtual_time(async {
+//! let mut call = gannet_testing::TestCall::new().with_header("x-user", "ada");
+//! let requests = gannet_testing::inbound::<Raw, _>([b"hello".to_vec()]);
+//! let (to, mut sent) = call.replies::<Raw, _>();
+//! shout(&mut call, requests, to).await.unwrap();
+//! assert_eq!(sent.all().await.unwrap(), [b"HELLO"]);
+//! # });
+//! ```
+//!
+//! # A client
+//!
+//! ```
+//! # use gannet_testing::{FakeAnswer, FakeServer, example::ECHO};
+//! # use gannet_core::codec::Raw;
+//! # gannet_testing::virtual_time(async {
+//! let fake = FakeServer::new(&ECHO).on("Say", [FakeAnswer::message::<Raw, _>(&b"fine".to_vec())]);
+//! let channel = fake.channel();
+//! let call = channel.unary::<Raw, Vec<u8>, Vec<u8>>(&ECHO.methods[0], b"how?".to_vec());
+//! assert_eq!(call.await.unwrap(), b"fine");
+//! assert_eq!(fake.calls()[0].messages::<Raw, Vec<u8>>().unwrap(), [b"how?"]);
+//! # });
+//! ```
+//!
+//! # Calls that fail
+//!
+//! ```
+//! # use gannet_testing::{Faults, example::{ECHO, Echo}};
+//! # use gannet_core::{Code, Status, codec::Raw};
+//! # gannet_testing::virtual_time(async {
+//! let faults = Faults::seeded(1).abort(1.0, Status::unavailable("closed"));
+//! let channel = gannet_testing::channel(Echo).intercepted(faults.clone());
+//! let call = channel.unary::<Raw, Vec<u8>, Vec<u8>>(&ECHO.methods[0], Vec::new());
+//! assert_eq!(call.await.unwrap_err().code(), Code::Unavailable);
+//! assert_eq!(faults.fates().len(), 1);
+//! # });
+//! ```
+//!
+//! # Connections that fail
+//!
+//! ```
+//! # use gannet_testing::{InProcess, example::{ECHO, Echo}};
+//! # use gannet_core::{Code, codec::Raw};
+//! # use gannet_server::Server;
+//! # gannet_testing::virtual_time(async {
+//! let (channel, wire) = InProcess::serve(Server::new().add(Echo)).wired();
+//! let chat = channel.bidi_streaming::<Raw, Vec<u8>, Vec<u8>>(&ECHO.methods[1]);
+//! let (_to, mut from) = chat.await.unwrap();
+//! wire.cut();
+//! assert_eq!(from.next().await.unwrap_err().code(), Code::Unavailable);
+//! # });
+//! ```
 //!
 //! # Virtual time
 //!
@@ -54,6 +125,11 @@
 //!     assert_eq!(started.elapsed().as_secs(), 1_800);
 //! });
 //! ```
+//!
+//! It is tokio's clock alone that is paused. `std::time::Instant` goes on as ever; while
+//! `spawn_blocking` has work, virtual time stands still; and a real socket is not waited for: time
+//! jumps to the next timer, so that calls over TCP run into their deadlines. Such tests need the
+//! real clock.
 //!
 //! A test that waits for what never comes does not end by itself, as connections ask each other by
 //! PING now and then whether they are still there: give calls a timeout. [`virtual_time`] gives up

@@ -115,7 +115,19 @@ where
 
 /// A stream that a test writes to while something else reads it, bounded as one on a connection: a
 /// sender waits while 64 KiB are not read. [`Outbound::finish`] ends it; a sender that is dropped
-/// before cancels, as a client's does.
+/// before cancels, as a client's does; and a reader that is dropped before the end has sending
+/// fail.
+///
+/// ```
+/// # use gannet_core::{Code, codec::Raw};
+/// # gannet_testing::virtual_time(async {
+/// let (mut to, mut from) = gannet_testing::stream::<Raw, Vec<u8>>();
+/// to.send(b"one".to_vec()).await.unwrap();
+/// assert_eq!(from.next().await.unwrap().unwrap(), b"one");
+/// drop(to); // The client cancels. `to.finish()` would have been a good end.
+/// assert_eq!(from.next().await.unwrap_err().code(), Code::Cancelled);
+/// # });
+/// ```
 pub fn stream<C, T>() -> (Outbound<T>, Inbound<T>)
 where
     C: Codec<T>,

@@ -21,7 +21,8 @@ const PIECE_BYTES_MAX: usize = 16 << 10;
 /// Pieces that may be under way in one direction.
 const PIECES_MAX: usize = 64;
 
-/// The connections of a channel, from [`InProcess::wired`](crate::InProcess::wired).
+/// The connections of a channel, from [`InProcess::wired`](crate::InProcess::wired), or those to
+/// one of its addresses, from [`InProcess::wired_address`](crate::InProcess::wired_address).
 ///
 /// ```
 /// # use std::time::Duration;
@@ -94,15 +95,21 @@ impl Wire {
         (connector, wire)
     }
 
-    /// Cuts all connections that there are: both ends see that they are lost. The channel may make
-    /// others.
+    /// Cuts all connections that there are: both ends see in a moment that they are lost, and calls
+    /// on them end with UNAVAILABLE. The channel may make others: see
+    /// [`set_refusing`](Self::set_refusing).
     pub fn cut(&self) {
         self.0.state.send_modify(|state| state.cuts += 1);
     }
 
     /// Cuts each connection that is made from now on when it has carried so many bytes, there and
-    /// back, which chance chooses from this range by this seed.
+    /// back, which chance chooses for each from this range, up to its end, by this seed. `0..1`
+    /// cuts at once. In place of what was said before.
+    ///
+    /// # Panics
+    /// Where the range is empty.
     pub fn cut_within(&self, seed: u64, bytes: Range<u64>) {
+        assert!(!bytes.is_empty(), "a connection cannot be cut within no bytes: {bytes:?}");
         *self.0.cuts.lock().unwrap_or_else(PoisonError::into_inner) =
             Some((Rng::with_seed(mixed(seed, 0)), bytes));
     }
@@ -119,7 +126,8 @@ impl Wire {
         self.0.state.send_modify(|state| state.is_stalled[direction as usize] = on);
     }
 
-    /// How long bytes are under way, in each direction (at first: not at all).
+    /// How long bytes are under way that are sent from now on, in each direction: a round trip
+    /// takes twice that (at first: no time). In whole milliseconds, which is what timers have.
     pub fn set_latency(&self, latency: Duration) {
         self.0.state.send_modify(|state| state.latency = latency);
     }
@@ -130,12 +138,14 @@ impl Wire {
         self.0.state.send_modify(|state| state.rate = bytes_per_second);
     }
 
-    /// How many connections were made.
+    /// How many connections were made so far, whether they still are or not. One that was refused
+    /// is none.
     pub fn connections(&self) -> u64 {
         self.0.connections.load(Ordering::SeqCst)
     }
 
-    /// How many bytes have arrived in this direction.
+    /// How many bytes have arrived in this direction, on all connections so far: HTTP/2, and TLS
+    /// where there is some.
     pub fn carried_bytes(&self, direction: Direction) -> u64 {
         self.0.carried[direction as usize].load(Ordering::SeqCst)
     }

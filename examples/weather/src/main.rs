@@ -148,7 +148,7 @@ async fn refused(client: &StationClient) {
 mod tests {
     use gannet::Code;
     use gannet::codec::Buffa;
-    use gannet_testing::{FakeAnswer, FakeServer, TestCall, inbound, replies};
+    use gannet_testing::{FakeAnswer, FakeServer, Faults, InProcess, TestCall, inbound, replies};
     use tokio::time::Instant;
 
     use super::*;
@@ -207,5 +207,39 @@ mod tests {
         let client = StationClient::new(gannet_testing::channel(StationServer::new(Roof)));
         let mut readings = client.follow(FollowRequest::default()).await.unwrap();
         assert_eq!(readings.next().await.unwrap_err().code(), Code::InvalidArgument);
+    }
+
+    /// A client of the roof, where this happens to calls.
+    fn client_with(faults: Faults) -> StationClient {
+        let server = Server::new().add(StationServer::new(Roof)).intercept(faults);
+        StationClient::new(InProcess::serve(server).channel())
+    }
+
+    /// A station may be late by less than a minute.
+    #[tokio::test(start_paused = true)]
+    async fn the_client_waits_for_a_minute() {
+        let started = Instant::now();
+        let [late, too_late] = [50, 70].map(Duration::from_secs);
+        let client = client_with(Faults::seeded(1).delay(1.0, late..late));
+        assert_eq!(follow(&client, 3).await.unwrap().len(), 3);
+        assert_eq!(started.elapsed().as_secs(), 50);
+
+        let started = Instant::now();
+        let client = client_with(Faults::seeded(1).delay(1.0, too_late..too_late));
+        let status = follow(&client, 3).await.unwrap_err();
+        assert_eq!(status.code(), Code::DeadlineExceeded);
+        assert_eq!(started.elapsed().as_secs(), 60);
+    }
+
+    /// Nor does a report count that the station did not take.
+    #[tokio::test(start_paused = true)]
+    async fn a_report_that_fails_is_told_of() {
+        let closed = Status::unavailable("the station is closed");
+        let faults = Faults::seeded(1).abort(1.0, closed).only_on("/weather.Station/Report");
+        let client = client_with(faults.clone());
+        let seen = follow(&client, 3).await.unwrap();
+        let status = report(&client, seen).await.unwrap_err();
+        assert_eq!((status.code(), status.message()), (Code::Unavailable, "the station is closed"));
+        assert_eq!(faults.fates().len(), 1, "who follows is left alone");
     }
 }

@@ -113,3 +113,9 @@ async fn who_is_refused_is_told_so() {
     let told = refused(&channel).await;
     assert!(told.contains("the in-process listener is gone"), "{told}");
 }
+
+#[tokio::test(start_paused = true)]
+#[should_panic(expected = "within no bytes")]
+async fn a_range_without_bytes_is_a_mistake_of_the_test() {
+    wired().1.cut_within(1, 5..5);
+}
