@@ -262,6 +262,13 @@ impl<S: Side> Driver<S> {
         self.alarm.arm(deadline, now, cx) && self.queue.sleep(cx.waker())
     }
 
+    /// Whether callers run beside the connection, on other threads: it has written, and they went
+    /// on asking. What they ask for comes one by one, and is to leave in one write.
+    #[inline]
+    fn gathers_more(&self, wake: &Wake) -> bool {
+        self.gathers && wake.touched && wake.commands > 1 && wake.written_bytes > 0
+    }
+
     /// Notes whether whoever woke the task is the only one who does.
     #[inline]
     fn count_callers(&mut self, wake: &Wake) {
@@ -364,8 +371,8 @@ impl<S: Side> Future for Driver<S> {
                         return Poll::Pending;
                     }
                 }
-                Ok(Round::More) => {}
-                Ok(Round::Yield) => wake.rounds = ROUNDS_PER_WAKE_MAX,
+                Ok(Round::More) if !this.gathers_more(&wake) => {}
+                Ok(Round::More | Round::Yield) => wake.rounds = ROUNDS_PER_WAKE_MAX,
                 Err(reason) => this.close(reason, now),
             }
             if wake.rounds >= ROUNDS_PER_WAKE_MAX && this.closing.is_none() {

@@ -33,6 +33,8 @@ struct Brief {
     goaways: usize,
     /// What the peer does before the next write.
     before_write: Option<Box<dyn FnOnce() + Send>>,
+    /// Where other threads push a command while each of so many rounds is under way.
+    pushed: Option<(Arc<Queue<()>>, usize)>,
 }
 
 impl Side for Brief {
@@ -50,7 +52,13 @@ impl Side for Brief {
         self.goaways += usize::from(matches!(event, Event::GoAway { .. }));
     }
 
-    fn run(&mut self, _: &mut Turn<'_, Server>) -> Progress {
+    fn run(&mut self, turn: &mut Turn<'_, Server>) -> Progress {
+        if let Some((queue, left @ 1..)) = &mut self.pushed {
+            *left -= 1;
+            queue.push(Command::Side(()));
+            // Something to write for it.
+            turn.conn.ping([0; 8]);
+        }
         Progress::Done
     }
 
@@ -182,6 +190,36 @@ fn runtimes_share_the_thread_and_one_that_is_gone_does_no_harm() {
     stays.drive_until("nothing was given back", |driver| driver.side.releases > releases);
     wait_for_end_of_thread(&ROUSER);
     assert!(queue.take_roused());
+}
+
+/// In how many polls a connection does what callers on other threads ask of it while it runs, one
+/// thing in each of so many rounds.
+fn polls_for(rounds: usize, gathers: bool) -> usize {
+    static ROUSER: Rouser = Rouser::new(Duration::from_millis(50));
+    let mut world = World::new(&ROUSER);
+    world.driver.gathers = gathers;
+    world.driver.side.pushed = Some((Arc::clone(&world.queue), rounds));
+    let mut polls = 0;
+    // Two, so that it is not alone.
+    world.queue.push(Command::Side(()));
+    world.queue.push(Command::Side(()));
+    let driver = &mut world.driver;
+    let driven = poll_fn(|cx| {
+        polls += 1;
+        assert!(Pin::new(&mut *driver).poll(cx).is_pending(), "the connection has ended");
+        let is_done = driver.slept && driver.side.calls == rounds + 2;
+        if is_done { Poll::Ready(()) } else { Poll::Pending }
+    });
+    let driven = async { tokio::time::timeout(LIMIT, driven).await };
+    world.runtime.block_on(driven).expect("not all was done");
+    polls
+}
+
+#[test]
+fn a_connection_that_has_written_lets_callers_on_other_threads_gather() {
+    let (goes_on, gathers) = (polls_for(6, false), polls_for(6, true));
+    assert!(goes_on <= 2, "{goes_on}: on one thread nobody asks meanwhile, so it goes on");
+    assert!(gathers >= 4, "{gathers}: it ran on for what came one by one");
 }
 
 const GOAWAY: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
