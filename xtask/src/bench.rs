@@ -20,6 +20,7 @@ mod rest;
 mod results;
 mod runner;
 mod sample;
+mod scaling;
 mod serving;
 mod svg;
 mod table;
@@ -42,8 +43,11 @@ pub(crate) struct Args {
     /// Measures the same greeting over REST and gRPC.
     #[arg(long, conflicts_with_all = ["gate", "build_cost"])]
     rest: bool,
-    /// Builds the programs in other languages, and checks that each answers rightly.
+    /// Measures what a second core brings to 64 tasks that call over one channel.
     #[arg(long, conflicts_with_all = ["gate", "build_cost", "rest"])]
+    scaling: bool,
+    /// Builds the programs in other languages, and checks that each answers rightly.
+    #[arg(long, conflicts_with_all = ["gate", "build_cost", "rest", "scaling"])]
     build_peers: bool,
     /// Only what contains this text in its name.
     #[arg(long, value_name = "TEXT")]
@@ -82,6 +86,8 @@ pub(crate) fn run(args: &Args) -> Result {
         peers::build_and_check(args.only.as_deref())
     } else if args.rest {
         rest::run(args)
+    } else if args.scaling {
+        scaling::run(args)
     } else {
         runner::run(args)
     }
@@ -102,6 +108,7 @@ impl Args {
         let switch = |is_on: bool| is_on.then(String::new);
         add("gate", switch(self.gate));
         add("rest", switch(self.rest));
+        add("scaling", switch(self.scaling));
         add("only", self.only.clone());
         add("peers", (!self.peers.is_empty()).then(|| self.peers.join(",")));
         add("quick", switch(self.quick));

@@ -3,9 +3,11 @@
 //! `PROGRAM --addr A --in-flight N --seconds S --threads T --mode M` calls over one channel from N
 //! tasks, checks each reply, and prints one JSON object. Modes: `unary` (the hello world),
 //! `server-stream` and `bidi` (`--messages` of `--bytes` in each call), `large` (the echo of 1
-//! MiB, or `--bytes`). `--warm-up-seconds` pass before anything is counted; `--calls` instead of
+//! MiB, or `--bytes`). `--work N` has each task compute so many rounds before each call, each a
+//! nanosecond or two. `--warm-up-seconds` pass before anything is counted; `--calls` instead of
 //! `--seconds` makes so many calls and counts them all.
 
+use std::hint::black_box;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -72,6 +74,7 @@ const FLAGS: &[&str] = &[
     "messages",
     "bytes",
     "warm-up-seconds",
+    "work",
 ];
 
 #[derive(Clone, Copy, Debug)]
@@ -88,6 +91,8 @@ struct Job {
     mode: Mode,
     messages: u32,
     bytes: u32,
+    /// Rounds of a computation before each call.
+    work: u32,
 }
 
 #[derive(Debug)]
@@ -161,6 +166,7 @@ impl Args {
                 mode,
                 messages: flags.value("messages", 1_000)?,
                 bytes: flags.value("bytes", bytes)?,
+                work: flags.value("work", 0)?,
             },
             warm_up: seconds("warm-up-seconds", 0.5)?,
             measured: seconds("seconds", 5.0)?,
@@ -214,6 +220,7 @@ async fn wait(tasks: &mut JoinSet<Result<Tally>>, time: Duration) -> Result<()> 
 async fn work<C: Client>(mut client: C, job: Job, phase: Arc<Phase>) -> Result<Tally> {
     let mut tally = Tally { latencies: Histogram::new(), messages: 0 };
     while phase.another() {
+        job.compute();
         let began = Instant::now();
         let messages = job.call(&mut client).await?;
         // What ends in the time that is measured counts, wherever it began.
@@ -237,6 +244,12 @@ impl Phase {
 }
 
 impl Job {
+    /// What a task does besides calling: each round needs the one before.
+    fn compute(&self) {
+        let round = |value: u64, _| (value ^ (value >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        black_box((0..self.work).fold(black_box(1), round));
+    }
+
     /// One call, and how many messages it brought.
     async fn call<C: Client>(&self, client: &mut C) -> Result<u32> {
         let messages = match self.mode {
