@@ -82,11 +82,8 @@ fn interface(ip: Ipv6Addr, scope: &str) -> Result<u32, String> {
     if scope.is_empty() {
         return Err("the interface behind the percent sign is missing".into());
     }
-    if let Ok(number) = scope.parse::<u32>() {
-        return Ok(number);
-    }
     if scope.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(format!("there is no interface {scope:?}"));
+        return scope.parse().map_err(|_| format!("there is no interface {scope:?}"));
     }
     if !ip.is_unicast_link_local() && !ip.is_multicast() {
         return Err(format!("{ip} is not link-local: no interface is named behind it"));

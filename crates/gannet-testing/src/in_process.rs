@@ -150,9 +150,9 @@ impl InProcess {
 
     /// Where the server is, for a channel that [leads to several](InProcess#several-servers).
     ///
-    /// The name is what errors call it, and tells the addresses of a channel apart: two of the same
-    /// name count as one. Credentials are sent there only where the channel
-    /// [allows it](ChannelBuilder::allow_credentials_without_tls).
+    /// The name is what errors call it. Two of one name that lead to the same server, by the same
+    /// wire or by none, count as one address of a channel. Credentials are sent there only where
+    /// the channel [allows it](ChannelBuilder::allow_credentials_without_tls).
     pub fn address(&self, name: impl Into<String>) -> Address {
         Address::in_process(name, self.connector.clone())
     }

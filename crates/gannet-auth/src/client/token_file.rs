@@ -38,8 +38,9 @@ const FILE_BYTES_MAX: usize = TOKEN_BYTES_MAX + 1_024;
 /// first call is made. Later it is read again beside calls that go on with the token there is: a
 /// minute before that expires, and at [an interval](Self::every), as somebody may have replaced it.
 ///
-/// A file that cannot be read, or holds no token, leaves the last good one in use up to its end,
-/// and is tried again with gRPC's backoff. A call that has no token then ends with UNAVAILABLE
+/// A file that cannot be read, or holds no token, leaves the last good one in use up to its end:
+/// it is looked at again at the [interval](Self::every), and where there is no good one, with
+/// gRPC's backoff. A call that has no token then ends with UNAVAILABLE
 /// where the file could not be read, and with UNAUTHENTICATED where it holds none that is good;
 /// both say which file, and why. It waits for the file for a second at most: one that takes longer
 /// cannot be read, until it has been.

@@ -49,8 +49,9 @@ pub(crate) fn is_overdue(deadline: Option<Instant>) -> bool {
     matches!((deadline, OVERDUE.get()), (Some(deadline), Some(before)) if deadline <= before)
 }
 
-/// How long after a deadline others may take to tell of it. Timers count milliseconds.
-const GRACE: Duration = Duration::from_millis(20);
+/// How long after a deadline others may take to tell of it, who know more. Timers count
+/// milliseconds, and a runtime that is driven may be busy.
+const GRACE: Duration = Duration::from_millis(200);
 
 thread_local! {
     /// While a thread that waits polls: deadlines before this are overdue.

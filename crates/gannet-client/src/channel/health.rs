@@ -93,9 +93,9 @@ impl HealthWatch {
                 End::Failed(status) => status,
             };
             if failed.code() == Code::Unimplemented {
-                // As if nobody checked.
-                self.tell_unchecked();
-                return self.tell(SubchannelState::Ready);
+                // As if nobody checked, whatever observers make of it.
+                self.tell(SubchannelState::Ready);
+                return self.tell_unchecked();
             }
             let address = self.link.address();
             let told = format!("{address}: its health is not known: {}", failed.message());

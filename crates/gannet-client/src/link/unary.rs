@@ -91,8 +91,14 @@ impl UnaryReceiving {
     pub(super) fn publish(
         &mut self,
         outcome: Result<Metadata, Status>,
-        request: Option<Box<Request>>,
+        mut request: Option<Box<Request>>,
     ) {
+        // Not kept for a caller who is late: it is of no thread's small memory.
+        if let Some(request) = &mut request
+            && matches!(request.body, Body::Large(_))
+        {
+            request.body = Body::Stream;
+        }
         let Some(notice) = self.notice.take() else { return };
         let outcome = outcome
             .and_then(|trailers| self.reader.finish().map(|()| trailers).map_err(Status::from));

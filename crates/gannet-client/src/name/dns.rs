@@ -56,7 +56,7 @@ impl Dns {
     /// # Errors
     /// UNAVAILABLE where the name does not resolve.
     async fn resolve(&self) -> Result<Resolution, Status> {
-        let timeout = self.backoff.connect_timeout;
+        let timeout = self.backoff.connect_timeout.min(self.backoff.connect_timeout_max);
         let found = match tokio::time::timeout(timeout, (self.lookup)(&self.host, self.port)).await
         {
             Ok(Ok(addresses)) if addresses.is_empty() => {

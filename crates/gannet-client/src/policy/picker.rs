@@ -62,8 +62,8 @@ pub enum Pick {
     /// The same, and the policy gets [`Event::Wake`](super::Event::Wake).
     Wake(Token),
     /// The call fails like this, with the target in front where the message does not name it, and
-    /// with INTERNAL for codes that only a server may use (gRFC A54: INVALID_ARGUMENT, NOT_FOUND,
-    /// ALREADY_EXISTS, FAILED_PRECONDITION, ABORTED, OUT_OF_RANGE, DATA_LOSS); one that
+    /// with INTERNAL for OK and for codes that only a server may use (gRFC A54: INVALID_ARGUMENT,
+    /// NOT_FOUND, ALREADY_EXISTS, FAILED_PRECONDITION, ABORTED, OUT_OF_RANGE, DATA_LOSS); one that
     /// [waits for a connection](crate::Unary::wait_for_ready) waits for the next picker.
     Fail(Status),
     /// The call fails like this, whatever it waits for, and nobody tries again.
