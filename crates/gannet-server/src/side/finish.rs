@@ -208,7 +208,10 @@ impl ServerSide {
         }
         let call = slot.call.as_ref();
         let deadline = call.filter(|_| slot.has_deadline).and_then(Call::deadline);
-        let until = [deadline, call.and_then(Call::answer_until)].into_iter().flatten().min();
+        let until = match (deadline, call.and_then(Call::answer_until)) {
+            (Some(deadline), Some(until)) => Some(deadline.min(until)),
+            (deadline, until) => deadline.or(until),
+        };
         match until {
             Some(until) => turn.conn.forget_until(slot.key, until),
             None => turn.conn.forget(slot.key),

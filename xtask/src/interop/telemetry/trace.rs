@@ -9,7 +9,7 @@ use super::caller;
 use crate::exec::Result;
 use crate::interop::Note;
 use crate::interop::peers;
-use crate::interop::process::{self, POLL, Ready, Server};
+use crate::interop::process::{self, Ended, POLL, Ready, Server};
 use crate::interop::setup::Tools;
 
 /// Spans of a call: two of the client's, two of the relay's, one of the replica's.
@@ -36,12 +36,15 @@ pub(super) fn run(tools: &Tools, limit: Duration) -> Result<Note> {
     let relay = Server::start(relay, Ready::Says, limit)?;
     // By a name, so that the channel has something to resolve.
     let target = format!("localhost:{}", relay.port());
-    for (token, answer) in [("ada.token", "Hello, Ada!"), ("ben.token", "PERMISSION_DENIED")] {
+    // The second may not call, which the caller's exit status says, too.
+    for (token, answer, succeeds) in
+        [("ada.token", "Hello, Ada!", true), ("ben.token", "PERMISSION_DENIED", false)]
+    {
         let mut call = caller(tools, &target);
         call.args(["--traces", &collector, "--token", token, "--count=1", "Ada"]);
-        let told = process::run(call, limit)?.success()?;
-        if !told.contains(answer) {
-            return Err(format!("no `{answer}` in:\n{told}"));
+        let Ended { status, output } = process::run(call, limit)?;
+        if status.success() != succeeds || !output.contains(answer) {
+            return Err(format!("{status}, where `{answer}` is due:\n{output}"));
         }
     }
     // Each sends what it has before it ends.
