@@ -6,6 +6,7 @@
 mod banned;
 mod crates;
 mod functions;
+mod ignored;
 mod security;
 mod source;
 mod text;
@@ -64,6 +65,7 @@ pub(crate) fn run() -> Result {
     }
     findings.extend(crates::check(&root, &files)?);
     findings.extend(security::check(&files));
+    findings.extend(ignored::check(&root)?);
     findings.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
     for finding in &findings {
         println!("{finding}");
