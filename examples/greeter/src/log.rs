@@ -1,39 +1,87 @@
 //! What a replica tells whoever runs it: lines that no call waits for.
 
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
-
-use tokio::runtime::Handle;
 
 /// How often it is told at most that calls are refused: whoever is refused could else have a log
 /// written as fast as he calls.
 const REFUSALS_EVERY: Duration = Duration::from_secs(1);
 
-/// Prints, on the runtime's threads for what may block: a pipe that nobody reads holds up no
-/// connection. Cheap to clone.
+/// How many lines may wait for whoever reads them. What more there is, is not told.
+const LINES_MAX: usize = 1_024;
+
+/// Prints line by line, in their order, on a thread of its own: a pipe that nobody reads holds up
+/// no connection. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Log {
     replica: Arc<str>,
-    runtime: Handle,
+    lines: SyncSender<Line>,
+}
+
+#[derive(Debug)]
+enum Line {
+    Said(String),
+    Warned(String),
+    /// Nothing follows.
+    End,
+}
+
+/// The thread that prints what is told to a [`Log`].
+#[derive(Debug)]
+pub(crate) struct Printer {
+    thread: JoinHandle<()>,
+    lines: SyncSender<Line>,
 }
 
 impl Log {
-    /// In the name of a replica. Must be called within a runtime.
-    pub(crate) fn new(replica: &str) -> Log {
-        Log { replica: replica.into(), runtime: Handle::current() }
+    /// In the name of a replica.
+    ///
+    /// # Errors
+    /// Where the system has no thread left.
+    pub(crate) fn new(replica: &str) -> io::Result<(Log, Printer)> {
+        let (lines, told) = sync_channel(LINES_MAX);
+        let thread = thread::Builder::new().name("log".to_owned()).spawn(move || print(&told))?;
+        let log = Log { replica: replica.into(), lines: lines.clone() };
+        Ok((log, Printer { thread, lines }))
     }
 
     /// One line of what goes on.
     pub(crate) fn say(&self, what: &str) {
-        let line = format!("{}: {what}", self.replica);
-        self.runtime.spawn_blocking(move || println!("{line}"));
+        self.tell(Line::Said(format!("{}: {what}", self.replica)));
     }
 
     /// One line of what is wrong.
     pub(crate) fn warn(&self, what: &str) {
-        let line = format!("{}: {what}", self.replica);
-        self.runtime.spawn_blocking(move || eprintln!("{line}"));
+        self.tell(Line::Warned(format!("{}: {what}", self.replica)));
+    }
+
+    fn tell(&self, line: Line) {
+        // Whoever is told of nothing has either ended or reads nothing.
+        let _ = self.lines.try_send(line);
+    }
+}
+
+impl Printer {
+    /// Waits until all is printed that was told so far. Nothing is told afterwards.
+    pub(crate) fn finish(self) {
+        if self.lines.send(Line::End).is_ok() {
+            // A thread that panicked has said so.
+            let _ = self.thread.join();
+        }
+    }
+}
+
+fn print(lines: &Receiver<Line>) {
+    for line in lines {
+        match line {
+            Line::Said(line) => println!("{line}"),
+            Line::Warned(line) => eprintln!("{line}"),
+            Line::End => return,
+        }
     }
 }
 

@@ -62,7 +62,8 @@ pub(crate) struct Args {
 pub(crate) async fn serve(args: Args) -> Result<(), Failure> {
     let name = args.name.clone().or_else(|| std::env::var("HOSTNAME").ok());
     let name = name.unwrap_or_else(|| "replica".to_owned());
-    let (log, refusals) = (Log::new(&name), Arc::new(Refusals::default()));
+    let (log, printer) = Log::new(&name)?;
+    let refusals = Arc::new(Refusals::default());
     let health = Health::new();
     health.set_serving(GREETER.name);
     let reflection = Reflection::new();
@@ -97,6 +98,7 @@ pub(crate) async fn serve(args: Args) -> Result<(), Failure> {
         served = probes => served?,
         () = Endpoint::new(prometheus).serve(metrics) => {}
     }
+    printer.finish();
     println!("{name}: all calls are finished");
     if refusals.count() > 0 {
         println!("{name}: {} calls were refused in all", refusals.count());

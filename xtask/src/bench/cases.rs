@@ -300,7 +300,7 @@ pub(super) const CASES: &[Case] = &[
         side: Side::Client,
         args: &["--in-flight", "100"],
         has_token: true,
-        budgets: with_token(CLIENT_CALL, 9_300.0, 8.1),
+        budgets: with_token(CLIENT_CALL, 4_000.0, 8.1),
         ..UNARY
     },
     Case {

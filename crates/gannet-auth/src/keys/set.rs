@@ -96,13 +96,14 @@ impl KeySet {
     }
 
     /// Which keys were left out although they seemed to be for this, and why: each by its place in
-    /// the set, from 0, and its `kid`. Of many, the first 16, and in the last text how many more.
+    /// the set, from 0, and its `kid`. Of many in one set, the first 16, and in the last text how many
+    /// more.
     /// Those that are for something else are not among them.
     pub fn skipped(&self) -> &[String] {
         &self.skipped
     }
 
-    /// Adds the keys of another set.
+    /// Adds the keys of another set, and what it tells of those it left out.
     pub fn extend(&mut self, other: KeySet) {
         self.keys.extend(other.keys);
         self.skipped.extend(other.skipped);

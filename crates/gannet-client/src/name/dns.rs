@@ -79,17 +79,12 @@ impl Resolver for Dns {
     async fn watch(&self, updates: Updates) {
         let mut pacing = Pacing::new(self.interval_min, self.backoff.clone());
         loop {
-            let at = match pacing.next(now()) {
+            let rest_until = match pacing.next(now()) {
                 Next::At(at) => at,
-                Next::AskedFrom(at) => {
-                    updates.asked().await;
-                    // Nobody was to hurry before.
-                    updates.forget_hurry();
-                    at
-                }
+                Next::AskedFrom(at) => at.max(updates.asked_from().await),
                 Next::Never => return,
             };
-            if !unless_hurried(&updates, tokio::time::sleep_until(at.into())).await {
+            if !unless_hurried(&updates, tokio::time::sleep_until(rest_until.into())).await {
                 pacing.start_over();
             }
             pacing.begin(now(), fastrand::f64());
@@ -227,6 +222,14 @@ mod tests {
         asks.hurry();
         tokio::time::sleep(Duration::from_millis(1)).await;
         assert_eq!(count(), 2);
+        // Nor one that is asked again within the second that lies between two answers.
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let before = count();
+        asks.ask();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        asks.hurry();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert_eq!(count(), before + 1);
         watching.abort();
     }
 }

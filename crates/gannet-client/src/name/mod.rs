@@ -171,6 +171,17 @@ impl Updates {
 }
 
 impl Updates {
+    /// As [`asked`](Updates::asked), but tells what is wanted at once, with the moment from which it
+    /// may be done: who is to hurry in between is heard, and who was before had nothing to do.
+    pub(crate) async fn asked_from(&self) -> std::time::Instant {
+        self.asks.again.notified().await;
+        self.forget_hurry();
+        let mut heard = self.heard();
+        let from = heard.map_or(Instant::now(), |heard| heard + ASK_INTERVAL_MIN);
+        *heard = Some(from.max(Instant::now()));
+        from.into_std()
+    }
+
     /// What was asked for so far needs no other answer.
     pub(crate) fn forget_asked(&self) {
         forget(&self.asks.again);

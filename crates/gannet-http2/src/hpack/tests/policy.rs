@@ -141,6 +141,24 @@ fn indexing_does_as_it_says() {
     assert_eq!(one(&mut encoder, ":method", "GET", Indexing::WithoutIndexing), hex("82"));
 }
 
+/// RFC 7541, appendices C.2.3 and C.4.3, have the bytes of both forms.
+#[test]
+fn only_what_enters_the_table_is_huffman_coded() {
+    let mut encoder = Encoder::new(4096);
+    let plain = "08 7061 7373 776f 7264 06 7365 6372 6574";
+    assert_eq!(one(&mut encoder, "password", "secret", Indexing::Never), hex(&["10", plain].concat()));
+    let literal = hex(&["00", plain].concat());
+    assert_eq!(one(&mut encoder, "password", "secret", Indexing::WithoutIndexing), literal);
+    assert_eq!(one(&mut encoder, "password", "secret", Indexing::WhenRepeated), literal);
+    let coded = one(&mut encoder, "password", "secret", Indexing::WhenRepeated);
+    assert_eq!(coded[..2], [0x40, 0x80 | 6]);
+    assert!(coded.len() < literal.len());
+    assert_eq!(decode(&mut decoder(4096), &coded), Ok(fields(&[("password", "secret")])));
+    let mut encoder = Encoder::new(4096);
+    let coded = one(&mut encoder, "custom-key", "custom-value", Indexing::Incremental);
+    assert_eq!(coded, hex("40 88 25a8 49e9 5ba9 7d7f 89 25a8 49e9 5bb8 e8b4 bf"));
+}
+
 #[test]
 fn values_seen_once_do_not_push_constants_out() {
     let mut encoder = Encoder::new(4096);
