@@ -9,7 +9,7 @@ use gannet::auth::TokenFile;
 use gannet::client::{ChannelBuilder, balance::RoundRobin};
 use gannet::tls::{ClientTls, Roots};
 use gannet::{Channel, Status};
-use tokio::time::interval;
+use tokio::time::{Instant, Interval, interval};
 
 use crate::Failure;
 use crate::keys::{SERVER_NAME, file};
@@ -34,7 +34,8 @@ pub(crate) struct Args {
     /// Who collects traces: `http://HOST:4317`, by OTLP over gRPC, without TLS
     #[arg(long, value_name = "TARGET")]
     traces: Option<String>,
-    /// Begin so many calls each second, or as many as there is time for, in place of a pause
+    /// Begin so many calls each second, or as many as there is time for, in place of a pause; how
+    /// many it were is told at the end
     #[arg(long, value_name = "CALLS", conflicts_with = "pause_ms")]
     rate: Option<NonZeroU32>,
     /// The folder that `greeter keys` has made
@@ -57,14 +58,9 @@ pub(crate) async fn call(args: Args) -> Result<(), Failure> {
     }
     let client = GreeterClient::new(builder.build()?);
     let (mut tally, mut failures) = (BTreeMap::<String, u32>::new(), 0_u32);
-    let mut pace = args.rate.map(|rate| interval(Duration::from_secs(1) / rate.get()));
-    for number in 0..args.count {
-        if let Some(pace) = &mut pace {
-            pace.tick().await;
-        }
-        if number > 0 && args.pause_ms > 0 {
-            tokio::time::sleep(Duration::from_millis(args.pause_ms)).await;
-        }
+    let mut pace = Pace::of(&args);
+    for _ in 0..args.count {
+        pace.next().await;
         let request = GreetRequest { name: args.name.clone(), ..Default::default() };
         let outcome = client.greet(request).timeout(Duration::from_secs(5)).await;
         failures += u32::from(outcome.is_err());
@@ -73,10 +69,48 @@ pub(crate) async fn call(args: Args) -> Result<(), Failure> {
     for (who, calls) in tally {
         println!("{calls:>6}  {who}");
     }
+    if args.rate.is_some() {
+        println!("{:>9.2} calls each second", pace.rate());
+    }
     traces.finish().await?;
     match failures {
         0 => Ok(()),
         _ => Err(format!("{failures} of {} calls failed", args.count).into()),
+    }
+}
+
+/// When calls begin.
+struct Pace {
+    ticks: Option<Interval>,
+    pause: Duration,
+    begun: u32,
+    /// The first of them, and the last.
+    times: Option<(Instant, Instant)>,
+}
+
+impl Pace {
+    fn of(args: &Args) -> Pace {
+        let ticks = args.rate.map(|rate| interval(Duration::from_secs(1) / rate.get()));
+        Pace { ticks, pause: Duration::from_millis(args.pause_ms), begun: 0, times: None }
+    }
+
+    /// Waits until the next one may begin.
+    async fn next(&mut self) {
+        if let Some(ticks) = &mut self.ticks {
+            ticks.tick().await;
+        }
+        if self.begun > 0 && !self.pause.is_zero() {
+            tokio::time::sleep(self.pause).await;
+        }
+        let now = Instant::now();
+        self.begun += 1;
+        self.times = Some((self.times.map_or(now, |(first, _)| first), now));
+    }
+
+    /// How many began each second, from the first to the last; 0 of one that is alone.
+    fn rate(&self) -> f64 {
+        let seconds = self.times.map_or(0.0, |(first, last)| (last - first).as_secs_f64());
+        if seconds > 0.0 { f64::from(self.begun - 1) / seconds } else { 0.0 }
     }
 }
 

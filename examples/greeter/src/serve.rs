@@ -1,6 +1,7 @@
 //! One replica: the service with what it needs around it.
 
-use std::net::SocketAddr;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -81,7 +82,7 @@ pub(crate) async fn serve(args: Args) -> Result<(), Failure> {
         .add(reflection.v1())
         .add(reflection.v1alpha());
     let (calls, probes) = (listener(&args, &log)?, Listener::tcp(args.probes)?);
-    let metrics = TcpListener::bind(args.metrics).await;
+    let metrics = plain_listener(args.metrics).await;
     let metrics = metrics.map_err(|error| format!("--metrics {}: {error}", args.metrics))?;
     for (what, listener) in [("calls", &calls), ("probes", &probes)] {
         if let Some(address) = listener.local_addr() {
@@ -143,6 +144,17 @@ fn listener(args: &Args, log: &Log) -> Result<Listener, Failure> {
             }
         });
     Ok(Listener::tcp(args.listen)?.tls(tls.build()?))
+}
+
+/// As Gannet's own listeners do: where a machine has no IPv6, `[::]` is any address of IPv4.
+async fn plain_listener(address: SocketAddr) -> io::Result<TcpListener> {
+    match TcpListener::bind(address).await {
+        Err(error) if address.is_ipv6() && address.ip().is_unspecified() => {
+            let of_v4 = TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await;
+            of_v4.map_err(|_| error)
+        }
+        bound => bound,
+    }
 }
 
 fn seconds(number: NonZeroU32) -> Duration {

@@ -23,7 +23,7 @@ pub(super) struct Asked {
     pub(super) name: &'static str,
     /// `ADDR` stands for the server's address, with those of other replicas behind it, `PROBES` for
     /// that by which the greeter's health is asked for, `UI` for grpcui's; `KEYS` for the folder of
-    /// the greeter's keys, and `TOKEN` for the token in it.
+    /// the greeter's keys, `TOKEN` for the token in it, and `SHORTENED` for that without its end.
     arguments: &'static [&'static str],
     /// How many servers there are: more than one are called by turns, which are counted.
     replicas: usize,
@@ -163,7 +163,14 @@ impl Whose {
             }
         };
         let keys = keys.display().to_string();
-        let all = [places, &[("KEYS", keys.as_str()), ("TOKEN", token.as_str())]].concat();
+        // Without the end of its signature.
+        let cut_short = token.trim_end().get(..token.trim_end().len().saturating_sub(4));
+        let of_keys = [
+            ("KEYS", keys.as_str()),
+            ("SHORTENED", cut_short.unwrap_or_default()),
+            ("TOKEN", token.as_str()),
+        ];
+        let all = [places, &of_keys].concat();
         let filled = |text: &&str| {
             all.iter().fold((*text).to_owned(), |text, (place, what)| text.replace(place, what))
         };

@@ -43,7 +43,9 @@ const FILE_BYTES_MAX: usize = TOKEN_BYTES_MAX + 1_024;
 /// gRPC's backoff. A call that has no token then ends with UNAVAILABLE
 /// where the file could not be read, and with UNAUTHENTICATED where it holds none that is good;
 /// both say which file, and why. It waits for the file for a second at most: one that takes longer
-/// cannot be read, until it has been.
+/// cannot be read, until it has been. Where the channel checks the health of its servers, it asks
+/// for that with the same credentials: without a token no server counts as healthy, and calls that
+/// wait until one is do so up to their deadline, whose status says why.
 ///
 /// It shows its token nowhere. Clones share it, and the file is read once for all of them; what
 /// [`every`](Self::every) and [`clock`](Self::clock) say is for each clone by itself.

@@ -74,7 +74,7 @@ pub(super) const ALL: &[Asked] = &[
     refused(
         Tool::Grpcurl,
         "token_cut_short",
-        &["-cacert", CA, "-H", "authorization: Bearer TOKE", "-d", NAME, "ADDR", GREET],
+        &["-cacert", CA, "-H", "authorization: Bearer SHORTENED", "-d", NAME, "ADDR", GREET],
         &["Code: Unauthenticated"],
     ),
     refused(

@@ -49,16 +49,12 @@ pub(super) fn run(tools: &Tools, replica: &Server, limit: Duration) -> Result<No
     let count = u64::from(RATE) * LOAD.as_secs();
     let mut load = caller(tools, &target);
     load.args(["--quiet", &format!("--rate={RATE}"), &format!("--count={count}")]);
-    let load = thread::spawn(move || {
-        let began = Instant::now();
-        let told = process::run(load, limit)?.success()?;
-        Ok::<_, String>((told, began.elapsed()))
-    });
+    let load = thread::spawn(move || process::run(load, limit)?.success());
     thread::sleep(ASKED_AFTER);
     let seen = rate(server.port(), limit);
-    let (told, took) = load.join().map_err(|_| "the load's thread panicked")??;
+    let told = load.join().map_err(|_| "the load's thread panicked")??;
     let seen = seen.map_err(|error| format!("{error}{}", server.recent_output()))?;
-    judge(seen, count, &told, took)
+    judge(seen, count, &told)
 }
 
 fn prometheus(folder: &Path, config: &Path, port: u16) -> Command {
@@ -105,12 +101,14 @@ fn value(answer: &str) -> Option<f64> {
     number.split_once('"')?.0.parse().ok()
 }
 
-fn judge(seen: f64, count: u64, told: &str, took: Duration) -> Result<Note> {
-    let line = format!("{count}  replica");
-    if told.trim() != line {
-        return Err(format!("of {count} calls:\n{told}"));
-    }
-    let made = count as f64 / took.as_secs_f64();
+/// What the client tells: that one replica answered all calls, and how many began each second.
+fn made(told: &str, count: u64) -> Option<f64> {
+    let rate = told.trim().strip_prefix(&format!("{count}  replica\n"))?;
+    rate.trim().strip_suffix(" calls each second")?.parse().ok()
+}
+
+fn judge(seen: f64, count: u64, told: &str) -> Result<Note> {
+    let made = made(told, count).ok_or_else(|| format!("of {count} calls:\n{told}"))?;
     let rate = f64::from(RATE);
     let note = format!("{seen:.2}/s seen, {rate:.2}/s called, {made:.2}/s by the client's clock");
     let is_close = |number: f64| (number / rate - 1.0).abs() <= TOLERANCE;
@@ -132,15 +130,17 @@ mod tests {
 
     #[test]
     fn two_in_a_hundred_are_too_many() {
-        let judged = |seen, told, seconds| {
-            judge(seen, 1_040, told, Duration::from_secs_f64(seconds)).map(|_| ())
+        let judged = |seen, rate: f64| {
+            let told = format!("  1040  replica\n{rate:>9.2} calls each second\n");
+            judge(seen, 1_040, &told).map(|_| ())
         };
-        assert_eq!(judged(40.7, "  1040  replica\n", 26.1), Ok(()));
-        assert!(judged(40.9, "  1040  replica\n", 26.1).is_err());
-        assert!(judged(39.1, "  1040  replica\n", 26.1).is_err());
-        assert!(judged(f64::NAN, "  1040  replica\n", 26.1).is_err());
-        assert!(judged(40.0, "  1040  replica\n", 27.0).is_err());
-        let failed = "  1039  replica\n     1  failed: UNAVAILABLE\n";
-        assert!(judged(40.0, failed, 26.1).is_err());
+        assert_eq!(judged(40.7, 40.0), Ok(()));
+        assert!(judged(40.9, 40.0).is_err());
+        assert!(judged(39.1, 40.0).is_err());
+        assert!(judged(f64::NAN, 40.0).is_err());
+        assert!(judged(40.0, 39.1).is_err());
+        let failed = "  1039  replica\n     1  failed: UNAVAILABLE\n    40.00 calls each second\n";
+        assert!(judge(40.0, 1_040, failed).is_err());
+        assert!(judge(40.0, 1_040, "  1040  replica\n").is_err());
     }
 }
