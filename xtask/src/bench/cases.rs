@@ -31,17 +31,22 @@ pub(super) struct Case {
     pub(super) messages: u64,
     /// What it may cost at most, as [`METRICS`] are ordered.
     pub(super) budgets: [Option<f64>; METRICS.len()],
-    /// The case than which it may cost a tenth more instructions, by the baseline.
+    /// The case, before this one, than which it may cost a tenth more instructions.
     pub(super) tenth_above: Option<&'static str>,
     /// What its figures may differ by from run to run.
     pub(super) slack: Figures,
 }
 
+/// What a case has cost, by its name.
+pub(super) type Counted = (&'static str, Figures);
+
 impl Case {
-    /// With the budget that follows from another case.
-    pub(super) fn with_budgets(&self, baseline: &Baseline) -> Case {
+    /// With the budget that follows from another case: by what was counted of that before, or else
+    /// by the baseline.
+    pub(super) fn with_budgets(&self, counted: &[Counted], baseline: &Baseline) -> Case {
         let mut case = *self;
-        if let Some(other) = self.tenth_above.and_then(|other| baseline.get(other)) {
+        let now = |other| counted.iter().find(|(name, _)| *name == other).map(|(_, now)| now);
+        if let Some(other) = self.tenth_above.and_then(|other| now(other).or(baseline.get(other))) {
             case.budgets[0] = Some(other[0] * 1.1);
         }
         case
@@ -129,18 +134,25 @@ const CLIENT_STREAM: Case = Case {
 /// What a call of 64 tasks may cost on one thread.
 const ONE_THREAD: f64 = 7_100.0;
 
-/// 64 tasks on one channel that takes turns between ten connections: what a call costs on one
-/// thread, and where two workers share the tasks and the connections.
+/// Of a canned server that is ten backends.
+const TEN: &[&str] = &["--text", "world", "--addr", "0.0.0.0:0"];
+
+/// 64 tasks on one channel: what a call costs over one connection, over ten by turns, and where two
+/// workers share the tasks and the connections.
 const SCALING: Case = Case {
     side: Side::Client,
     args: &["--in-flight", "64", "--backends", "10"],
-    canned: &["--text", "world", "--addr", "0.0.0.0:0"],
+    canned: TEN,
     calls: [9_600, 28_800],
     calls_slow: [1_920, 5_760],
     // Six calls on each connection: how many of them share a wake is for chance, and for workers.
     slack: [200.0, 0.03, 0.3, 0.15, 0.05],
     ..UNARY
 };
+
+/// One call after the other.
+const CLIENT_1: Case =
+    Case { side: Side::Client, calls: [2_000, 6_000], calls_slow: [500, 1_500], ..UNARY };
 
 const UNARY_100: &[&str] = &["--scenario", "unary", "--in-flight", "100"];
 
@@ -308,14 +320,16 @@ pub(super) const CASES: &[Case] = &[
         side: Side::Client,
         // As many on each connection as a client of one has.
         args: &["--in-flight", "1000", "--backends", "10"],
-        canned: &["--text", "world", "--addr", "0.0.0.0:0"],
-        // What a call over one connection costs, and a tenth of it.
+        canned: TEN,
         tenth_above: Some("client-100"),
         budgets: [None, None, Some(LOCKS_MAX), None, None],
         ..UNARY
     },
+    Case { name: "client-64", args: &["--in-flight", "64"], budgets: NONE, ..SCALING },
     Case {
         name: "client-64-round-robin",
+        // The same calls over ten connections.
+        tenth_above: Some("client-64"),
         budgets: [Some(ONE_THREAD), None, Some(1.0), None, None],
         ..SCALING
     },
@@ -338,13 +352,13 @@ pub(super) const CASES: &[Case] = &[
         canned: &["--reply", "echo"],
         ..CLIENT_STREAM
     },
+    Case { name: "client-1", args: &["--in-flight", "1"], ..CLIENT_1 },
     Case {
-        name: "client-1",
-        side: Side::Client,
-        args: &["--in-flight", "1"],
-        calls: [2_000, 6_000],
-        calls_slow: [500, 1_500],
-        ..UNARY
+        name: "client-1-round-robin",
+        args: &["--in-flight", "1", "--backends", "10"],
+        canned: TEN,
+        tenth_above: Some("client-1"),
+        ..CLIENT_1
     },
 ];
 

@@ -146,7 +146,10 @@ fn indexing_does_as_it_says() {
 fn only_what_enters_the_table_is_huffman_coded() {
     let mut encoder = Encoder::new(4096);
     let plain = "08 7061 7373 776f 7264 06 7365 6372 6574";
-    assert_eq!(one(&mut encoder, "password", "secret", Indexing::Never), hex(&["10", plain].concat()));
+    assert_eq!(
+        one(&mut encoder, "password", "secret", Indexing::Never),
+        hex(&["10", plain].concat())
+    );
     let literal = hex(&["00", plain].concat());
     assert_eq!(one(&mut encoder, "password", "secret", Indexing::WithoutIndexing), literal);
     assert_eq!(one(&mut encoder, "password", "secret", Indexing::WhenRepeated), literal);
