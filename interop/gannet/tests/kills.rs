@@ -26,7 +26,7 @@ fn judged(printed: &str) -> u32 {
 
 #[test]
 fn only_calls_on_the_dead_connection_fail_and_turns_are_even() {
-    // Before each kill, while one is dead, and at the end: to each server a thousand, and some more.
+    // Before each kill, while one is dead, and at the end: a thousand to each server, and more.
     let printed = kills(&["--fault", "killed", "--rounds", "2", "--calls", "12000"]);
     assert!(judged(&printed) >= 3, "{printed}");
 }

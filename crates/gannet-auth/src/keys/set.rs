@@ -96,8 +96,8 @@ impl KeySet {
     }
 
     /// Which keys were left out although they seemed to be for this, and why: each by its place in
-    /// the set, from 0, and its `kid`. Of many in one set, the first 16, and in the last text how many
-    /// more.
+    /// the set, from 0, and its `kid`. Of many in one set, the first 16, and in the last text how
+    /// many more.
     /// Those that are for something else are not among them.
     pub fn skipped(&self) -> &[String] {
         &self.skipped

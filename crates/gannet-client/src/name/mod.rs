@@ -171,8 +171,8 @@ impl Updates {
 }
 
 impl Updates {
-    /// As [`asked`](Updates::asked), but tells what is wanted at once, with the moment from which it
-    /// may be done: who is to hurry in between is heard, and who was before had nothing to do.
+    /// As [`asked`](Updates::asked), but tells what is wanted at once, with the moment from which
+    /// it may be done: who is to hurry in between is heard, and who was before had nothing to do.
     pub(crate) async fn asked_from(&self) -> std::time::Instant {
         self.asks.again.notified().await;
         self.forget_hurry();

@@ -15,10 +15,10 @@
 //!   second time within a short memory and takes no more than a quarter of the table. Values that
 //!   differ from call to call (ids, timestamps) therefore never push the constants out.
 //!
-//! Strings that enter the table are Huffman-coded where that is shorter, as constants are: it is done
-//! once. Those that are written anew with each block go as they are: the code would save a fifth of
-//! their bytes, and cost both ends more time than those bytes take (a token of 400 characters some
-//! 5,000 instructions to write and as many to read).
+//! Strings that enter the table are Huffman-coded where that is shorter, as constants are: it is
+//! done once. Those that are written anew with each block go as they are: the code would save a
+//! fifth of their bytes, and cost both ends more time than those bytes take (a token of 295
+//! characters some 5,000 instructions to write).
 
 use core::fmt;
 use std::sync::Arc;
