@@ -13,6 +13,7 @@ use std::time::Instant;
 
 use gannet_core::{Metadata, MethodDescriptor, MethodKind, Status};
 use gannet_transport::{CallQueue, CallShared, Source, Watcher, feed};
+use tokio::task::coop::{RestoreOnPending, poll_proceed};
 
 use super::Prepared;
 use super::notice::{Around, Notice, Outcome};
@@ -52,7 +53,7 @@ pub(crate) struct Making {
 enum State {
     /// Not handed over.
     New(Box<Request>),
-    /// The request could not be made.
+    /// It has failed, or could not be made.
     Failed(Status),
     /// Waits for a connection.
     Placing(PlaceFuture),
@@ -269,7 +270,7 @@ impl Making {
                     }
                     Poll::Ready((request, Err(status))) => {
                         Attempt::fail(&request, &status);
-                        return Poll::Ready(Err(status));
+                        self.state = State::Failed(status);
                     }
                 },
                 State::Started(started) => match started.take_unsent() {
@@ -280,10 +281,26 @@ impl Making {
                         self.state = wait_for_place(shared, request);
                     }
                 },
-                State::Failed(status) => return Poll::Ready(Err(status)),
+                State::Failed(status) => {
+                    if let Some(turn) = turn(cx) {
+                        turn.made_progress();
+                        return Poll::Ready(Err(status));
+                    }
+                    self.state = State::Failed(status);
+                    return Poll::Pending;
+                }
                 State::Done => unreachable!("an exchange is not polled after its end"),
             }
         }
+    }
+}
+
+/// What may end at once, without a word from a connection, must not keep others from running who
+/// share the thread: `None` where it is their turn, as tokio counts it.
+pub(crate) fn turn(cx: &mut Context<'_>) -> Option<RestoreOnPending> {
+    match poll_proceed(cx) {
+        Poll::Ready(turn) => Some(turn),
+        Poll::Pending => None,
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::time::{Sleep, sleep_until};
 use super::{Answer, Chain, LayerFuture, Outgoing, WITH_INTERCEPTORS};
 use crate::Channel;
 use crate::call::Extra;
-use crate::call::exchange::{Made, Making};
+use crate::call::exchange::{Made, Making, turn};
 use crate::call::request::Request;
 use crate::channel::no_runtime;
 use crate::credentials::make_authorized;
@@ -172,6 +172,8 @@ impl Intercepted {
 
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Made, Status>> {
         let Some(run) = &mut self.run else { return Poll::Pending };
+        // Interceptors and credentials may know the outcome without waiting for anything.
+        let Some(turn) = turn(cx) else { return Poll::Pending };
         // An interceptor may make another such call in here.
         let outer = AWAITED.replace(None);
         let polled = run.as_mut().poll(cx);
@@ -185,6 +187,7 @@ impl Intercepted {
             }
             (Poll::Pending, Some(deadline)) => ready!(self.poll_deadline(deadline, cx)),
         };
+        turn.made_progress();
         self.run = None;
         if let Ok(answer) = &answer {
             self.awaited = answer.deadline();

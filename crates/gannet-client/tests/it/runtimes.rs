@@ -5,8 +5,8 @@ use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use gannet_client::{Channel, ChannelState};
-use gannet_core::Code;
+use gannet_client::{Answer, BearerToken, Channel, ChannelState, Next, Outgoing};
+use gannet_core::{Code, Status};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::peer::{Peers, chat, download, unary, upload};
@@ -70,6 +70,40 @@ fn a_runtime_that_goes_away_while_connecting_strands_nobody() {
         let (reply, _) = tokio::join!(unary(&channel, b"2").into_future(), server);
         assert_eq!(reply.unwrap(), b"2");
     });
+}
+
+/// So many calls must not fail in one go.
+const IN_ONE_GO_MAX: usize = 1_000;
+
+/// Who makes calls in a loop that fail at once leaves others their turns, as all that is tokio's
+/// does.
+#[test]
+fn calls_that_fail_at_once_let_others_run() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let nobody = listener.local_addr().unwrap().to_string();
+    drop(listener);
+    let (closed, with_token) = (Peers::new().0, Peers::new().0);
+    closed.close();
+    let with_token = with_token.with_credentials(BearerToken::new("secret").unwrap());
+    let refusing = Peers::new().0.intercepted(|_: Outgoing, _: Next| async {
+        Err::<Answer, _>(Status::resource_exhausted("not today"))
+    });
+    let nobody = Channel::new(nobody).unwrap();
+    for (what, channel) in
+        [("nobody", nobody), ("closed", closed), ("token", with_token), ("refusing", refusing)]
+    {
+        Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+            // From then on nothing has to be waited for.
+            unary(&channel, b"").await.unwrap_err();
+            let other = tokio::spawn(async {});
+            let mut calls = 0;
+            while !other.is_finished() {
+                unary(&channel, b"").await.unwrap_err();
+                calls += 1;
+                assert!(calls < IN_ONE_GO_MAX, "{what}: nobody else gets a turn");
+            }
+        });
+    }
 }
 
 #[test]
