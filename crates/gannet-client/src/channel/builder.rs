@@ -15,7 +15,7 @@ use super::defaults::{CallDefaults, Defaults};
 use super::{Channel, Config, HealthCheck, Shared};
 use crate::credentials::CredentialsList;
 use crate::intercept::{Chain, Layer};
-use crate::name::{AnyResolver, Dns, Endpoint, Fixed, Resolver, Schemes, TargetUri};
+use crate::name::{AnyResolver, Dns, Endpoint, Fixed, Lookups, Resolver, Schemes, TargetUri};
 use crate::policy::{BackoffConfig, PickFirst, Policy, RESOLVE_INTERVAL_MIN};
 use crate::target::{Names, Target, TargetError, is_authority};
 use crate::{CallCredentials, Interceptor};
@@ -171,7 +171,8 @@ impl ChannelBuilder {
 
     /// How long a channel without calls keeps its connections (default 30 minutes, as gRPC's
     /// `connectivity-semantics-and-api.md` has it). Then it is idle: connections are closed and
-    /// names not resolved, until the next call. [`Duration::MAX`]: for ever.
+    /// names not resolved, until the next call. [`Duration::MAX`]: for ever. Less than a second is a
+    /// second, as in grpc-java.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.idle_timeout = Some(timeout).filter(|timeout| *timeout != Duration::MAX);
         self
@@ -384,6 +385,7 @@ impl ChannelBuilder {
             defaults: self.defaults,
             credentials_without_tls: self.credentials_without_tls,
             observers: self.observers,
+            lookups: Lookups::default(),
         };
         let shared = Shared::new(config);
         let chain = Chain::new(Arc::clone(&shared), self.layers, self.credentials);

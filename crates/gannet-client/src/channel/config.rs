@@ -11,7 +11,7 @@ use gannet_transport::tls::ClientTls;
 
 use super::HealthCheck;
 use super::defaults::Defaults;
-use crate::name::AnyResolver;
+use crate::name::{AnyResolver, Lookups};
 use crate::policy::{BackoffConfig, MakePolicy};
 use crate::target::Target;
 
@@ -43,6 +43,8 @@ pub(crate) struct Config {
     pub(crate) observers: Observers,
     /// The target as they are told of it, with its scheme.
     pub(crate) target_uri: Arc<str>,
+    /// Of names that are resolved with each connection.
+    pub(crate) lookups: Lookups,
 }
 
 /// Makes load balancing policies.

@@ -68,7 +68,7 @@ impl Connecting {
         let Way::Named(name) = address.way() else {
             return self.establish_at(address, address.to_string()).await;
         };
-        let found = look_up(name).await?;
+        let found = look_up(name, &self.config.lookups).await?;
         let one =
             |one: Address| async move { self.establish_at(&one, format!("{name} ({one})")).await };
         race(found, one).await.map_err(|status| {

@@ -6,7 +6,7 @@ use gannet_core::Status;
 use gannet_transport::{Stream, connect_tcp};
 
 use super::Config;
-use crate::name::{Address, Way};
+use crate::name::{Address, Lookups, Way};
 use crate::policy::interleaved;
 
 /// Connects to an address that is no name.
@@ -39,9 +39,10 @@ pub(super) async fn dial(address: &Address, config: &Config) -> Result<Stream, S
 ///
 /// # Errors
 /// UNAVAILABLE, with the name in the message.
-pub(super) async fn look_up(host_port: &str) -> Result<Vec<Address>, Status> {
-    match tokio::net::lookup_host(host_port).await {
-        Ok(found) => Ok(interleaved(found.map(Address::tcp).collect())),
+pub(super) async fn look_up(host_port: &str, lookups: &Lookups) -> Result<Vec<Address>, Status> {
+    let begin = || crate::name::look_up(host_port.to_owned());
+    match lookups.join(host_port, begin).await {
+        Ok(found) => Ok(interleaved(found.into_iter().map(Address::tcp).collect())),
         Err(error) => Err(Status::from_io(&host_port, error)),
     }
 }

@@ -1,18 +1,20 @@
 //! Names that the system's resolver resolves, to IPv4 and IPv6 addresses, in its order (RFC 6724).
 //!
-//! When that is done is decided by [`Pacing`]. Each address is an endpoint of its own, since DNS
+//! When that is done is decided by [`Pacing`]. A lookup that takes too long has failed; it goes on,
+//! and what it finds is told when it comes. Each address is an endpoint of its own, since DNS
 //! cannot say which of them belong together (gRFC A61).
 
-use std::future::Future;
+use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
-use std::pin::Pin;
-use std::sync::Arc;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use gannet_core::Status;
 
-use super::{Resolution, Resolver, Updates, unless_hurried};
+use super::lookup::Found;
+use super::{Lookups, Resolution, Resolver, Updates, look_up, unless_hurried};
 use crate::policy::{BackoffConfig, Next, Pacing};
 
 /// See the module.
@@ -22,10 +24,12 @@ pub(crate) struct Dns {
     interval_min: Duration,
     backoff: BackoffConfig,
     lookup: Lookup,
+    lookups: Lookups,
+    /// Of the last watch.
+    pacing: Mutex<Option<Pacing>>,
 }
 
 type Lookup = Arc<dyn Fn(&str, u16) -> Found + Send + Sync>;
-type Found = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
 
 impl Dns {
     pub(crate) fn new(
@@ -34,11 +38,9 @@ impl Dns {
         interval_min: Duration,
         backoff: BackoffConfig,
     ) -> Dns {
-        let lookup: Lookup = Arc::new(|host, port| {
-            let name = (host.to_owned(), port);
-            Box::pin(async move { Ok(tokio::net::lookup_host(name).await?.collect()) })
-        });
-        Dns { host, port, interval_min, backoff, lookup }
+        let lookup: Lookup = Arc::new(|host, port| look_up((host.to_owned(), port)));
+        let (lookups, pacing) = (Lookups::default(), Mutex::new(None));
+        Dns { host, port, interval_min, backoff, lookup, lookups, pacing }
     }
 
     /// By `lookup`, in place of the system's resolver.
@@ -57,7 +59,8 @@ impl Dns {
     /// UNAVAILABLE where the name does not resolve.
     async fn resolve(&self) -> Result<Resolution, Status> {
         let timeout = self.backoff.connect_timeout.min(self.backoff.connect_timeout_max);
-        let found = match tokio::time::timeout(timeout, (self.lookup)(&self.host, self.port)).await
+        let lookup = || (self.lookup)(&self.host, self.port);
+        let found = match tokio::time::timeout(timeout, self.lookups.join(&self.host, lookup)).await
         {
             Ok(Ok(addresses)) if addresses.is_empty() => {
                 Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"))
@@ -73,22 +76,62 @@ impl Dns {
             Status::unavailable(format!("cannot resolve {host:?}: {error}")).with_source(error)
         })
     }
+
+    /// Rests until this moment: unless a lookup that took too long finds something before.
+    async fn rest(&self, until: Instant) -> Option<Resolution> {
+        let mut late = self.lookups.left(&self.host);
+        let mut rest = pin!(tokio::time::sleep_until(until.into()));
+        poll_fn(|cx| {
+            if let Some(joined) = &mut late
+                && let Poll::Ready(found) = Pin::new(joined).poll(cx)
+            {
+                late = None;
+                if let Some(found) = found.ok().filter(|found| !found.is_empty()) {
+                    return Poll::Ready(Some(Resolution::new(found)));
+                }
+            }
+            rest.as_mut().poll(cx).map(|()| None)
+        })
+        .await
+    }
+
+    /// A watch that goes on where another one was keeps its pauses.
+    fn begin(&self, updates: &Updates) -> Pacing {
+        let known = self.pacing().clone().filter(|_| updates.goes_on());
+        if known.is_some() {
+            updates.ask();
+        }
+        known.unwrap_or_else(|| Pacing::new(self.interval_min, self.backoff.clone()))
+    }
+
+    fn pacing(&self) -> MutexGuard<'_, Option<Pacing>> {
+        self.pacing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Resolver for Dns {
     async fn watch(&self, updates: Updates) {
-        let mut pacing = Pacing::new(self.interval_min, self.backoff.clone());
+        let mut pacing = self.begin(&updates);
         loop {
+            *self.pacing() = Some(pacing.clone());
             let rest_until = match pacing.next(now()) {
                 Next::At(at) => at,
                 Next::AskedFrom(at) => at.max(updates.asked_from().await),
                 Next::Never => return,
             };
-            if !unless_hurried(&updates, tokio::time::sleep_until(rest_until.into())).await {
+            let mut late = None;
+            let rest = async { late = self.rest(rest_until).await };
+            if !unless_hurried(&updates, rest).await {
                 pacing.start_over();
             }
-            pacing.begin(now(), fastrand::f64());
-            let resolved = self.resolve().await;
+            let resolved = match late {
+                Some(resolution) => Ok(resolution),
+                None => {
+                    pacing.begin(now(), fastrand::f64());
+                    *self.pacing() = Some(pacing.clone());
+                    self.resolve().await
+                }
+            };
             // What was asked for so far is answered by this.
             updates.forget_asked();
             match resolved {
@@ -202,6 +245,64 @@ mod tests {
         let hurried = lookups[before] - lookups[0];
         assert!((1_000_000..1_000_010).contains(&hurried.as_millis()), "{hurried:?}");
         watching.abort();
+    }
+
+    /// A name whose lookups take so long; when they were begun.
+    fn slow(takes: Duration) -> (Dns, Arc<Mutex<Vec<tokio::time::Instant>>>) {
+        let begun = Arc::new(Mutex::new(Vec::new()));
+        let looked = Arc::clone(&begun);
+        let lookup = move |_: &str, _| -> Found {
+            looked.lock().unwrap().push(tokio::time::Instant::now());
+            Box::pin(async move {
+                tokio::time::sleep(takes).await;
+                Ok(vec!["1.1.1.1:7".parse().unwrap()])
+            })
+        };
+        let interval = Duration::from_secs(30);
+        (Dns::looking_up("svc", 7, interval, BackoffConfig::default(), lookup), begun)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lookup_that_takes_too_long_is_not_begun_anew_and_heard_when_it_comes() {
+        // While the third try waits for it, and between the first and the second.
+        for (takes, failures) in [(50, 2), (21, 1)] {
+            let (dns, begun) = slow(Duration::from_secs(takes));
+            let told = Arc::new(Told::default());
+            let start = tokio::time::Instant::now();
+            let mut backoff = BackoffConfig::default();
+            backoff.initial = Duration::from_secs(22);
+            let dns = Dns { backoff, ..dns };
+            let updates = Updates::new(Arc::clone(&told) as Arc<dyn Listener>, Arc::default());
+            let watching = tokio::spawn(async move { dns.watch(updates).await });
+            while told.0.lock().unwrap().len() <= failures {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            let took = start.elapsed();
+            assert!(took < Duration::from_millis(takes * 1_000 + 200), "{took:?}");
+            assert_eq!(begun.lock().unwrap().len(), 1);
+            let told = told.0.lock().unwrap().clone();
+            let want = "cannot resolve \"svc\": no answer within 20.0 s";
+            assert!(told[..failures].iter().all(|told| told == want), "{told:?}");
+            assert_eq!(told[failures], "[Address(1.1.1.1:7)]");
+            watching.abort();
+        }
+    }
+
+    /// A channel that moves from runtime to runtime has its name looked up as seldom as another.
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_goes_on_elsewhere_keeps_the_pauses() {
+        let (dns, begun) = slow(Duration::ZERO);
+        let dns = Arc::new(dns);
+        for goes_on in std::iter::once(false).chain(std::iter::repeat_n(true, 1_000)) {
+            let updates = Updates::new(Arc::new(Told::default()), Arc::default());
+            let (dns, updates) = (Arc::clone(&dns), updates.going_on(goes_on));
+            let watching = tokio::spawn(async move { dns.watch(updates).await });
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            watching.abort();
+        }
+        // A hundred seconds; each move asks.
+        let begun = begun.lock().unwrap().clone();
+        assert_eq!(begun.len(), 4, "{begun:?}");
     }
 
     #[tokio::test(start_paused = true)]

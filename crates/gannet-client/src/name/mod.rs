@@ -5,11 +5,13 @@
 //! | `address` | addresses, and the servers that have them |
 //! | `dns` | names that the system resolves |
 //! | `list` | addresses that the application tells |
+//! | `lookup` | what asks the system, once at a time for each name |
 //! | `scheme` | resolvers of targets with schemes of one's own |
 
 mod address;
 mod dns;
 mod list;
+mod lookup;
 mod scheme;
 
 use std::fmt;
@@ -27,6 +29,7 @@ pub(crate) use address::Way;
 pub use address::{Address, Endpoint, Family, Resolution};
 pub(crate) use dns::Dns;
 pub use list::AddressList;
+pub(crate) use lookup::{Lookups, look_up};
 pub(crate) use scheme::Schemes;
 pub use scheme::TargetUri;
 
@@ -62,10 +65,11 @@ const ASK_INTERVAL_MIN: Duration = Duration::from_secs(1);
 /// ```
 pub trait Resolver: Send + Sync + 'static {
     /// Tells what the name stands for, now and whenever that changes. Called each time the channel
-    /// leaves the idle state; what was told stays true when the future ends.
+    /// leaves the idle state, and when it moves to another tokio runtime, once a second at most;
+    /// what was told stays true when the future ends.
     ///
     /// # Cancel safety
-    /// The future is dropped when the channel is idle, or closed.
+    /// The future is dropped when the channel is idle, closed, or moves.
     fn watch(&self, updates: Updates) -> impl Future<Output = ()> + Send;
 }
 
@@ -94,6 +98,8 @@ pub struct Updates {
     asks: Arc<Asks>,
     /// When the resolver heard of that last.
     heard: Mutex<Option<Instant>>,
+    /// What was told by a watch before this one still counts.
+    goes_on: bool,
 }
 
 /// What a channel wants of its resolver. Each is kept until it is heard, once.
@@ -122,7 +128,14 @@ pub(crate) trait Listener: Send + Sync {
 
 impl Updates {
     pub(crate) fn new(listener: Arc<dyn Listener>, asks: Arc<Asks>) -> Updates {
-        Updates { listener, asks, heard: Mutex::new(None) }
+        Updates { listener, asks, heard: Mutex::new(None), goes_on: false }
+    }
+
+    /// For a watch that goes on where another one was: the channel has moved to another runtime,
+    /// and knows what it was told.
+    pub(crate) fn going_on(mut self, goes_on: bool) -> Updates {
+        self.goes_on = goes_on;
+        self
     }
 
     /// The name stands for this, in place of what was told before. Connections to addresses that
@@ -171,6 +184,16 @@ impl Updates {
 }
 
 impl Updates {
+    /// See [`going_on`](Updates::going_on).
+    pub(crate) fn goes_on(&self) -> bool {
+        self.goes_on
+    }
+
+    /// The channel may have wanted to know again, and told the watch before this one.
+    pub(crate) fn ask(&self) {
+        self.asks.ask();
+    }
+
     /// As [`asked`](Updates::asked), but tells what is wanted at once, with the moment from which
     /// it may be done: who is to hurry in between is heard, and who was before had nothing to do.
     pub(crate) async fn asked_from(&self) -> std::time::Instant {

@@ -7,6 +7,10 @@ use std::time::{Duration, Instant};
 
 use super::moment;
 
+/// The shortest time, as in grpc-java: a channel connects in less, and is not torn down between
+/// calls that follow each other.
+const IDLE_TIMEOUT_MIN: Duration = Duration::from_secs(1);
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Idleness {
@@ -26,6 +30,7 @@ pub(crate) enum Activity {
 
 impl Idleness {
     pub(crate) fn new(timeout: Option<Duration>) -> Idleness {
+        let timeout = timeout.map(|timeout| timeout.max(IDLE_TIMEOUT_MIN));
         Idleness { timeout, look_at: None }
     }
 
@@ -50,12 +55,12 @@ impl Idleness {
         else {
             return false;
         };
-        let since = match look() {
-            Activity::Busy => now,
-            Activity::Since(since) => since.min(now),
+        let (since, is_busy) = match look() {
+            Activity::Busy => (now, true),
+            Activity::Since(since) => (since.min(now), false),
         };
         self.look_at = moment(since, timeout);
-        self.look_at.is_some_and(|at| at <= now)
+        !is_busy && self.look_at.is_some_and(|at| at <= now)
     }
 }
 
@@ -82,13 +87,29 @@ mod tests {
     }
 
     #[test]
+    fn less_than_a_second_is_a_second() {
+        let start = Instant::now();
+        for short in [Duration::ZERO, Duration::from_nanos(1)] {
+            let mut idleness = Idleness::new(Some(short));
+            idleness.start(start);
+            let second = Duration::from_secs(1);
+            assert_eq!(idleness.next_timeout(), Some(start + second));
+            assert!(!idleness.handle_timeout(start + second, || Activity::Busy));
+            assert_eq!(idleness.next_timeout(), Some(start + second * 2));
+            assert!(idleness.handle_timeout(start + second * 2, || Activity::Since(start)));
+        }
+    }
+
+    #[test]
     fn it_can_be_off() {
         let start = Instant::now();
         let mut idleness = Idleness::new(None);
         idleness.start(start);
         assert_eq!(idleness.next_timeout(), None);
-        let mut endless = Idleness::new(Some(Duration::MAX));
-        endless.start(start);
-        assert_eq!(endless.next_timeout(), None);
+        for endless in [Duration::MAX, Duration::MAX - Duration::from_nanos(1)] {
+            let mut endless = Idleness::new(Some(endless));
+            endless.start(start);
+            assert_eq!(endless.next_timeout(), None);
+        }
     }
 }

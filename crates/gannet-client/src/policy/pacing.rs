@@ -9,7 +9,7 @@ use super::{Backoff, BackoffConfig, moment};
 pub(crate) const RESOLVE_INTERVAL_MIN: Duration = Duration::from_secs(30);
 
 /// See the module.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Pacing {
     interval_min: Duration,
     backoff: Backoff,

@@ -103,7 +103,8 @@ impl PickFirst {
     }
 
     /// How long after an attempt the next one starts beside it (default 250 ms; 100 ms to 2 s, and
-    /// what lies outside is moved there).
+    /// what lies outside is moved there). What a name stands for that is resolved with each
+    /// connection (`passthrough:`) is tried within one attempt, always 250 ms apart.
     #[must_use]
     pub fn attempt_delay(mut self, delay: Duration) -> PickFirst {
         self.delay = delay.clamp(ATTEMPT_DELAY_MIN, ATTEMPT_DELAY_MAX);

@@ -7,14 +7,14 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use gannet_core::Status;
 
 use super::failure::{cannot_connect, no_address};
 use super::{
-    Actions, ChannelState, ChildId, Children, Event, Failing, Pick, PickArgs, PickFirst, Picker,
-    Policy, Queueing, SubchannelId,
+    ATTEMPT_DELAY, Actions, ChannelState, ChildId, Children, Event, Failing, Pick, PickArgs,
+    PickFirst, Picker, Policy, Queueing, SubchannelId,
 };
 use crate::name::{Address, Endpoint, Resolution};
 
@@ -33,6 +33,8 @@ pub struct RoundRobin {
     /// In the name resolver's order.
     order: Vec<ChildId>,
     published: Published,
+    /// Of each endpoint with several addresses.
+    attempt_delay: Duration,
 }
 
 /// What was published last, as far as it matters whether it is published again.
@@ -53,7 +55,16 @@ impl RoundRobin {
             endpoints: HashMap::new(),
             order: Vec::new(),
             published: Published::Nothing,
+            attempt_delay: ATTEMPT_DELAY,
         }
+    }
+
+    /// How long after an attempt at one address of an endpoint the one at its next starts beside it
+    /// (default 250 ms; see [`PickFirst::attempt_delay`]).
+    #[must_use]
+    pub fn attempt_delay(mut self, delay: Duration) -> RoundRobin {
+        self.attempt_delay = delay;
+        self
     }
 
     fn resolved(&mut self, resolution: Resolution, now: Instant, actions: &mut Actions) {
@@ -66,7 +77,9 @@ impl RoundRobin {
                 continue;
             }
             let known = old.remove(&key);
-            let child = known.unwrap_or_else(|| self.children.add(PickFirst::new()));
+            let child = known.unwrap_or_else(|| {
+                self.children.add(PickFirst::new().attempt_delay(self.attempt_delay))
+            });
             self.endpoints.insert(key, child);
             self.order.push(child);
             told.push((child, endpoint));

@@ -41,6 +41,18 @@ fn connects_to_all_and_takes_turns_between_those_that_are() {
 }
 
 #[test]
+fn the_attempt_delay_is_that_of_each_endpoint() {
+    for (set, is) in [(None, 250), (Some(700), 700), (Some(0), 100), (Some(9_000), 2_000)] {
+        let policy = RoundRobin::new();
+        let policy = set.map(ms).into_iter().fold(policy, RoundRobin::attempt_delay);
+        let mut bench = Bench::new(policy);
+        bench.tell(Event::Resolved(grouped(&[&[A, B], &[C]])));
+        let (is, done) = (format!("timer {is}"), &bench.done);
+        assert!(done.contains(&is) && !done.contains(&format!("connect {B}")), "{done:?}");
+    }
+}
+
+#[test]
 fn begins_at_a_random_place() {
     let list: Vec<String> = (1..=50).map(|n| format!("1.1.1.1:{n}")).collect();
     let list: Vec<&str> = list.iter().map(String::as_str).collect();

@@ -1,7 +1,6 @@
 //! What a name stands for, and the resolver that finds it out: the real ones, [`Dns`] with a zone
 //! of its own, or an [`AddressList`].
 
-use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,7 +23,7 @@ pub(super) enum Answer {
     These(Vec<SocketAddr>),
     Nothing,
     Fails,
-    /// It does not come.
+    /// It comes when nobody waits for it any more, and is an error.
     Hangs,
 }
 
@@ -53,6 +52,8 @@ struct Zone {
     asked: Option<Instant>,
 }
 
+/// How long a lookup takes to which nobody answers.
+const HANGS: Duration = Duration::from_secs(75);
 /// How long a resolver that is asked may rest: its longest backoff, spread by a fifth, and one
 /// lookup that is not answered.
 const REST_MAX: Duration = Duration::from_secs(144 + 20);
@@ -178,7 +179,10 @@ fn dns(zone: &Arc<Mutex<Zone>>) -> Dns {
                 Answer::These(addresses) => Ok(addresses),
                 Answer::Nothing => Ok(Vec::new()),
                 Answer::Fails => Err(io::Error::other("no such name")),
-                Answer::Hangs => pending().await,
+                Answer::Hangs => {
+                    tokio::time::sleep(HANGS).await;
+                    Err(io::Error::other("no server answers"))
+                }
             }
         })
     })

@@ -205,20 +205,51 @@ async fn a_deadline_that_passes_while_connecting_names_the_address() {
 #[tokio::test(start_paused = true)]
 async fn backoff_can_be_cut_short() {
     let (channel, mut peers) = Peers::new();
-    let server = tokio::spawn(async move {
+    let refuses = async {
         for _ in 0..5 {
             drop(peers.silent().await);
         }
-        let refused = Instant::now();
-        peers.accept().await.echo().await;
-        refused.elapsed()
-    });
-    unary(&channel, b"").await.unwrap_err();
-    // The sixth attempt would come more than six seconds after the fifth.
-    sleep(Duration::from_secs(13)).await;
+        Instant::now()
+    };
+    let (failed, refused) = tokio::join!(unary(&channel, b"").into_future(), refuses);
+    failed.unwrap_err();
+    // The sixth attempt comes 5.24 to 7.86 s after the fifth.
+    sleep(Duration::from_secs(1)).await;
+    assert!(timeout(Duration::from_secs(4), peers.silent()).await.is_err(), "too early");
+    assert!(refused.elapsed() < Duration::from_millis(5_200));
+    let reset = Instant::now();
     channel.reset_backoff();
-    unary(&channel, b"").wait_for_ready(true).await.unwrap();
-    assert!(server.await.unwrap() < Duration::from_secs(6));
+    let waits = unary(&channel, b"").wait_for_ready(true).into_future();
+    let (reply, _) = tokio::join!(waits, async { peers.accept().await.echo().await });
+    reply.unwrap();
+    assert!(reset.elapsed() < Duration::from_millis(100), "{:?}", reset.elapsed());
+}
+
+/// The shortest time without calls, which is not so short that it ends calls, or has none begin.
+#[tokio::test(start_paused = true)]
+async fn times_that_are_too_short_are_a_second() {
+    for short in [Duration::ZERO, Duration::from_nanos(1), Duration::from_millis(999)] {
+        let (channel, mut peers) = Peers::with(|builder| builder.idle_timeout(short));
+        let server = tokio::spawn(async move {
+            let mut peer = peers.accept().await;
+            for _ in 0..3 {
+                let (key, _, message) = peer.unary().await;
+                sleep(MINUTE).await;
+                peer.respond(key, &[&message], crate::peer::OK).await;
+                sleep(Duration::from_millis(10)).await;
+            }
+            peer
+        });
+        for _ in 0..3 {
+            let call = unary(&channel, b"x").timeout(MINUTE * 2);
+            assert_eq!(call.await.unwrap(), b"x", "{short:?}");
+            sleep(Duration::from_millis(700)).await;
+            assert_eq!(channel.state(), ChannelState::Ready, "{short:?}");
+        }
+        sleep(Duration::from_millis(400)).await;
+        assert_eq!(channel.state(), ChannelState::Idle, "{short:?}");
+        server.await.unwrap();
+    }
 }
 
 #[tokio::test]
