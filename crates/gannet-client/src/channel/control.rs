@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use gannet_core::Status;
 use gannet_http2::Keepalive;
@@ -16,7 +16,7 @@ use tokio::task::AbortHandle;
 
 use super::Config;
 use super::connect::Dial;
-use super::manage::{Bells, Epoch};
+use super::manage::{Beginning, Bells, Epoch};
 use super::published::{Published, Slot};
 use crate::link::{Link, LinkCommand};
 use crate::policy::{
@@ -42,6 +42,14 @@ pub(super) struct Control {
     pub(super) bells: Bells,
     /// When the manager wakes by itself.
     armed: Option<Instant>,
+    /// When it looked last.
+    looked_at: Option<Instant>,
+    /// When it was told to look, where it has not since.
+    rung_at: Option<Instant>,
+    /// The channel has moved since it left the idle state; and when the name resolver was begun
+    /// last, or is to be.
+    has_moved: bool,
+    resolves_from: Option<Instant>,
     /// Something came of leaving the idle state: a connection, or a failure.
     has_come_to_something: bool,
     /// The last time that the channel was not idle ended before anything came of it.
@@ -79,8 +87,8 @@ struct Live {
 #[derive(Default)]
 pub(super) struct After {
     pub(super) runtime: Option<Handle>,
-    /// The channel has left the idle state.
-    pub(super) manage: Option<(Epoch, Bells)>,
+    /// The channel has left the idle state, or moved.
+    pub(super) manage: Option<Beginning>,
     pub(super) dials: Vec<Dial>,
     /// Connections whose servers are to be asked how they feel.
     pub(super) watches: Vec<Arc<Link>>,
@@ -109,6 +117,10 @@ impl Control {
             manager: None,
             bells: Bells::default(),
             armed: None,
+            looked_at: None,
+            rung_at: None,
+            has_moved: false,
+            resolves_from: None,
             has_come_to_something: false,
             came_to_nothing: false,
             is_shut_down: false,
@@ -120,15 +132,74 @@ impl Control {
 
     /// Leaves the idle state, with tasks on this runtime.
     pub(super) fn start(&mut self, runtime: Handle, now: Instant) {
-        self.epoch = Epoch(self.epoch.0 + 1);
         self.names = Names::Asked;
-        self.runtime = Some(runtime);
-        self.bells = Bells::default();
-        self.armed = None;
+        self.settle_on(runtime, now);
+        (self.has_moved, self.resolves_from) = (false, Some(now));
         self.has_come_to_something = false;
-        self.note_call(now);
         self.idleness.start(now);
         self.balancer.start();
+    }
+
+    /// Goes on with tasks on this runtime, in place of those on another. What is known of names and
+    /// addresses stays, and when each may be tried again.
+    pub(super) fn move_to(&mut self, runtime: Handle, now: Instant) {
+        self.ended.extend(self.manager.take());
+        if self.names == Names::Late {
+            self.names = Names::Asked;
+        }
+        self.settle_on(runtime, now);
+        self.has_moved = true;
+        // One that is yet to begin begins when it would have.
+        let begun = self.resolves_from.filter(|from| *from <= now);
+        if let Some(begun) = begun {
+            self.resolves_from = Some(now.max(begun + RESOLVER_INTERVAL_MIN));
+        }
+    }
+
+    fn settle_on(&mut self, runtime: Handle, now: Instant) {
+        self.epoch = Epoch(self.epoch.0 + 1);
+        self.runtime = Some(runtime);
+        self.bells = Bells::default();
+        (self.armed, self.looked_at, self.rung_at) = (None, Some(now), None);
+        self.note_call(now);
+    }
+
+    /// Whether tasks run elsewhere than on the caller's runtime, and that runtime does not run.
+    pub(super) fn is_dead(&mut self, caller: Id, now: Instant) -> bool {
+        self.balancer.is_started() && self.is_elsewhere(caller) && !self.looks(now)
+    }
+
+    /// Moves to this runtime, where the one of its tasks does not run.
+    pub(super) fn leave_the_dead(&mut self, runtime: &Handle, now: Instant) {
+        if !self.is_dead(runtime.id(), now) {
+            return;
+        }
+        self.move_to(runtime.clone(), now);
+        let attempts = self.live.values_mut().filter_map(|live| live.dialing.as_mut());
+        self.ended.extend(attempts.filter_map(|(_, task)| task.take()));
+        self.balancer.restart_attempts(now);
+    }
+
+    /// Whether the manager has looked at the timers, or is to be given the time.
+    fn looks(&mut self, now: Instant) -> bool {
+        let is_recent = |at: Instant| now.saturating_duration_since(at) < ANSWER_MAX;
+        if self.looked_at.is_some_and(is_recent) {
+            return true;
+        }
+        self.rung_at.map_or_else(
+            || {
+                self.rung_at = Some(now);
+                self.bells.timers.ring();
+                true
+            },
+            is_recent,
+        )
+    }
+
+    /// What the task begins with.
+    pub(super) fn beginning(&self) -> Beginning {
+        let moved = self.resolves_from.filter(|_| self.has_moved);
+        Beginning { epoch: self.epoch, bells: self.bells.clone(), moved }
     }
 
     /// Enters the idle state.
@@ -158,6 +229,7 @@ impl Control {
 
     /// The manager looks at the timers: when to do so again.
     pub(super) fn tick(&mut self, now: Instant, is_waited_for: bool) -> Option<Instant> {
+        (self.looked_at, self.rung_at) = (Some(now), None);
         self.balancer.handle_timeout(now);
         self.forget_ended();
         let (live, last_call) = (&self.live, self.last_call.unwrap_or(now));
@@ -326,3 +398,9 @@ impl After {
         bury(self.published);
     }
 }
+
+/// How long a task that is told to look may take for it, before it counts as one that nobody runs:
+/// longer than a busy runtime takes.
+pub(super) const ANSWER_MAX: Duration = Duration::from_secs(1);
+/// How long after a name resolver was begun it may be begun on another runtime.
+const RESOLVER_INTERVAL_MIN: Duration = Duration::from_secs(1);

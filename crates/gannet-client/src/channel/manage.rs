@@ -20,6 +20,15 @@ use crate::name::Asks;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Epoch(pub(super) u64);
 
+/// What the task is begun with.
+#[derive(Clone, Debug)]
+pub(super) struct Beginning {
+    pub(super) epoch: Epoch,
+    pub(super) bells: Bells,
+    /// The channel has moved here, with all that it knows: when its resolver is to be begun anew.
+    pub(super) moved: Option<Instant>,
+}
+
 /// What the channel keeps of the task, to tell it something.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Bells {
@@ -76,20 +85,23 @@ pub(super) struct Manager {
     channel: Weak<Shared>,
     epoch: Epoch,
     bells: Bells,
+    moved: Option<Instant>,
     resolving: Option<Resolving>,
     is_done: bool,
 }
 
 impl Manager {
-    pub(super) fn new(channel: &Arc<Shared>, epoch: Epoch, bells: Bells) -> Manager {
+    pub(super) fn new(channel: &Arc<Shared>, beginning: Beginning) -> Manager {
+        let Beginning { epoch, bells, moved } = beginning;
         let channel = Arc::downgrade(channel);
-        Manager { channel, epoch, bells, resolving: None, is_done: false }
+        Manager { channel, epoch, bells, moved, resolving: None, is_done: false }
     }
 
     pub(super) async fn run(mut self) {
         let channel = self.channel.upgrade();
         let names = Arc::clone(&self.bells.names);
-        self.resolving = channel.map(|channel| Resolving::new(&channel, self.epoch, names));
+        let begin = |channel| Resolving::new(&channel, self.epoch, names, self.moved);
+        self.resolving = channel.map(begin);
         // Who knows names without a search tells them at once.
         poll_fn(|cx| {
             self.resolving.iter_mut().for_each(|resolving| resolving.poll(cx));

@@ -3,7 +3,8 @@
 //! | file | what it holds |
 //! | --- | --- |
 //! | `builder`, `config`, `defaults` | how a channel is made; what holds for some methods |
-//! | `shared`, `waiting` | the state that clones share: where calls go, or why they go nowhere |
+//! | `shared` | the state that clones share: where calls go, or why they go nowhere |
+//! | `shared/placing`, `waiting` | how calls wait for a connection |
 //! | `published` | what calls find of that, without a lock |
 //! | `control` | what changes seldom: the balancer, its connections, its tasks |
 //! | `manage`, `resolving` | the task for names and timers, while the channel is not idle |
@@ -59,7 +60,9 @@ pub(crate) use shared::Shared;
 /// clones share the connections; when the last one is dropped, they end after the calls that are
 /// still open.
 ///
-/// Connections run on the tokio runtime on which the call was made that ended the idleness.
+/// Connections run on the tokio runtime on which the call was made that ended the idleness. A call
+/// on another one moves the channel there where nothing is connected, and either the channel is idle
+/// or nobody runs that runtime any more.
 #[derive(Clone)]
 pub struct Channel {
     shared: Arc<Shared>,

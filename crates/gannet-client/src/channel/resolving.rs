@@ -26,6 +26,8 @@ pub(super) struct Resolving {
     phase: Phase,
     pauses: Backoff,
     begun: Instant,
+    /// What another one has told before still counts.
+    goes_on: bool,
 }
 
 enum Phase {
@@ -36,19 +38,29 @@ enum Phase {
 }
 
 impl Resolving {
-    pub(super) fn new(channel: &Arc<Shared>, epoch: Epoch, asks: Arc<Asks>) -> Resolving {
+    /// `moved`, where the channel has moved here: when to begin.
+    pub(super) fn new(
+        channel: &Arc<Shared>,
+        epoch: Epoch,
+        asks: Arc<Asks>,
+        moved: Option<Instant>,
+    ) -> Resolving {
         let config = Arc::clone(channel.config());
         let pauses = Backoff::new(config.backoff.clone());
         let has_resolved = AtomicBool::new(false);
         let told = Arc::new(Told { channel: Arc::downgrade(channel), epoch, has_resolved });
-        let mut resolving =
-            Resolving { config, asks, told, phase: Phase::Over, pauses, begun: now() };
-        resolving.begin();
+        let (phase, begun, goes_on) = (Phase::Over, now(), moved.is_some());
+        let mut resolving = Resolving { config, asks, told, phase, pauses, begun, goes_on };
+        match moved.filter(|at| *at > begun) {
+            Some(at) => resolving.rest_until(Some(at)),
+            None => resolving.begin(),
+        }
         resolving
     }
 
     fn updates(&self) -> Updates {
-        Updates::new(Arc::clone(&self.told) as Arc<dyn Listener>, Arc::clone(&self.asks))
+        let listener = Arc::clone(&self.told) as Arc<dyn Listener>;
+        Updates::new(listener, Arc::clone(&self.asks)).going_on(self.goes_on)
     }
 
     fn begin(&mut self) {
@@ -96,6 +108,12 @@ impl Resolving {
         }
         self.pauses.attempt(self.begun, fastrand::f64());
         let until = self.pauses.failed(now());
+        self.rest_until(until);
+        self.told.told(Err(Status::unavailable(told)));
+    }
+
+    /// `None` is for ever.
+    fn rest_until(&mut self, until: Option<Instant>) {
         let updates = self.updates();
         updates.forget_hurry();
         let rest = async move {
@@ -108,7 +126,6 @@ impl Resolving {
             unless_hurried(&updates, rest).await
         };
         self.end(Phase::Rests(Box::pin(rest)));
-        self.told.told(Err(Status::unavailable(told)));
     }
 }
 

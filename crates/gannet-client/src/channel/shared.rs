@@ -1,6 +1,9 @@
 //! What the clones of a channel share: where calls go, or why they go nowhere.
 //!
 //! What calls find is read without a lock. Everything else changes seldom and is [`Control`]'s.
+//! How calls wait for it is in `placing`.
+
+mod placing;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
@@ -8,27 +11,24 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use gannet_core::{Code, Status};
+use gannet_core::Status;
 use gannet_http2::Keepalive;
-use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 use super::connect::{Connecting, Dial, cut_short};
 use super::control::{After, Control, Names};
-use super::errors::{never_connects, no_runtime, policy_panicked};
+use super::errors::policy_panicked;
 use super::health::HealthWatch;
 use super::manage::{Epoch, Manager};
 use super::published::{Choice, Placed, Published};
-use super::waiting::Waiting;
+use super::waiting::Wished;
 use super::{Config, now};
 use crate::blocking::Background;
 use crate::call::request::Request;
-use crate::control_plane::of_picker;
 use crate::link::{LastCall, Link, LinkCommand};
 use crate::name::Resolution;
-use crate::policy::{
-    Activity, ChannelState, Dropping, Picker, Queueing, SubchannelState, Token, Told, bury,
-};
+use crate::policy::{Activity, ChannelState, Dropping, Picker, Queueing, SubchannelState, bury};
+use placing::Look;
 
 /// See the module.
 pub(crate) struct Shared {
@@ -55,18 +55,6 @@ pub(crate) struct Shared {
 /// When the manager is to look again.
 pub(super) struct Tick {
     pub(super) next: Option<Instant>,
-}
-
-/// What a call finds that looks for a connection.
-enum Look {
-    Place(Placed),
-    Wait,
-    /// As `Wait`, for what this look began.
-    Started {
-        /// What was begun before came to nothing.
-        again: bool,
-    },
-    Fail(Status),
 }
 
 impl Shared {
@@ -129,109 +117,6 @@ impl Shared {
         }
     }
 
-    /// Waits for a connection, connecting where nobody does. The request comes back with it.
-    ///
-    /// # Errors
-    /// UNAVAILABLE while attempts fail, unless it waits for a connection; DEADLINE_EXCEEDED;
-    /// INTERNAL outside a tokio runtime, and where the policy panics.
-    pub(crate) async fn wait_for_place(
-        self: Arc<Self>,
-        request: Box<Request>,
-    ) -> (Box<Request>, Result<Placed, Status>) {
-        let waiting = Waiting::new(&self.waiting);
-        // In a row, each but the last of which came to nothing.
-        let mut starts = 0;
-        let panics = self.panics.load(Ordering::Acquire);
-        let mut late_names = self.late_names.load(Ordering::Acquire);
-        loop {
-            let mut changed = std::pin::pin!(self.changed.notified());
-            changed.as_mut().enable();
-            let names = self.late_names.load(Ordering::Acquire);
-            if names != std::mem::replace(&mut late_names, names)
-                && let Some(watched) = &request.watch
-            {
-                watched.call.resolved();
-            }
-            if self.panics.load(Ordering::Acquire) != panics
-                && let Some(status) = self.control().panicked.clone()
-            {
-                return (request, Err(status));
-            }
-            match self.look(&request) {
-                Look::Place(placed) => return (request, Ok(placed)),
-                Look::Fail(status) => return (request, Err(status)),
-                Look::Wait => {}
-                Look::Started { again } => starts = if again { starts + 1 } else { 1 },
-            }
-            if starts > CONNECT_STARTS_MAX {
-                return (request, Err(never_connects()));
-            }
-            waiting.begins();
-            match request.deadline {
-                None => changed.await,
-                Some(_) if Handle::try_current().is_err() => return (request, Err(no_runtime())),
-                Some(deadline) => {
-                    let deadline = tokio::time::Instant::from_std(deadline);
-                    if tokio::time::timeout_at(deadline, changed).await.is_err() {
-                        let status = self.deadline_exceeded(&request);
-                        return (request, Err(status));
-                    }
-                }
-            }
-        }
-    }
-
-    fn look(&self, request: &Request) -> Look {
-        self.last_look.end(now());
-        let choice = self.published.load().pick(request);
-        match choice {
-            // Another picker is about to come.
-            Choice::Place(placed) if placed.link.is_retired() => Look::Wait,
-            Choice::Place(placed) => Look::Place(placed),
-            Choice::Fail(_) if request.wait_for_ready => Look::Wait,
-            Choice::Fail(status) | Choice::Drop(status) => Look::Fail(self.told_by_picker(status)),
-            Choice::Wake(token) => {
-                self.wake(token);
-                Look::Wait
-            }
-            Choice::Queue if self.state() == ChannelState::Idle => self.exit_idle(),
-            Choice::Queue => Look::Wait,
-        }
-    }
-
-    #[cold]
-    fn told_by_picker(&self, status: Status) -> Status {
-        of_picker(status, self.config.shown_target(), self.state())
-    }
-
-    fn wake(&self, token: Token) {
-        self.drive(|control, now| control.balancer.wake(token, now));
-    }
-
-    /// Connects, where nobody does, on the runtime around the caller.
-    fn exit_idle(&self) -> Look {
-        let Ok(runtime) = Handle::try_current() else { return Look::Fail(no_runtime()) };
-        self.drive(|control, now| {
-            if control.is_shut_down {
-                return Look::Wait;
-            }
-            if control.balancer.is_started() {
-                if control.balancer.state() != ChannelState::Idle {
-                    return Look::Wait;
-                }
-                if !control.is_elsewhere(runtime.id()) {
-                    control.balancer.exit_idle(now);
-                    return Look::Started { again: false };
-                }
-                // That runtime may never run again.
-                control.stop();
-            }
-            let again = control.came_to_nothing;
-            control.start(runtime, now);
-            Look::Started { again }
-        })
-    }
-
     /// Connects, where nobody does.
     ///
     /// # Errors
@@ -239,7 +124,7 @@ impl Shared {
     pub(super) fn connect(&self) -> Result<(), Status> {
         let _background = self.background.get().map(|background| background.runtime().enter());
         match self.state() {
-            ChannelState::Idle => match self.exit_idle() {
+            ChannelState::Idle => match self.exit_idle(&mut Wished::default()) {
                 Look::Fail(status) => Err(status),
                 _ => Ok(()),
             },
@@ -252,24 +137,6 @@ impl Shared {
             control.bells.names.hurry();
             control.balancer.reset_backoff(now);
         });
-    }
-
-    #[cold]
-    fn deadline_exceeded(&self, request: &Request) -> Status {
-        let target = self.config.shown_target();
-        let Told { is_connected, details } = self.control().balancer.told(now());
-        let what = if is_connected { "ready" } else { "connected" };
-        let mut told = format!("the deadline passed before {target} was {what}");
-        if let Choice::Fail(status) = self.published.load().pick(request) {
-            let status = self.told_by_picker(status);
-            // It takes the failure's cause over, not the failure: its text is told already.
-            let told = format!("{told}; last: {}", status.message());
-            return status.with_code(Code::DeadlineExceeded).with_message(told);
-        }
-        if !details.is_empty() {
-            told = format!("{told}: {details}");
-        }
-        Status::deadline_exceeded(told)
     }
 
     /// The manager looks what is due. `None`: it is not needed any more.
@@ -430,7 +297,7 @@ impl Shared {
         }
         let mut after = control.settle(|state, published| self.publish(state, published));
         if control.balancer.is_started() && control.epoch != was {
-            after.manage = Some((control.epoch, control.bells.clone()));
+            after.manage = Some(control.beginning());
         }
         drop(control);
         self.follow(after);
@@ -448,8 +315,9 @@ impl Shared {
     fn follow(&self, mut after: After) {
         // Nobody connects for a channel that nobody holds.
         if let (Some(runtime), Some(me)) = (after.runtime.take(), self.me.upgrade()) {
-            if let Some((epoch, bells)) = after.manage.take() {
-                let manager = Manager::new(&me, epoch, bells);
+            if let Some(beginning) = after.manage.take() {
+                let epoch = beginning.epoch;
+                let manager = Manager::new(&me, beginning);
                 let task = runtime.spawn(manager.run()).abort_handle();
                 let mut control = self.control();
                 if control.epoch == epoch {
@@ -490,7 +358,3 @@ impl fmt::Debug for Shared {
             .finish_non_exhaustive()
     }
 }
-
-/// How often in a row one call starts the task that connects and sees it come to nothing, which it
-/// does only where its runtime fails it.
-const CONNECT_STARTS_MAX: u32 = 8;

@@ -23,8 +23,8 @@ use gannet_core::Status;
 
 use super::subchannel::Subchannel;
 use super::{
-    Actions, BackoffConfig, ChannelState, Event, Lost, Picker, Policy, Queueing, SubchannelId,
-    SubchannelState, Token, Update,
+    Action, Actions, BackoffConfig, ChannelState, Event, Lost, Picker, Policy, Queueing,
+    SubchannelId, SubchannelState, Token, Update,
 };
 use crate::control_plane::of_resolver;
 use crate::name::{Address, Resolution};
@@ -89,6 +89,8 @@ pub(crate) struct Balancer {
     is_resolved: bool,
     /// With which the policy has panicked. It is not told anything then.
     panic: Option<String>,
+    /// Grows with all that is more than a wish of calls.
+    news: u64,
 }
 
 /// One address.
@@ -145,6 +147,7 @@ impl Balancer {
             is_changed: false,
             is_resolved: false,
             panic: None,
+            news: 0,
         }
     }
 
@@ -153,6 +156,7 @@ impl Balancer {
         if self.is_started() {
             return;
         }
+        self.news += 1;
         let make = Arc::clone(&self.make);
         self.policy = caught(&mut self.panic, &mut self.remains, || make());
         if self.policy.is_some() {
@@ -162,6 +166,7 @@ impl Balancer {
 
     /// Enters the idle state: there is no policy, no subchannel and no timer then.
     pub(crate) fn stop(&mut self) {
+        self.news += 1;
         self.remains.add_policy(self.policy.take());
         self.remains.add_names(std::mem::take(&mut self.named));
         self.panic = None;
@@ -170,7 +175,11 @@ impl Balancer {
         self.timers.clear();
         self.policy_timers.clear();
         // What the policy did and nobody has seen.
-        drop(self.actions.drain());
+        for action in self.actions.drain() {
+            if let Action::Create(id, _) = action {
+                self.actions.free(id);
+            }
+        }
         if let Some(update) = self.actions.take_update() {
             self.remains.add_picker(update.picker);
         }
@@ -183,6 +192,12 @@ impl Balancer {
         let backends = std::mem::take(&mut self.backends);
         self.effects.extend(backends.into_keys().map(Effect::Abandon));
         self.publish(Update { state: ChannelState::Idle, picker: Arc::new(Queueing) });
+    }
+
+    /// Another number whenever the policy was told of something else than that
+    /// [calls](Self::wake) [wait](Self::exit_idle).
+    pub(crate) fn news(&self) -> u64 {
+        self.news
     }
 
     /// With which the policy has panicked, where it has: nothing comes of it until it is
@@ -411,6 +426,7 @@ impl Balancer {
                 self.remains.add_event(event);
                 break;
             };
+            self.news += u64::from(!matches!(event, Event::Wake(_) | Event::ExitIdle));
             let actions = &mut self.actions;
             // What it leaves behind is not looked at: nothing is left of it but to be dropped.
             let handled = caught(&mut self.panic, &mut self.remains, || {

@@ -151,3 +151,37 @@ fn a_policy_that_panics_hears_nothing_more_and_another_begins_anew() {
         balancer.start();
     }
 }
+
+#[test]
+fn subchannels_of_a_turn_that_ends_in_a_panic_leave_no_places_behind() {
+    const EACH: usize = 10;
+    let left = Arc::new(AtomicUsize::new(100));
+    let counts = Arc::clone(&left);
+    let mut balancer = balancer(move || Makes(EACH, Arc::clone(&counts)));
+    let now = Instant::now();
+    while left.load(Ordering::SeqCst) > 0 {
+        balancer.handle_names(Ok(endpoints(&[A])), now);
+        assert_eq!(balancer.panic(), Some("too many"));
+        balancer.stop();
+        balancer.start();
+    }
+    balancer.handle_names(Ok(endpoints(&[A])), now);
+    assert_eq!((balancer.panic(), balancer.sizes().1), (None, EACH));
+    assert_eq!(balancer.table().count(), EACH, "places that nobody has");
+}
+
+/// Makes so many subchannels, and panics so many times.
+struct Makes(usize, Arc<AtomicUsize>);
+
+impl Policy for Makes {
+    fn handle(&mut self, event: Event, _: Instant, actions: &mut Actions) {
+        if let Event::Resolved(_) = event {
+            for _ in 0..self.0 {
+                actions.create(&address(A));
+            }
+            let less = |left: usize| left.checked_sub(1);
+            let left = self.1.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less);
+            assert!(left.is_err(), "too many");
+        }
+    }
+}

@@ -22,6 +22,8 @@ mod health;
 mod intercept;
 mod intercept_streams;
 mod keepalive;
+mod lazy;
+mod moving;
 mod negative;
 mod observe;
 mod observe_credentials;

@@ -94,6 +94,22 @@ impl Balancer {
         self.effects.push(dial);
     }
 
+    /// Attempts that are under way came to nothing, and are made anew: nobody runs them any more.
+    pub(crate) fn restart_attempts(&mut self, now: Instant) {
+        let is_begun = |backend: &Backend| {
+            let machine = &backend.machine;
+            matches!(machine.state(), SubchannelState::Connecting) && !machine.is_resting()
+        };
+        let begun = self.backends.iter().filter(|(_, backend)| is_begun(backend));
+        let begun: Vec<BackendId> = begun.map(|(id, _)| *id).collect();
+        for id in begun {
+            if let Some(backend) = self.backends.get_mut(&id) {
+                backend.attempts += 1;
+            }
+            self.dial(id, now);
+        }
+    }
+
     fn watch_health(&mut self, id: SubchannelId) {
         let Some(Some(handle)) = self.subchannels.get_mut(id.index()) else { return };
         let Some(backend) = self.backends.get_mut(&handle.backend) else { return };
