@@ -171,8 +171,8 @@ impl ChannelBuilder {
 
     /// How long a channel without calls keeps its connections (default 30 minutes, as gRPC's
     /// `connectivity-semantics-and-api.md` has it). Then it is idle: connections are closed and
-    /// names not resolved, until the next call. [`Duration::MAX`]: for ever. Less than a second is a
-    /// second, as in grpc-java.
+    /// names not resolved, until the next call. [`Duration::MAX`]: for ever. Less than a second
+    /// is a second, as in grpc-java.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.idle_timeout = Some(timeout).filter(|timeout| *timeout != Duration::MAX);
         self

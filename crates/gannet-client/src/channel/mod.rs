@@ -61,8 +61,8 @@ pub(crate) use shared::Shared;
 /// still open.
 ///
 /// Connections run on the tokio runtime on which the call was made that ended the idleness. A call
-/// on another one moves the channel there where nothing is connected, and either the channel is idle
-/// or nobody runs that runtime any more.
+/// on another one moves the channel there where nothing is connected, and either the channel is
+/// idle or nobody runs that runtime any more.
 #[derive(Clone)]
 pub struct Channel {
     shared: Arc<Shared>,

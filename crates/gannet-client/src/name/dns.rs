@@ -269,8 +269,8 @@ mod tests {
             let (dns, begun) = slow(Duration::from_secs(takes));
             let told = Arc::new(Told::default());
             let start = tokio::time::Instant::now();
-            let mut backoff = BackoffConfig::default();
-            backoff.initial = Duration::from_secs(22);
+            let initial = Duration::from_secs(22);
+            let backoff = BackoffConfig { initial, ..BackoffConfig::default() };
             let dns = Dns { backoff, ..dns };
             let updates = Updates::new(Arc::clone(&told) as Arc<dyn Listener>, Arc::default());
             let watching = tokio::spawn(async move { dns.watch(updates).await });

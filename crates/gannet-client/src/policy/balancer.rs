@@ -194,12 +194,6 @@ impl Balancer {
         self.publish(Update { state: ChannelState::Idle, picker: Arc::new(Queueing) });
     }
 
-    /// Another number whenever the policy was told of something else than that
-    /// [calls](Self::wake) [wait](Self::exit_idle).
-    pub(crate) fn news(&self) -> u64 {
-        self.news
-    }
-
     /// With which the policy has panicked, where it has: nothing comes of it until it is
     /// [stopped](Self::stop).
     pub(crate) fn panic(&self) -> Option<&str> {

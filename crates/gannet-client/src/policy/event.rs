@@ -44,8 +44,8 @@ pub enum Event {
     Health(SubchannelId, SubchannelState),
     /// A timer's moment has come.
     Timer(Token),
-    /// A call was made that a picker had [wait](super::Pick::Wake) for this. A call says so once, and
-    /// again where it is to wait for the same after something else has happened.
+    /// A call was made that a picker had [wait](super::Pick::Wake) for this. A call says so once,
+    /// and again where it is to wait for the same after something else has happened.
     Wake(Token),
     /// A call was made, or the application wants a connection, while the policy's state was
     /// [idle](super::ChannelState::Idle): time to connect. A call says so as often as with `Wake`.

@@ -1,4 +1,4 @@
-//! What a channel is at, in words, for whoever waited for it in vain.
+//! What a channel is at, in words, for whoever waited for it in vain; and whether there is news.
 
 use std::fmt::{self, Write as _};
 use std::time::Instant;
@@ -19,6 +19,12 @@ pub(crate) struct Told {
 }
 
 impl Balancer {
+    /// Another number whenever the policy was told of something else than that
+    /// [calls](Self::wake) [wait](Self::exit_idle).
+    pub(crate) fn news(&self) -> u64 {
+        self.news
+    }
+
     /// What is known of the name and the addresses.
     pub(crate) fn told(&self, now: Instant) -> Told {
         let is_ready = |backend: &&Backend| backend.machine.state().is_ready();
