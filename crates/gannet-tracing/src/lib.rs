@@ -24,7 +24,8 @@
 //!
 //! A handler runs within its call's span, and a client's span is within the one that is current
 //! where the call is made. Spans close when the call has ended, which is when most subscribers
-//! write them. Each message is an event at the level TRACE.
+//! write them: not with the last that is left of it, as when a handler goes on that nobody waits
+//! for, or an application keeps its half of a stream. Each message is an event at the level TRACE.
 //!
 //! A server whose health a channel is to check, and that has no health service, is an event at the
 //! level ERROR, once for each connection: its calls go on as if it were healthy.
@@ -32,10 +33,11 @@
 //! Nothing goes to other processes: for that there is `gannet-otel`.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
+use crossbeam_utils::atomic::AtomicCell;
 use gannet_core::Metadata;
 use gannet_transport::Direction;
 use gannet_transport::observe::{
@@ -69,7 +71,7 @@ impl CallObserver for Spans {
             return None;
         }
         let call = Followed { span, sums: Sums::default(), attempts: AtomicU32::new(0) };
-        Some(Box::new(ClientCall(Arc::new(call))))
+        Some(Box::new(ClientCall::new(call)))
     }
 
     fn server_call(&self, call: &ServerCallStart<'_>) -> Option<Arc<dyn ServerCallObserver>> {
@@ -163,7 +165,20 @@ impl ServerCallObserver for Followed {
     }
 }
 
-struct ClientCall(Arc<Followed>);
+/// Of a stream this may be kept for long after the call has ended, and its attempt with it: as long
+/// as the application has a half of it. So it lets the span go by itself.
+struct ClientCall {
+    /// Until it ends.
+    own: AtomicCell<Option<Arc<Followed>>>,
+    followed: Weak<Followed>,
+}
+
+impl ClientCall {
+    fn new(followed: Followed) -> ClientCall {
+        let own = Arc::new(followed);
+        ClientCall { followed: Arc::downgrade(&own), own: AtomicCell::new(Some(own)) }
+    }
+}
 
 impl ClientCallObserver for ClientCall {
     fn attempt(
@@ -171,26 +186,33 @@ impl ClientCallObserver for ClientCall {
         attempt: &AttemptStart,
         _: &mut Metadata,
     ) -> Option<Box<dyn ClientAttemptObserver>> {
-        if self.0.attempts.fetch_add(1, Ordering::Relaxed) == 0 {
-            record_timeout(&self.0.span, attempt.deadline, attempt.at);
+        let followed = self.followed.upgrade()?;
+        if followed.attempts.fetch_add(1, Ordering::Relaxed) == 0 {
+            record_timeout(&followed.span, attempt.deadline, attempt.at);
         }
-        Some(Box::new(Attempt(Arc::clone(&self.0))))
+        Some(Box::new(Attempt(Weak::clone(&self.followed))))
     }
 
     fn ended(&self, end: &Ended<'_>) {
-        self.0.finish(end);
+        if let Some(followed) = self.own.take() {
+            followed.finish(end);
+        }
     }
 }
 
-struct Attempt(Arc<Followed>);
+struct Attempt(Weak<Followed>);
 
 impl ClientAttemptObserver for Attempt {
     fn picked(&self, peer: &str, _: bool) {
-        self.0.span.record("peer", display(peer));
+        if let Some(followed) = self.0.upgrade() {
+            followed.span.record("peer", display(peer));
+        }
     }
 
     fn message(&self, message: &MessageEvent) {
-        self.0.add(message);
+        if let Some(followed) = self.0.upgrade() {
+            followed.add(message);
+        }
     }
 }
 

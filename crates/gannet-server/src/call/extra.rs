@@ -1,7 +1,7 @@
 //! What interceptors add to a call.
 
 use std::borrow::Cow;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use gannet_core::compression::{self, Compressed};
@@ -34,7 +34,7 @@ pub(crate) struct Extra {
     pub(crate) request: Vec<u8>,
     pub(crate) stash: Option<Arc<Stash>>,
     /// Told when the one request is decompressed.
-    pub(crate) observer: Option<Arc<dyn ServerCallObserver>>,
+    pub(crate) observer: Option<Weak<dyn ServerCallObserver>>,
 }
 
 impl Extra {
@@ -109,7 +109,8 @@ impl Call {
 
     /// The one request, which came compressed, was decompressed.
     pub(super) fn tell_request(&self, compressed: Compressed) {
-        if let Some(observer) = self.data.extra().and_then(|extra| extra.observer.as_ref()) {
+        let observer = self.data.extra().and_then(|extra| extra.observer.as_ref());
+        if let Some(observer) = observer.and_then(Weak::upgrade) {
             let count = |bytes| usize::try_from(bytes).unwrap_or(usize::MAX);
             let (bytes, wire_bytes) = (count(compressed.bytes), count(compressed.wire_bytes));
             observer.message(&MessageEvent::new(Direction::Inbound, 0, bytes, Some(wire_bytes)));

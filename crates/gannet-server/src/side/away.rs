@@ -4,7 +4,7 @@
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
 use gannet_http2::Server;
@@ -33,7 +33,7 @@ pub(super) struct Away {
     queue: Arc<Queue<Finished>>,
     rules: Arc<Rules>,
     method: u32,
-    observer: Option<Arc<dyn ServerCallObserver>>,
+    observer: Option<Weak<dyn ServerCallObserver>>,
 }
 
 impl Away {
@@ -51,7 +51,9 @@ impl Away {
         }
         let Some(handler) = &mut self.handler else { return Poll::Ready(None) };
         let started = now();
-        let polled = catch_unwind(AssertUnwindSafe(|| match &self.observer {
+        // Nobody follows a call that has ended.
+        let observer = self.observer.as_ref().and_then(Weak::upgrade);
+        let polled = catch_unwind(AssertUnwindSafe(|| match &observer {
             None => handler.poll(cx),
             Some(observer) => poll_within(&**observer, handler, cx),
         }));
@@ -93,7 +95,7 @@ impl Drop for Away {
 impl ServerSide {
     /// Sends a slot's handler away.
     pub(super) fn send_away(&mut self, at: usize, dispatch: Dispatch) {
-        let observer = self.observer(at).map(Arc::clone);
+        let observer = self.observer(at).map(Arc::downgrade);
         let slot = &mut self.slots[at];
         let Some(handler) = slot.handler.take() else { return };
         slot.state = State::Away;

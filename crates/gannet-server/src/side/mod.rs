@@ -266,8 +266,12 @@ impl ServerSide {
     fn free(&mut self, at: usize) {
         let Some(slot) = self.slots.get_mut(at) else { return };
         let had_deadline = slot.has_deadline;
-        slot.clear();
+        let has_streamed = slot.clear();
         self.live -= 1;
+        if has_streamed && self.followed.is_some() {
+            // What was told of its messages goes now: the slot may not be used for long.
+            slot.renew(slot.key, &self.queue);
+        }
         if had_deadline {
             let slots = &self.slots;
             self.deadlines.forget(|key: StreamKey| {

@@ -1,9 +1,10 @@
 //! Telling those who follow calls ([`observe`]) what happens to them.
 //!
 //! What follows a call lies beside its slot, so that a server without observers has nothing of it
-//! but a look at an option.
+//! but a look at an option. That is all that keeps it: others who tell it something hold a weak
+//! reference, so that it goes with the end of the call, and not with what is left of the call.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -47,7 +48,7 @@ impl ServerSide {
         let start = ServerCallStart::new(method, &self.peer, deadline, now, fields);
         let Some(observer) = rules.observers.server_call(&start) else { return };
         if method.is_ok_and(|method| method.kind != MethodKind::Unary) {
-            self.slots[at].shared.watch(Arc::new(Messages(Arc::clone(&observer))));
+            self.slots[at].shared.watch(Arc::new(Messages(Arc::downgrade(&observer))));
         }
         let followed = self.followed.get_or_insert_default();
         if followed.len() <= at {
@@ -66,7 +67,7 @@ impl ServerSide {
             // Told when it is decompressed.
             Input::Late(Late::Packed(_)) => {
                 if let Some(call) = &mut self.slots[at].call {
-                    call.extra_mut().observer = Some(Arc::clone(observer));
+                    call.extra_mut().observer = Some(Arc::downgrade(observer));
                 }
                 return;
             }
@@ -145,11 +146,13 @@ pub(super) fn poll_within(
 }
 
 /// Told of what goes through the streams of a call.
-struct Messages(Arc<dyn ServerCallObserver>);
+struct Messages(Weak<dyn ServerCallObserver>);
 
 impl Watcher for Messages {
     fn message(&self, message: &MessageEvent) {
-        self.0.message(message);
+        if let Some(observer) = self.0.upgrade() {
+            observer.message(message);
+        }
     }
 
     /// A server's call ends when its status goes out.

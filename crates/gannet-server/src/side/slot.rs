@@ -115,26 +115,28 @@ impl Slot {
         self.state == State::Free
     }
 
-    /// Forgets the call. What is costly to make stays for the next one.
-    pub(super) fn clear(&mut self) {
+    /// Forgets the call. What is costly to make stays for the next one. Returns whether it was one
+    /// with streams.
+    pub(super) fn clear(&mut self) -> bool {
         self.state = State::Free;
         self.handler = None;
         self.ending = None;
         self.reader = None;
         self.encoding = None;
-        // A look is less than what drops it.
-        if self.feed.is_some() {
-            self.feed = None;
-        }
         self.accepted_bytes = 0;
         self.headers_sent = false;
         self.headers_due = false;
-        self.has_outbox = false;
         self.outbox_due = false;
         self.has_deadline = false;
         if let Some(call) = &mut self.call {
             call.clear();
         }
+        // A look is less than what drops the feed.
+        let has_streamed = std::mem::take(&mut self.has_outbox);
+        if has_streamed {
+            self.feed = None;
+        }
+        has_streamed
     }
 
     /// Takes the shared state into use for a new call: the old one where nobody else can reach it

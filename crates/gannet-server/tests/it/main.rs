@@ -10,6 +10,7 @@ mod deadlines;
 mod dispatch;
 mod hostile;
 mod intercept;
+mod observe;
 mod pressure;
 mod refusals;
 mod service;

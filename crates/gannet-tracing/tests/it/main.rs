@@ -5,6 +5,10 @@
 #[allow(dead_code, reason = "what these tests do not script")]
 #[path = "../../../gannet-client/tests/it/peer.rs"]
 mod peer;
+#[allow(dead_code, reason = "what these tests do not call")]
+#[path = "../../../gannet-otel/tests/it/service.rs"]
+mod service;
+mod streams;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -74,6 +78,10 @@ impl Seen {
 
     fn take(&self) -> Vec<String> {
         std::mem::take(&mut self.0.lock().unwrap())
+    }
+
+    fn subscriber(&self) -> impl Subscriber + use<> {
+        tracing_subscriber::registry().with(self.clone())
     }
 }
 
@@ -163,8 +171,7 @@ static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 async fn calls_are_spans_with_what_they_came_to() {
     let _alone = ALONE.lock().await;
     let seen = Seen::default();
-    let subscriber = tracing_subscriber::registry().with(seen.clone());
-    let _default = tracing::subscriber::set_default(subscriber);
+    let _default = tracing::subscriber::set_default(seen.subscriber());
     let channel = serve();
     call(&channel, b"hello").await.unwrap();
     let lines = seen.take();
@@ -212,8 +219,7 @@ async fn without_a_subscriber_nothing_follows_calls() {
 async fn a_clients_span_is_within_the_current_one_and_a_servers_is_not() {
     let _alone = ALONE.lock().await;
     let seen = Seen::default();
-    let subscriber = tracing_subscriber::registry().with(seen.clone());
-    let _default = tracing::subscriber::set_default(subscriber);
+    let _default = tracing::subscriber::set_default(seen.subscriber());
     let channel = serve();
     call(&channel, b"hello").instrument(info_span!("outer")).await.unwrap();
     let lines = seen.take();
@@ -225,8 +231,7 @@ async fn a_clients_span_is_within_the_current_one_and_a_servers_is_not() {
 async fn bytes_are_those_that_travelled() {
     let _alone = ALONE.lock().await;
     let seen = Seen::default();
-    let subscriber = tracing_subscriber::registry().with(seen.clone());
-    let _default = tracing::subscriber::set_default(subscriber);
+    let _default = tracing::subscriber::set_default(seen.subscriber());
     let channel = serve();
     let echo = channel.unary::<Raw, Vec<u8>, Vec<u8>>(&METHODS[0], vec![7; 900]);
     echo.compress(Encoding::GZIP).await.unwrap();
@@ -248,8 +253,7 @@ async fn bytes_are_those_that_travelled() {
 async fn attempts_are_told_where_there_is_more_than_one() {
     let _alone = ALONE.lock().await;
     let seen = Seen::default();
-    let subscriber = tracing_subscriber::registry().with(seen.clone());
-    let _default = tracing::subscriber::set_default(subscriber);
+    let _default = tracing::subscriber::set_default(seen.subscriber());
     let (channel, mut peers) = peer::Peers::with(|builder| builder.observe(Spans::new()));
     let server = tokio::spawn(async move {
         let mut peer = peers.accept().await;
@@ -276,8 +280,7 @@ async fn attempts_are_told_where_there_is_more_than_one() {
 async fn a_server_whose_health_cannot_be_checked_is_an_event() {
     let _alone = ALONE.lock().await;
     let seen = Seen::default();
-    let subscriber = tracing_subscriber::registry().with(seen.clone());
-    let _default = tracing::subscriber::set_default(subscriber);
+    let _default = tracing::subscriber::set_default(seen.subscriber());
     let (connector, listener) = pipe();
     tokio::spawn(Server::new().add(Echo).serve(listener).into_future());
     let builder = Channel::builder_with_connector(connector).health_check("mail");

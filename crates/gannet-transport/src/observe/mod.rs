@@ -81,7 +81,9 @@ pub trait CallObserver: Send + Sync + 'static {
     }
 }
 
-/// Follows one call of a client, from its making until the application has its outcome.
+/// Follows one call of a client, from its making until the application has its outcome. Of a stream
+/// this and what follows its attempts are kept as long as the application has a half of that, which
+/// may be for longer: what is to go with the end is let go when that is told.
 pub trait ClientCallObserver: Send + Sync {
     /// The call is tried, mostly for the first time, before a connection is looked for; what
     /// follows this attempt. `metadata` is what will be sent, with what credentials give coming
@@ -130,7 +132,8 @@ pub trait ClientAttemptObserver: Send + Sync {
     }
 }
 
-/// Follows one call of a server.
+/// Follows one call of a server, until that has ended: it is dropped then, whatever is left of the
+/// call, or when a poll of its handler returns that goes on elsewhere.
 pub trait ServerCallObserver: Send + Sync {
     /// A message was received or sent.
     fn message(&self, message: &MessageEvent) {
