@@ -1,6 +1,8 @@
 //! How a trace goes on in another process: metadata as OpenTelemetry's propagators read and write
 //! it, and the format that gRPC used before them (gRFC A72, "Propagator Wire Format").
 
+use std::cell::OnceCell;
+
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -20,12 +22,16 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 );
 
 /// The metadata of a client's call, for propagators to write to. What they write takes the place of
-/// what was there.
+/// what was there, and is not sent where it is nothing: as W3C's does with each `tracestate`, which
+/// is mostly empty and had then better not be sent.
 pub(crate) struct Outgoing<'a>(pub(crate) &'a mut Metadata);
 
 impl Injector for Outgoing<'_> {
     fn set(&mut self, key: &str, value: String) {
         self.0.remove(key);
+        if value.is_empty() {
+            return;
+        }
         // What a propagator writes that is no header, is not sent. Binary values come as base64, as
         // they travel.
         if key.ends_with("-bin") {
@@ -37,22 +43,62 @@ impl Injector for Outgoing<'_> {
 }
 
 /// The headers of a server's call, for propagators to read. Binary values are base64.
-pub(crate) struct Incoming<'a>(pub(crate) &'a ServerCallStart<'a>);
+///
+/// Of several fields of a name the first is read, but for W3C's: lists are all of them, in order,
+/// and more than one parent is none, as nobody knows which is right.
+pub(crate) struct Incoming<'a> {
+    call: &'a ServerCallStart<'a>,
+    /// Those of [`LISTS`] that came in several fields.
+    joined: [OnceCell<String>; LISTS.len()],
+}
+
+/// The headers that W3C has as lists (Trace Context 3.3, Baggage 3.1).
+const LISTS: [&str; 2] = ["tracestate", "baggage"];
+const PARENT: &str = "traceparent";
+
+impl<'a> Incoming<'a> {
+    pub(crate) fn new(call: &'a ServerCallStart<'a>) -> Incoming<'a> {
+        Incoming { call, joined: Default::default() }
+    }
+
+    fn values(&self, key: &str) -> impl Iterator<Item = &'a str> {
+        self.call.header(key).filter_map(|value| std::str::from_utf8(value).ok())
+    }
+
+    /// Of a header that came in several fields.
+    #[cold]
+    fn several(&self, key: &str, first: &'a str) -> Option<&str> {
+        if key.eq_ignore_ascii_case(PARENT) {
+            return None;
+        }
+        match LISTS.iter().position(|name| name.eq_ignore_ascii_case(key)) {
+            Some(at) => Some(self.joined[at].get_or_init(|| {
+                let values: Vec<_> = self.values(key).collect();
+                values.join(",")
+            })),
+            None => Some(first),
+        }
+    }
+}
 
 impl Extractor for Incoming<'_> {
     fn get(&self, key: &str) -> Option<&str> {
-        self.get_all(key)?.first().copied()
+        let mut values = self.values(key);
+        let first = values.next()?;
+        match values.next() {
+            None => Some(first),
+            Some(_) => self.several(key, first),
+        }
     }
 
     fn keys(&self) -> Vec<&str> {
         // Of values that are no text there is nothing to get.
-        let fields = self.0.headers().filter(|(_, value)| std::str::from_utf8(value).is_ok());
+        let fields = self.call.headers().filter(|(_, value)| std::str::from_utf8(value).is_ok());
         fields.filter_map(|(name, _)| std::str::from_utf8(name).ok()).collect()
     }
 
     fn get_all(&self, key: &str) -> Option<Vec<&str>> {
-        let values = self.0.header(key).filter_map(|value| std::str::from_utf8(value).ok());
-        let values: Vec<_> = values.collect();
+        let values: Vec<_> = self.values(key).collect();
         (!values.is_empty()).then_some(values)
     }
 }
@@ -63,6 +109,9 @@ impl Extractor for Incoming<'_> {
 ///
 /// What that format permits is read: fields in any order, flags that are not there (not sampled),
 /// and behind them fields that nobody knows yet.
+///
+/// The format has no `tracestate`. Where a propagator before this one has read that of the same
+/// trace, it stays, so that W3C's and this one together pass on what W3C's alone would.
 ///
 /// It works with any carrier of text, where the value is base64.
 #[derive(Clone, Debug)]
@@ -100,7 +149,7 @@ impl TextMapPropagator for GrpcTraceBin {
     fn extract_with_context(&self, cx: &Context, extractor: &dyn Extractor) -> Context {
         let bytes = extractor.get(NAME).and_then(|value| BASE64.decode(value).ok());
         match bytes.as_deref().and_then(read) {
-            Some(span) => cx.with_remote_span_context(span),
+            Some(span) => cx.with_remote_span_context(with_state_of(cx, span)),
             None => cx.clone(),
         }
     }
@@ -108,6 +157,17 @@ impl TextMapPropagator for GrpcTraceBin {
     fn fields(&self) -> FieldIter<'_> {
         FieldIter::new(&self.fields)
     }
+}
+
+/// With the `tracestate` of what was read before, if that is of the same trace.
+fn with_state_of(cx: &Context, span: SpanContext) -> SpanContext {
+    let before = cx.span();
+    let before = before.span_context();
+    if !before.is_remote() || before.trace_id() != span.trace_id() {
+        return span;
+    }
+    let state = before.trace_state().clone();
+    SpanContext::new(span.trace_id(), span.span_id(), span.trace_flags(), true, state)
 }
 
 fn write(span: &SpanContext) -> [u8; BYTES] {

@@ -1,12 +1,13 @@
 //! [`Tracing`]: the spans of gRFC A72.
 //!
-//! | span | what it stands for | what it holds |
-//! | --- | --- | --- |
-//! | `Sent.pkg.Service.Method` | a client's call | an event, its status |
-//! | `Attempt.pkg.Service.Method` | one attempt, within it | attributes, events, its status |
-//! | `Recv.pkg.Service.Method` | a server's call, within the attempt | events, its status |
+//! | span | kind | what it stands for | what it holds |
+//! | --- | --- | --- | --- |
+//! | `Sent.pkg.Service.Method` | client | a client's call | an event, status |
+//! | `Attempt.pkg.Service.Method` | internal | an attempt, within it | attributes, events, status |
+//! | `Recv.pkg.Service.Method` | server | a server's call, within that | events, status |
 //!
-//! The attributes are `previous-rpc-attempts` and `transparent-retry`.
+//! The gRFC leaves the kinds open; these are grpc-go's. So who counts spans of the kind client
+//! counts calls. The attributes are `previous-rpc-attempts` and `transparent-retry`.
 //! Events are `Outbound message` and `Inbound message`, with `sequence-number`, `message-size` and,
 //! for one that was compressed, `message-size-compressed`; `Delayed LB pick complete` where an
 //! attempt waited for a connection; and `Delayed name resolution complete` where a call waited for
@@ -56,7 +57,8 @@ impl Tracing {
     /// Tells servers of the span, and reads what clients tell, by `propagator`: W3C's, which is
     /// `opentelemetry_sdk::propagation::TraceContextPropagator`, or
     /// [`GrpcTraceBin`](crate::GrpcTraceBin), or any other. Of several all write, and what a later
-    /// one reads counts before what an earlier one does.
+    /// one reads counts before what an earlier one does. Headers that W3C has as lists are read as
+    /// one, however many fields they came in; none goes out empty.
     pub fn propagator(
         mut self,
         propagator: impl TextMapPropagator + Send + Sync + 'static,
@@ -88,7 +90,7 @@ impl CallObserver for Tracing {
     fn server_call(&self, call: &ServerCallStart<'_>) -> Option<Arc<dyn ServerCallObserver>> {
         let propagators = self.propagators.iter();
         let parent = propagators.fold(Context::new(), |parent, propagator| {
-            propagator.extract_with_context(&parent, &Incoming(call))
+            propagator.extract_with_context(&parent, &Incoming::new(call))
         });
         let name = span_name("Recv", &call.path());
         Some(Arc::new(OneSpan(self.start(name, SpanKind::Server, Vec::new(), &parent))))
@@ -118,7 +120,7 @@ impl ClientCallObserver for ClientCall {
             KeyValue::new("transparent-retry", attempt.is_transparent),
         ];
         let name = span_name("Attempt", self.method);
-        let context = self.tracing.start(name, SpanKind::Client, attributes, &self.context);
+        let context = self.tracing.start(name, SpanKind::Internal, attributes, &self.context);
         for propagator in self.tracing.propagators.iter() {
             propagator.inject_context(&context, &mut Outgoing(metadata));
         }

@@ -8,5 +8,6 @@ mod metrics;
 mod peer;
 #[cfg(feature = "prometheus")]
 mod prometheus;
+mod propagation;
 mod service;
 mod tracing;

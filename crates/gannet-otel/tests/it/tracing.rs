@@ -89,7 +89,8 @@ async fn a_call_has_three_spans_of_one_trace() {
     for span in [attempt, recv] {
         assert_eq!(span.span_context.trace_id(), sent.span_context.trace_id());
     }
-    assert_eq!((&sent.span_kind, &recv.span_kind), (&SpanKind::Client, &SpanKind::Server));
+    let kinds = [sent, attempt, recv].map(|span| &span.span_kind);
+    assert_eq!(kinds, [&SpanKind::Client, &SpanKind::Internal, &SpanKind::Server]);
     let given = ["previous-rpc-attempts=0", "transparent-retry=false"];
     assert_eq!(attributes(&attempt.attributes), given);
     let out = "Outbound message sequence-number=0 message-size=5";
@@ -269,6 +270,8 @@ async fn each_attempt_is_a_span_and_tells_of_itself() {
         assert_eq!(parents.len(), 1, "in place of what was there");
         assert_eq!(parents[0].1, format!("00-{trace}-{id}-01"));
         assert!(field(fields, "grpc-trace-bin").is_some());
+        // W3C: an empty one had better not be sent.
+        assert_eq!(field(fields, "tracestate"), None);
     }
     let ended = attempts[0].status.clone();
     assert!(matches!(ended, Status::Error { description } if description.starts_with("UNAVAIL")));
