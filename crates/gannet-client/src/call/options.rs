@@ -285,9 +285,15 @@ macro_rules! option_methods {
             self
         }
 
-        /// Ends the call with DEADLINE_EXCEEDED at `deadline`. The server is told.
-        pub fn deadline(mut self, deadline: Instant) -> Self {
-            self.options.deadline(deadline);
+        /// Ends the call with DEADLINE_EXCEEDED at `deadline`. The server is told. Of several the
+        /// earliest counts, and `None` is none.
+        ///
+        /// A handler that calls on hands its own caller's deadline down by this:
+        /// `client.check(item).deadline(call.deadline())`.
+        pub fn deadline(mut self, deadline: impl Into<Option<Instant>>) -> Self {
+            if let Some(deadline) = deadline.into() {
+                self.options.deadline(deadline);
+            }
             self
         }
 

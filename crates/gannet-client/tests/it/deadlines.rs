@@ -35,7 +35,7 @@ async fn a_unary_call_ends_at_its_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_earlier_of_timeout_and_deadline_counts() {
+async fn the_earlier_of_timeout_and_deadline_counts_and_none_is_none() {
     let (channel, mut peers) = Peers::new();
     let _server = tokio::spawn(async move {
         let mut peer = peers.accept().await;
@@ -45,7 +45,8 @@ async fn the_earlier_of_timeout_and_deadline_counts() {
         let start = Instant::now();
         let call = unary(&channel, b"")
             .timeout(SECOND * timeout)
-            .deadline((start + SECOND * deadline).into_std());
+            .deadline((start + SECOND * deadline).into_std())
+            .deadline(None);
         assert_eq!(call.await.unwrap_err().code(), Code::DeadlineExceeded);
         assert!(start.elapsed() < SECOND * 2);
     }
