@@ -1,6 +1,6 @@
 //! Policies within a policy.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
@@ -22,17 +22,18 @@ pub struct Children<P> {
     scopes: HashMap<u64, ChildId>,
 }
 
+/// What it has is kept in order: what becomes of it must follow from a seed.
 struct Child<P> {
     policy: P,
     state: ChannelState,
     picker: Arc<dyn Picker>,
-    subchannels: HashSet<SubchannelId>,
+    subchannels: BTreeSet<SubchannelId>,
     /// Timers that are set.
-    timers: HashSet<Token>,
+    timers: BTreeSet<Token>,
     /// The scope of its tokens, once it was told something.
     scope: Option<u64>,
     /// That, and those of its children.
-    scopes: HashSet<u64>,
+    scopes: BTreeSet<u64>,
 }
 
 impl<P: Policy> Children<P> {
@@ -54,10 +55,10 @@ impl<P: Policy> Children<P> {
             policy,
             state: ChannelState::Connecting,
             picker: Arc::new(Queueing),
-            subchannels: HashSet::new(),
-            timers: HashSet::new(),
+            subchannels: BTreeSet::new(),
+            timers: BTreeSet::new(),
             scope: None,
-            scopes: HashSet::new(),
+            scopes: BTreeSet::new(),
         };
         self.children.insert(id, child);
         id
@@ -272,5 +273,38 @@ mod tests {
         bench.tell(Event::ExitIdle);
         assert!(bench.policy.0.scopes.is_empty() && bench.policy.0.is_empty());
         assert!(bench.tell(Event::Timer(Token { number: 1, scope: 1 })).is_empty(), "nobody's");
+    }
+    /// Makes a subchannel of each address, and sets a timer for each.
+    struct Hoarder;
+
+    impl Policy for Hoarder {
+        fn handle(&mut self, event: Event, now: Instant, actions: &mut Actions) {
+            let Event::Resolved(resolution) = event else { return };
+            for endpoint in &resolution.endpoints {
+                actions.create(&endpoint.addresses()[0]);
+                let timer = actions.token();
+                actions.set_timer(timer, now + ms(1));
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_child_had_goes_in_the_order_in_which_it_came() {
+        let list: Vec<String> = (1..=40).map(|port| format!("1.1.1.1:{port}")).collect();
+        let list: Vec<&str> = list.iter().map(String::as_str).collect();
+        let (mut actions, mut family) = (Actions::new("test", 1), family(|| Hoarder));
+        family.handle(Event::Resolved(endpoints(&list)), Instant::now(), &mut actions);
+        let (mut goes, mut ends) = (Vec::new(), Vec::new());
+        for action in actions.drain() {
+            match action {
+                Action::Create(id, _) => goes.push(Action::Remove(id)),
+                Action::SetTimer(timer, _) => ends.push(Action::CancelTimer(timer)),
+                _ => {}
+            }
+        }
+        family.handle(Event::ExitIdle, Instant::now(), &mut actions);
+        goes.extend(ends);
+        assert_eq!(goes.len(), 80);
+        assert_eq!(actions.drain(), goes);
     }
 }

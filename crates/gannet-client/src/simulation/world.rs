@@ -75,6 +75,8 @@ pub(super) struct World {
     is_calm: bool,
     /// Before this nothing happens by chance.
     quiet_until: Instant,
+    /// How long that was so, in all.
+    quiet: Duration,
     start: Instant,
     sums: Sums,
     /// What has happened, where somebody compares.
@@ -111,7 +113,8 @@ impl World {
         let checks_health = !seed.is_multiple_of(3);
         let backoff = BackoffConfig::default();
         let actions = Actions::new("sim", seed ^ 0x5eed);
-        let is_list = seed.is_multiple_of(2);
+        // Of each size there are both kinds: sizes change with each seed.
+        let is_list = (seed + seed / 4).is_multiple_of(2);
         let mut world = World {
             kind,
             dice: Actions::new("dice", seed),
@@ -135,6 +138,7 @@ impl World {
             seen,
             is_calm: false,
             quiet_until: now(),
+            quiet: Duration::ZERO,
             start: now(),
             sums: Sums::default(),
             tale: Vec::new(),
@@ -148,9 +152,22 @@ impl World {
     }
 
     fn tell(&mut self, told: impl FnOnce() -> String) {
-        if self.moods.len() <= 40 {
-            self.tale.push(format!("{:?}: {}", now() - self.start, told()));
+        self.tale.push(format!("{:?}: {}", now() - self.start, told()));
+        // Of many so much happens that only the last of it is kept, for whoever looks for a failure.
+        if self.moods.len() > COMPARED_MAX && self.tale.len() > 2 * TOLD_MAX {
+            self.tale.drain(..TOLD_MAX);
         }
+    }
+
+    /// How many times as much happens to servers as among few, and how many times as rarely
+    /// something to all of them.
+    fn scale(&self) -> usize {
+        1 + self.moods.len() / 200
+    }
+
+    /// How long something could happen by chance.
+    pub(super) fn lasted(&self) -> Duration {
+        (now() - self.start).saturating_sub(self.quiet)
     }
 
     fn plan(&mut self, after: Duration, what: Happening) {
@@ -162,7 +179,6 @@ impl World {
     pub(super) async fn step(&mut self) {
         let chance = (now() + ms(self.dice.random() % 200)).max(self.quiet_until);
         self.pass(chance).await;
-        self.sums.steps += 1;
     }
 
     /// Time passes, to `chance` at most, when something happens by chance.
@@ -175,6 +191,7 @@ impl World {
             told = self.names.told.recv() => self.told(told.expect("it has a sender itself")),
             () = tokio::time::sleep_until(next.into()) => self.act(chance),
         }
+        self.sums.steps += 1;
         self.settle();
         self.check();
     }
@@ -292,11 +309,12 @@ impl World {
                 return;
             }
             let ready = self.conns.values().filter(|conn| self.is_fit(conn)).count();
+            self.sums.at_once = self.sums.at_once.max(ready);
             for backend in self.traffic.publish(&self.balancer, ready) {
                 self.place(backend);
             }
             // Rounds among many take long.
-            if self.moods.len() <= 40 || self.sums.steps.is_multiple_of(20) {
+            if self.sums.steps.is_multiple_of(1 + self.moods.len() / 5) {
                 self.traffic.probe_all(6);
             }
             if self.traffic.waiting() > 0 && self.traffic.state == ChannelState::Idle {
@@ -438,7 +456,20 @@ impl World {
         self.stop();
         let Traffic { picks, waited, refused, judged, .. } = self.traffic;
         let (lookups, states) = (self.names.lookups(), self.seen.changes());
-        let sums = Sums { picks, waited, refused, judged, lookups, states, ..self.sums.clone() };
+        let (by_dns, with_health) = (!self.names.is_list(), self.checks_health);
+        let sums = Sums {
+            worlds: 1,
+            by_dns: usize::from(by_dns),
+            with_health: usize::from(with_health),
+            seconds: usize::try_from((now() - self.start).as_secs()).unwrap_or(0),
+            picks,
+            waited,
+            refused,
+            judged,
+            lookups,
+            states,
+            ..self.sums.clone()
+        };
         (sums, std::mem::take(&mut self.tale))
     }
 }
@@ -453,6 +484,8 @@ impl Drop for World {
     }
 }
 
+/// Worlds up to this size remember all that has happened.
+const COMPARED_MAX: usize = 40;
 /// Of what happened before a failure so much is told.
 const TOLD_MAX: usize = 60;
 /// How long an attempt may take: its least, and the longest backoff, spread by a fifth.

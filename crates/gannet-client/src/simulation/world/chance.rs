@@ -10,10 +10,11 @@ use crate::name::Endpoint;
 
 impl World {
     pub(super) fn by_chance(&mut self) {
+        let scale = self.scale();
         match self.roll(20) {
             0..=6 => self.change_mood(),
-            7..=13 => self.call(),
-            14 => self.rename(),
+            7..=13 => (0..=self.roll(scale)).for_each(|_| self.call()),
+            14 if self.roll(scale) == 0 => self.rename(),
             15 => {
                 // A server drains: its calls go on elsewhere than in this table.
                 let at = self.roll(self.conns.len().max(1));
@@ -21,20 +22,23 @@ impl World {
                     self.lose(backend);
                 }
             }
-            16 if self.roll(8) == 0 => {
+            16 if self.roll(8 * scale) == 0 => {
                 (0..self.moods.len()).for_each(|server| self.dials.forgotten(server));
                 self.names.hurry();
                 self.balancer.reset_backoff(now());
             }
             // Nothing, for longer than the channel is patient.
-            17 if self.roll(20) == 0 => self.quiet_until = now() + IDLE_TIMEOUT * 3,
+            17 if self.roll(20 * scale) == 0 => {
+                self.quiet_until = now() + QUIET;
+                self.quiet += QUIET;
+            }
             _ => {}
         }
     }
 
     /// Some servers change their ways; half of them are among those that are connected.
     fn change_mood(&mut self) {
-        for _ in 0..=self.roll(self.moods.len() / 20 + 1) {
+        for _ in 0..=self.roll(self.scale()) {
             let mut server = self.roll(self.moods.len());
             let mood = match self.roll(2) {
                 0 => Mood::Serves,
@@ -104,3 +108,6 @@ impl World {
         self.names.set_list(endpoints);
     }
 }
+
+/// For how long nothing happens by chance, once in a while.
+const QUIET: Duration = Duration::from_secs(3 * IDLE_TIMEOUT.as_secs());
