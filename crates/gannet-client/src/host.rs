@@ -32,6 +32,29 @@ pub(crate) fn split_host_port(text: &str) -> Result<(&str, Option<u16>), String>
     }
 }
 
+/// What is wrong with an `:authority`: it is a host, and a port where there is one (RFC 3986 section
+/// 3.2, without user information).
+pub(crate) fn authority_problem(text: &str) -> Option<String> {
+    if text.is_empty() {
+        return Some("it is empty".into());
+    }
+    let host = match split_host_port(text) {
+        Ok((host, _)) => host,
+        Err(problem) => return Some(problem),
+    };
+    if let Some(inner) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        let is_v6 = inner.parse::<Ipv6Addr>().is_ok();
+        return (!is_v6).then(|| format!("{inner:?} is not an IPv6 address"));
+    }
+    let c = host.chars().find(|c| !is_of_name(*c))?;
+    Some(format!("it has the character {c:?}"))
+}
+
+/// A character of a registered name (RFC 3986 section 3.2.2).
+fn is_of_name(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "-._~%!$&'()*+,;=".contains(c)
+}
+
 pub(crate) fn checked_name(host: &str) -> Result<&str, String> {
     let misfit = |c: &char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
     match host.chars().find(misfit) {
@@ -106,3 +129,40 @@ pub(crate) fn is_like_ipv6(text: &str) -> bool {
 const HOST_BYTES_MAX: usize = 253;
 /// See [`HOST_BYTES_MAX`].
 const LABEL_BYTES_MAX: usize = 63;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_authority_is_a_host_and_perhaps_a_port() {
+        for good in
+            ["svc", "svc:1", "a.b_c:65535", "1.2.3.4:5", "[::1]", "[::1]:443", "a%2fb", "a+b=c"]
+        {
+            assert_eq!(authority_problem(good), None, "{good}");
+        }
+        let table = [
+            ("", "empty"),
+            (":443", "no host"),
+            ("a:b:c", "in brackets"),
+            (":1]:443", "in brackets"),
+            ("a]:1", "the character ']'"),
+            ("svc:", "not a port"),
+            ("svc:http", "not a port"),
+            ("svc:65536", "not a port"),
+            ("::1", "in brackets"),
+            ("[::1", "not closed"),
+            ("[::1]a", "follows the bracket"),
+            ("[svc]:1", "not an IPv6 address"),
+            ("[fe80::1%1]:1", "not an IPv6 address"),
+            ("user@svc", "the character '@'"),
+            ("a b", "the character ' '"),
+            ("a/b", "the character '/'"),
+            ("m\u{fc}ller", "the character"),
+        ];
+        for (bad, problem) in table {
+            let told = authority_problem(bad).expect(bad);
+            assert!(told.contains(problem), "{bad}: {told}");
+        }
+    }
+}

@@ -10,7 +10,9 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 use gannet_transport::PipeConnector;
 
-use crate::host::{checked_name, is_like_ipv6, read_v6, read_v6_port, split_host_port};
+use crate::host::{
+    authority_problem, checked_name, is_like_ipv6, read_v6, read_v6_port, split_host_port,
+};
 use crate::name::{Address, TargetUri};
 
 /// A target that was understood.
@@ -68,11 +70,7 @@ impl Target {
     pub(crate) fn parse(text: &str) -> Result<Target, TargetError> {
         let failed = |problem: String| TargetError::new(text, problem);
         let (names, authority) = read(text).map_err(failed)?;
-        let tls = text.split_once("://").and_then(|(scheme, _)| {
-            let is = |known| scheme.eq_ignore_ascii_case(known);
-            (is("http") || is("https")).then(|| is("https"))
-        });
-        Ok(Target { text: text.to_owned(), names, authority, tls })
+        Ok(Target { text: text.to_owned(), names, authority, tls: tls_of(text) })
     }
 
     /// What is wrong where the scheme says one thing and the builder, with TLS or without,
@@ -96,7 +94,9 @@ impl Target {
         match (&self.names, scheme.map(str::to_ascii_lowercase).as_deref()) {
             (Names::Addresses(_), None) => format!("in-process:///{text}"),
             (Names::Given { has_scheme: true }, _) => text.clone(),
-            (_, Some("http" | "https")) if self.tls.is_some() => {
+            (Names::Addresses(_) | Names::Dns { .. }, Some("http" | "https"))
+                if self.tls.is_some() =>
+            {
                 format!("dns:///{}", self.authority)
             }
             _ if text.contains("://") => text.clone(),
@@ -117,27 +117,42 @@ impl Target {
         }
     }
 
-    /// The target of a channel whose addresses a resolver tells that is not known here. Its name is
-    /// the authority, where it can be.
+    /// The target of a channel whose addresses a resolver tells that is not known here: one for its
+    /// scheme, or for this channel. Its name is the authority, where it can be.
     pub(crate) fn given(text: &str, has_scheme: bool) -> Target {
-        let name = TargetUri::parse(text).map_or(text, |uri| match uri.path {
-            "" => text,
-            path => path,
-        });
-        let is_authority = !name.is_empty() && name.chars().all(is_authority);
-        let authority = if is_authority { name } else { LOCAL_AUTHORITY };
+        let name = given_name(text, has_scheme);
+        let authority = name.filter(|name| authority_problem(name).is_none());
         Target {
             text: text.to_owned(),
             names: Names::Given { has_scheme },
-            authority: authority.to_owned(),
-            tls: None,
+            authority: authority.unwrap_or_else(|| LOCAL_AUTHORITY.to_owned()),
+            tls: tls_of(text),
         }
     }
 }
 
-/// RFC 3986 3.2 without user information, as the host or the IP literal of an authority.
-pub(crate) fn is_authority(c: char) -> bool {
-    c.is_ascii_alphanumeric() || "-._~%!$&'()*+,;=:[]".contains(c)
+/// Whether the scheme says that there is TLS, or none.
+fn tls_of(text: &str) -> Option<bool> {
+    let (scheme, _) = text.split_once("://")?;
+    let is = |known| scheme.eq_ignore_ascii_case(known);
+    (is("http") || is("https")).then(|| is("https"))
+}
+
+/// The name in a target that is not read here. Without a scheme that is one for sure it is all of
+/// the text: what stands before a colon may be a host.
+fn given_name(text: &str, has_scheme: bool) -> Option<String> {
+    if tls_of(text).is_some() {
+        // The port may be left out.
+        return read(text).ok().map(|(_, authority)| authority);
+    }
+    match TargetUri::parse(text) {
+        Some(uri)
+            if has_scheme || text.contains("://") || uri.scheme.eq_ignore_ascii_case("dns") =>
+        {
+            Some(uri.path.to_owned())
+        }
+        _ => Some(text.to_owned()),
+    }
 }
 
 /// The authority where there is no host.

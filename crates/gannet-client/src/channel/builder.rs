@@ -14,10 +14,11 @@ use super::config::Balance;
 use super::defaults::{CallDefaults, Defaults};
 use super::{Channel, Config, HealthCheck, Shared};
 use crate::credentials::CredentialsList;
+use crate::host::authority_problem;
 use crate::intercept::{Chain, Layer};
 use crate::name::{AnyResolver, Dns, Endpoint, Fixed, Lookups, Resolver, Schemes, TargetUri};
 use crate::policy::{BackoffConfig, PickFirst, Policy, RESOLVE_INTERVAL_MIN};
-use crate::target::{Names, Target, TargetError, is_authority};
+use crate::target::{Names, Target, TargetError};
 use crate::{CallCredentials, Interceptor};
 
 /// What this library calls itself in `user-agent`.
@@ -86,15 +87,20 @@ impl ChannelBuilder {
     }
 
     /// Connects through an in-process pipe. The target is a name for messages then, and not parsed.
+    /// In place of a resolver: with [`resolver`](Self::resolver), addresses lead to pipes by
+    /// [`Address::in_process`](crate::name::Address::in_process).
     pub fn connector(mut self, connector: PipeConnector) -> Self {
         self.connector = Some(connector);
         self
     }
 
     /// Has `resolver` tell the servers' addresses: an [`AddressList`](crate::name::AddressList), or
-    /// one of the application's own. The target is a name for messages then, and not parsed; what
-    /// stands in it behind the last slash is the authority, unless another is
-    /// [set](Self::authority).
+    /// one of the application's own. The target is a name for messages then, and not parsed.
+    ///
+    /// Where it is a host, with a port or without one, that is the authority, unless another is
+    /// [set](Self::authority): `svc.example:443`, or what stands behind the slash of
+    /// `scheme://…/svc.example:443`. Else the authority is `localhost`. `https://` wants
+    /// [`tls`](Self::tls) here, too, and `http://` none.
     pub fn resolver(mut self, resolver: impl Resolver) -> Self {
         self.resolver = Some(Arc::new(resolver));
         self
@@ -186,7 +192,7 @@ impl ChannelBuilder {
         self
     }
 
-    /// The `:authority` of requests, in place of the target's host and port.
+    /// The `:authority` of requests, in place of the target's host and port: `host` or `host:port`.
     pub fn authority(mut self, authority: impl Into<String>) -> Self {
         self.authority = Some(authority.into());
         self
@@ -336,8 +342,9 @@ impl ChannelBuilder {
     /// Makes the channel. Nothing is resolved or connected before the first call.
     ///
     /// # Errors
-    /// Where the target, the authority, the user agent or a method's name is malformed, or a
-    /// compressor is missing; the error says how.
+    /// Where the target, the authority, the user agent or a method's name is malformed, no
+    /// certificate can be for the authority's host, a compressor is missing, or there are both a
+    /// connector and a resolver; the error says how.
     pub fn build(self) -> Result<Channel, TargetError> {
         let (target, resolver) = self.target()?;
         if let Some(problem) = target.scheme_problem(self.tls.is_some()) {
@@ -348,9 +355,12 @@ impl ChannelBuilder {
         }
         let backoff = self.whole_backoff();
         let authority = self.authority.unwrap_or_else(|| target.authority.clone());
-        if let Some(c) = authority.chars().find(|c| !is_authority(*c)) {
-            let problem = format!("the authority {authority:?} has the character {c:?}");
+        if let Some(problem) = authority_problem(&authority) {
+            let problem = format!("{authority:?} is no authority: {problem}");
             return Err(TargetError::new(&self.target, problem));
+        }
+        if let Some(Err(error)) = self.tls.as_ref().map(|tls| tls.check_authority(&authority)) {
+            return Err(TargetError::new(&self.target, error.to_string()));
         }
         let user_agent = match self.user_agent {
             Some(application) => format!("{application} {USER_AGENT}"),
@@ -398,6 +408,11 @@ impl ChannelBuilder {
         let failed = |problem: String| TargetError::new(text, problem);
         if let Some(problem) = self.schemes.problem() {
             return Err(failed(problem));
+        }
+        if self.resolver.is_some() && self.connector.is_some() {
+            let problem = "it has both a connector and a resolver: have the resolver tell \
+                           `Address::in_process(…)`";
+            return Err(failed(problem.into()));
         }
         if let Some(resolver) = &self.resolver {
             return Ok((Target::given(text, false), Arc::clone(resolver)));

@@ -92,6 +92,9 @@ fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }
 
+/// Between two things that happen by chance, milliseconds; twice that among many servers, to several
+/// of which they happen at once.
+const PAUSE_MAX: u64 = 200;
 /// How long a channel has no calls before it is idle.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long it may take until all is well that is to be: the longest backoff, several times.
@@ -177,7 +180,8 @@ impl World {
 
     /// The next thing happens.
     pub(super) async fn step(&mut self) {
-        let chance = (now() + ms(self.dice.random() % 200)).max(self.quiet_until);
+        let pause = if self.scale() > 1 { 2 * PAUSE_MAX } else { PAUSE_MAX };
+        let chance = (now() + ms(self.dice.random() % pause)).max(self.quiet_until);
         self.pass(chance).await;
     }
 

@@ -151,13 +151,35 @@ fn a_name_that_others_resolve_is_the_authority_where_it_can_be() {
     let table = [
         ("consul:///billing", "billing"),
         ("consul://dc1/billing", "billing"),
-        ("consul:billing", "billing"),
+        ("consul:///billing:80", "billing:80"),
+        ("consul:///[::1]:80", "[::1]:80"),
+        ("dns:///svc:443", "svc:443"),
+        ("dns:svc:443", "svc:443"),
+        ("https://svc", "svc:443"),
+        ("http://svc:8080/", "svc:8080"),
+        ("https://svc/a/b", "localhost"),
+        ("svc.example:443", "svc.example:443"),
+        ("localhost:50051", "localhost:50051"),
+        ("[::1]:443", "[::1]:443"),
+        ("1.2.3.4:5", "1.2.3.4:5"),
         ("backends", "backends"),
+        // Nobody knows the scheme, nor whether it is one.
+        ("consul:billing", "localhost"),
         ("three backends", "localhost"),
         ("consul:///a/b", "localhost"),
+        ("consul://billing", "localhost"),
+        ("a/b", "localhost"),
+        ("a:b:c", "localhost"),
+        ("unix:///run/a.sock", "localhost"),
+        ("", "localhost"),
     ];
     for (text, authority) in table {
         assert_eq!(Target::given(text, false).authority, authority, "{text}");
+    }
+    for (text, authority) in
+        [("consul:billing", "billing"), ("svc:443", "443"), ("a:b/c", "localhost")]
+    {
+        assert_eq!(Target::given(text, true).authority, authority, "{text}");
     }
 }
 

@@ -5,6 +5,7 @@ use std::future::IntoFuture;
 use std::io;
 use std::time::Duration;
 
+use gannet_client::name::{Address, AddressList};
 use gannet_client::{Channel, ChannelState};
 use gannet_core::{Code, Status};
 use gannet_http2::{Config, Reason};
@@ -47,8 +48,20 @@ fn bad_targets_fail_when_the_channel_is_built() {
         error.to_string(),
         "bad target \"localhost\": it has no port; write for instance \"localhost:50051\""
     );
-    assert!(Channel::builder("h:1").authority("a b").build().is_err());
+    for bad in ["a b", "", "a:b:c", ":1]:443"] {
+        let error = Channel::builder("h:1").authority(bad).build().unwrap_err().to_string();
+        assert!(error.contains(&format!("{bad:?} is no authority")), "{error}");
+    }
     assert!(Channel::builder("h:1").user_agent("a\nb").build().is_err());
+}
+
+#[test]
+fn who_resolves_and_who_connects_are_not_both_said() {
+    let (connector, _listener) = pipe();
+    let list = AddressList::new([Address::in_process("one", connector.clone())]);
+    let both = Channel::builder("h:1").connector(connector).resolver(list);
+    let error = both.build().unwrap_err().to_string();
+    assert!(error.contains("both a connector and a resolver"), "{error}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use gannet_client::Channel;
+use gannet_client::name::AddressList;
 use gannet_core::{Code, Status};
 use gannet_server::Server;
 use gannet_transport::tls::{ClientTls, ClientTlsBuilder, Identity, Roots, ServerTls};
@@ -210,6 +211,29 @@ fn schemes_and_builders_agree() {
     let tls = Authority::new().client().build().unwrap();
     let told = Channel::builder("http://svc").tls(tls).build().unwrap_err().to_string();
     assert!(told.contains("plaintext"), "{told}");
+    // And where somebody else says what the target stands for.
+    let list = || AddressList::new([std::net::SocketAddr::from(([127, 0, 0, 1], 1))]);
+    let given = |target| Channel::builder(target).resolver(list());
+    let told = given("https://svc").build().unwrap_err().to_string();
+    assert!(told.contains("ClientTls"), "{told}");
+    let tls = Authority::new().client().build().unwrap();
+    let told = given("http://svc").tls(tls.clone()).build().unwrap_err().to_string();
+    assert!(told.contains("plaintext"), "{told}");
+    assert!(given("https://svc").tls(tls).build().is_ok());
+    assert!(given("http://svc").build().is_ok());
+}
+
+#[test]
+fn an_authority_that_no_certificate_can_be_for_fails_when_the_channel_is_built() {
+    let tls = |name: Option<&str>| {
+        let client = Authority::new().client();
+        name.into_iter().fold(client, |client, name| client.server_name(name)).build().unwrap()
+    };
+    let builder = || Channel::builder("h:1").authority("a%2fb");
+    assert!(builder().build().is_ok(), "without TLS it may be anything");
+    let told = builder().tls(tls(None)).build().unwrap_err().to_string();
+    assert!(told.contains("\"a%2fb\" is no name that a certificate can be for"), "{told}");
+    assert!(builder().tls(tls(Some("h"))).build().is_ok(), "another name is looked for");
 }
 
 #[test]

@@ -23,6 +23,14 @@ impl ClientTls {
     ///
     /// # Errors
     /// Never.
+    pub fn check_authority(&self, _: &str) -> io::Result<()> {
+        match *self {}
+    }
+
+    /// Never called.
+    ///
+    /// # Errors
+    /// Never.
     pub async fn connect(&self, _: Stream, _: &str) -> io::Result<Stream> {
         match *self {}
     }

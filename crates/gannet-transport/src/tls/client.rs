@@ -50,6 +50,21 @@ impl ClientTls {
         self.live.reload()
     }
 
+    /// Whether there can be a certificate for `authority`, as [`connect`](Self::connect) takes it.
+    ///
+    /// # Errors
+    /// The name, and that there can be none.
+    pub fn check_authority(&self, authority: &str) -> Result<(), TlsError> {
+        self.name(authority).map(drop)
+    }
+
+    fn name(&self, authority: &str) -> Result<ServerName<'static>, TlsError> {
+        match &self.server_name {
+            Some(name) => Ok(name.clone()),
+            None => name_of(host_of(authority)),
+        }
+    }
+
     /// Shakes hands as the client. `authority`: the host, with or without a port, that the
     /// certificate must be for, unless [`server_name`](ClientTlsBuilder::server_name) says another.
     ///
@@ -59,13 +74,8 @@ impl ClientTls {
     /// # Cancel safety
     /// Dropping the future closes the stream.
     pub async fn connect(&self, stream: Stream, authority: &str) -> io::Result<Stream> {
-        let name = match &self.server_name {
-            Some(name) => name.clone(),
-            None => {
-                let host = host_of(authority);
-                name_of(host).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?
-            }
-        };
+        let name = self.name(authority);
+        let name = name.map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         let connector = TlsConnector::from(self.live.fresh().await);
         let shaken = connector.connect(name, First::new(stream)).into_fallible().await;
         let stream = shaken.map_err(|(error, first)| match first.plain() {
