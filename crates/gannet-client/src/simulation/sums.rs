@@ -88,9 +88,9 @@ impl Sums {
             ("connections", self.connections, 3 * all),
             ("failed attempts", self.failures, all),
             ("lost connections", self.losses, 2 * all),
-            ("answers of health", self.feelings, 3 * felt),
+            ("answers of health", self.feelings, 2 * felt),
             ("changes of state", self.states, 10 * all),
-            ("calls placed", self.picks, 3 * all),
+            ("calls placed", self.picks, all),
             // While others change their ways.
             ("connected at once", self.at_once, backends * 9 / 10),
         ];
