@@ -11,15 +11,17 @@ use std::time::Duration;
 use fastrand::Rng;
 use gannet_transport::{Listener, PipeConnector, PipeGate, Stream, pipe};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::Instant;
 
 use crate::faults::mixed;
 
 /// Bytes that are carried at once.
 const PIECE_BYTES_MAX: usize = 16 << 10;
-/// Pieces that may be under way in one direction.
-const PIECES_MAX: usize = 64;
+/// Bytes that may be under way in one direction of a connection, 16 MiB.
+const UNDER_WAY_BYTES_MAX: u32 = 16 << 20;
+/// What a piece takes besides its bytes, so that small ones have a bound, too.
+const PIECE_COST_BYTES: usize = 64;
 
 /// The connections of a channel, from [`InProcess::wired`](crate::InProcess::wired), or those to
 /// one of its addresses, from [`InProcess::wired_address`](crate::InProcess::wired_address).
@@ -128,12 +130,17 @@ impl Wire {
 
     /// How long bytes are under way that are sent from now on, in each direction: a round trip
     /// takes twice that (at first: no time). In whole milliseconds, which is what timers have.
+    ///
+    /// Up to 16 MiB are under way in each direction of a connection, where each read of it, of 16
+    /// KiB at most, counts for 64 bytes more than it has. What is sent beyond that waits with its
+    /// sender, and is under way from when there is room.
     pub fn set_latency(&self, latency: Duration) {
         self.0.state.send_modify(|state| state.latency = latency);
     }
 
     /// How many bytes a second arrive, in each direction of each connection (at first, and with 0:
-    /// as many as come). What is sent faster waits, in the end with its sender.
+    /// as many as come: 16 MiB in the time of one [latency](Self::set_latency)). What is sent faster
+    /// waits, from 16 MiB on with its sender.
     pub fn set_rate(&self, bytes_per_second: u64) {
         self.0.state.send_modify(|state| state.rate = bytes_per_second);
     }
@@ -213,7 +220,8 @@ impl Wire {
         direction: Direction,
         left: &AtomicU64,
     ) {
-        let (pieces, under_way) = mpsc::channel(PIECES_MAX);
+        // Bounded by the room that each piece takes.
+        let (pieces, under_way) = mpsc::unbounded_channel();
         let taken = self.take(from, pieces);
         let put = self.put(to, under_way, direction, left);
         // An end that is lost is seen by the other task, too.
@@ -224,31 +232,37 @@ impl Wire {
     async fn take(
         &self,
         mut from: impl AsyncRead + Unpin,
-        pieces: mpsc::Sender<(Instant, Vec<u8>)>,
+        pieces: mpsc::UnboundedSender<Piece>,
     ) -> io::Result<()> {
+        let room = Arc::new(Semaphore::new(UNDER_WAY_BYTES_MAX as usize));
+        let mut buffer = vec![0; PIECE_BYTES_MAX];
+        let most = u32::try_from(PIECE_BYTES_MAX + PIECE_COST_BYTES).unwrap_or(UNDER_WAY_BYTES_MAX);
         loop {
-            let mut piece = vec![0; PIECE_BYTES_MAX];
-            let bytes = from.read(&mut piece).await?;
-            piece.truncate(bytes);
+            // Nobody closes it.
+            let Ok(mut free) = Arc::clone(&room).acquire_many_owned(most).await else { break };
+            let bytes = from.read(&mut buffer).await?;
             let arrives = Instant::now() + self.0.state.borrow().latency;
-            if bytes == 0 || pieces.send((arrives, piece)).await.is_err() {
-                return Ok(());
+            let taken = free.split(bytes + PIECE_COST_BYTES);
+            let piece = Piece { arrives, bytes: buffer[..bytes].to_vec(), _room: taken };
+            if bytes == 0 || pieces.send(piece).is_err() {
+                break;
             }
         }
+        Ok(())
     }
 
     /// Writes what arrives, when it does.
     async fn put(
         &self,
         mut to: impl AsyncWrite + Unpin,
-        mut pieces: mpsc::Receiver<(Instant, Vec<u8>)>,
+        mut pieces: mpsc::UnboundedReceiver<Piece>,
         direction: Direction,
         left: &AtomicU64,
     ) -> io::Result<()> {
         let mut state = self.0.state.subscribe();
-        while let Some((arrives, piece)) = pieces.recv().await {
-            tokio::time::sleep_until(arrives).await;
-            let mut piece = &piece[..];
+        while let Some(whole) = pieces.recv().await {
+            tokio::time::sleep_until(whole.arrives).await;
+            let mut piece = &whole.bytes[..];
             while !piece.is_empty() {
                 // The sender of the state is `self`'s.
                 let is_open = |state: &State| !state.is_stalled[direction as usize];
@@ -286,6 +300,14 @@ impl Wire {
         }
         taken
     }
+}
+
+/// Bytes under way.
+struct Piece {
+    arrives: Instant,
+    bytes: Vec<u8>,
+    /// What it takes of the room that there is, until it is written.
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 fn time_of(bytes: usize, rate: u64) -> Duration {

@@ -54,6 +54,34 @@ async fn what_is_stalled_waits_and_goes_on() {
     }
 }
 
+/// However many are under way.
+#[tokio::test(start_paused = true)]
+async fn each_of_many_small_messages_is_under_way_for_the_latency() {
+    let (channel, wire) = wired();
+    let (mut to, mut from) =
+        channel.bidi_streaming::<Raw, Bytes, Bytes>(&ECHO.methods[1]).await.unwrap();
+    to.send(vec![0]).await.unwrap();
+    from.next().await.unwrap();
+    wire.set_latency(Duration::from_secs(1));
+    let started = Instant::now();
+    let pause = Duration::from_millis(5);
+    let sending = tokio::spawn(async move {
+        for nth in 0..1_000_u32 {
+            tokio::time::sleep_until(started + nth * pause).await;
+            to.send(nth.to_be_bytes().to_vec()).await.unwrap();
+        }
+        to
+    });
+    for nth in 0..1_000_u32 {
+        assert_eq!(from.next().await.unwrap().unwrap(), nth.to_be_bytes());
+        let took = started.elapsed() - nth * pause;
+        let there_and_back = Duration::from_secs(2);
+        assert!(took >= there_and_back, "{nth}: {took:?}");
+        assert!(took <= there_and_back + Duration::from_millis(5), "{nth}: {took:?}");
+    }
+    drop(sending.await.unwrap());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_slow_wire_takes_its_time() {
     let (channel, wire) = wired();
