@@ -170,8 +170,13 @@ struct Seat {
 }
 
 impl Picker for LeastBusy {
-    fn pick(&self, _: &PickArgs<'_>) -> Pick {
-        let least = self.0.iter().min_by_key(|seat| seat.load.0.load(Ordering::Relaxed));
+    fn pick(&self, call: &PickArgs<'_>) -> Pick {
+        // It begins anywhere: where all are free, calls one after the other go to all of them.
+        let count = self.0.len().max(1) as u64;
+        let first = usize::try_from(call.random() % count).unwrap_or(0);
+        let (behind, ahead) = self.0.split_at(first);
+        let seats = ahead.iter().chain(behind);
+        let least = seats.min_by_key(|seat| seat.load.0.load(Ordering::Relaxed));
         let Some(seat) = least else { return Pick::Queue };
         seat.load.0.fetch_add(1, Ordering::Relaxed);
         let tracker: Arc<dyn CallTracker> = Arc::clone(&seat.load) as Arc<dyn CallTracker>;
@@ -255,6 +260,28 @@ mod tests {
         let one = pick(&*update.picker).subchannel;
         let other = pick(&*update.picker).subchannel;
         assert_ne!(one, other);
+    }
+
+    #[test]
+    fn who_calls_when_all_are_free_gets_to_all() {
+        static DIE: AtomicUsize = AtomicUsize::new(0);
+        let desks = [(1, "home"), (2, "home"), (3, "home")];
+        let (mut policy, mut actions, made) = nearby(&desks);
+        made.values().for_each(|id| ready(&mut policy, &mut actions, *id));
+        let update = actions.take_update().unwrap();
+        let metadata = Metadata::new();
+        let mut counts = HashMap::new();
+        for _ in 0..30 {
+            let random = || DIE.fetch_add(1, Ordering::Relaxed) as u64;
+            let args = PickArgs::new(&SERVE, &metadata, 0, random);
+            let Pick::Complete(picked) = update.picker.pick(&args) else {
+                panic!("a desk is free")
+            };
+            *counts.entry(picked.subchannel).or_insert(0) += 1;
+            // The call ends before the next one.
+            policy.desks.iter().for_each(|desk| desk.load.0.store(0, Ordering::Relaxed));
+        }
+        assert!(made.values().all(|id| counts[id] == 10), "{counts:?}");
     }
 
     /// What calls are told that do not wait, with the channel's target.
