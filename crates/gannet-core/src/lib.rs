@@ -27,6 +27,7 @@ mod status;
 pub mod storage;
 pub mod timeout;
 pub mod trailers;
+pub mod varint;
 
 pub use code::Code;
 pub use codec::{Codec, DecodeError, DecodeFn, EncodeError, EncodeFn, MessageCodec, MethodCodec};

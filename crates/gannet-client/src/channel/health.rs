@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use gannet_core::codec::{Parts, Raw};
-use gannet_core::{Code, MessageCodec, Metadata, MethodDescriptor, MethodKind, Status};
+use gannet_core::{Code, MessageCodec, Metadata, MethodDescriptor, MethodKind, Status, varint};
 use gannet_transport::Inbound;
 use gannet_transport::observe::HealthUnchecked;
 
@@ -264,15 +264,15 @@ pub fn health_answer(message: &[u8]) -> Option<i32> {
 fn decoded(mut message: &[u8]) -> Option<i32> {
     let mut status = 0;
     while !message.is_empty() {
-        let tag = u32::try_from(varint(&mut message)?).ok()?;
+        let tag = u32::try_from(varint::take(&mut message)?).ok()?;
         match (tag >> 3, tag & 7) {
-            (1, 0) => status = enumerated(varint(&mut message)?),
+            (1, 0) => status = enumerated(varint::take(&mut message)?),
             // No field has the number 0, and the status is no other kind of value.
             (0 | 1, _) => return None,
-            (_, 0) => drop(varint(&mut message)?),
+            (_, 0) => drop(varint::take(&mut message)?),
             (_, 1) => message = message.get(8..)?,
             (_, 2) => {
-                let length = usize::try_from(varint(&mut message)?).ok()?;
+                let length = usize::try_from(varint::take(&mut message)?).ok()?;
                 message = message.get(length..)?;
             }
             (_, 5) => message = message.get(4..)?,
@@ -286,23 +286,6 @@ fn decoded(mut message: &[u8]) -> Option<i32> {
 fn enumerated(value: u64) -> i32 {
     let [a, b, c, d, ..] = value.to_le_bytes();
     i32::from_le_bytes([a, b, c, d])
-}
-
-fn varint(message: &mut &[u8]) -> Option<u64> {
-    let mut value = 0;
-    for shift in (0..64).step_by(7) {
-        let (byte, rest) = message.split_first()?;
-        *message = rest;
-        let bits = u64::from(byte & 0x7f);
-        value |= bits << shift;
-        if value >> shift != bits {
-            return None; // more than 64 bits
-        }
-        if byte & 0x80 == 0 {
-            return Some(value);
-        }
-    }
-    None
 }
 
 #[cfg(test)]

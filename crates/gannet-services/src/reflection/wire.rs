@@ -3,6 +3,8 @@
 //! Descriptors are looked at for names alone; their bytes go to clients as they are. So there is no
 //! need for the messages of `descriptor.proto`, which are among the largest that there are.
 
+use gannet_core::varint;
+
 /// Bytes that are not of a protobuf message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Malformed;
@@ -21,9 +23,6 @@ pub(super) enum Value<'a> {
 pub(super) struct Fields<'a> {
     rest: &'a [u8],
 }
-
-/// The longest varint, in bytes.
-const VARINT_BYTES_MAX: usize = 10;
 
 pub(super) fn fields(message: &[u8]) -> Fields<'_> {
     Fields { rest: message }
@@ -47,15 +46,7 @@ impl<'a> Fields<'a> {
     }
 
     fn varint(&mut self) -> Result<u64, Malformed> {
-        let mut value = 0;
-        for (index, &byte) in self.rest.iter().take(VARINT_BYTES_MAX).enumerate() {
-            value |= u64::from(byte & 0x7f) << (7 * index);
-            if byte < 0x80 {
-                self.rest = self.rest.get(index + 1..).unwrap_or_default();
-                return Ok(value);
-            }
-        }
-        Err(Malformed)
+        varint::take(&mut self.rest).ok_or(Malformed)
     }
 
     fn skip(&mut self, length: usize) -> Result<Value<'a>, Malformed> {
@@ -115,6 +106,9 @@ mod tests {
             &b"\x80"[..],
             b"\x08",
             b"\x08\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01",
+            // Ten bytes, and more than 64 bits.
+            b"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02",
+            b"\x82\x80\x80\x80\x80\x80\x80\x80\x80\x7e\x01\x00",
             b"\x12\x03hi",
             b"\x12\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",
             b"\x19\0\0",
