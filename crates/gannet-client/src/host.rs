@@ -32,8 +32,8 @@ pub(crate) fn split_host_port(text: &str) -> Result<(&str, Option<u16>), String>
     }
 }
 
-/// What is wrong with an `:authority`: it is a host, and a port where there is one (RFC 3986 section
-/// 3.2, without user information).
+/// What is wrong with an `:authority`: it is a host, and a port where there is one (RFC 3986 3.2,
+/// without user information).
 pub(crate) fn authority_problem(text: &str) -> Option<String> {
     if text.is_empty() {
         return Some("it is empty".into());

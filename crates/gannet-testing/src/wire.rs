@@ -139,8 +139,8 @@ impl Wire {
     }
 
     /// How many bytes a second arrive, in each direction of each connection (at first, and with 0:
-    /// as many as come: 16 MiB in the time of one [latency](Self::set_latency)). What is sent faster
-    /// waits, from 16 MiB on with its sender.
+    /// as many as come: 16 MiB in the time of one [latency](Self::set_latency)). What is sent
+    /// faster waits, from 16 MiB on with its sender.
     pub fn set_rate(&self, bytes_per_second: u64) {
         self.0.state.send_modify(|state| state.rate = bytes_per_second);
     }

@@ -355,8 +355,8 @@ impl ChannelBuilder {
         }
         let backoff = self.whole_backoff();
         let authority = self.authority.unwrap_or_else(|| target.authority.clone());
-        if let Some(problem) = authority_problem(&authority) {
-            let problem = format!("{authority:?} is no authority: {problem}");
+        if let Some(why) = authority_problem(&authority) {
+            let problem = format!("{authority:?} is no authority: {why}");
             return Err(TargetError::new(&self.target, problem));
         }
         if let Some(Err(error)) = self.tls.as_ref().map(|tls| tls.check_authority(&authority)) {
@@ -410,8 +410,7 @@ impl ChannelBuilder {
             return Err(failed(problem));
         }
         if self.resolver.is_some() && self.connector.is_some() {
-            let problem = "it has both a connector and a resolver: have the resolver tell \
-                           `Address::in_process(…)`";
+            let problem = "it has both a connector and a resolver, which can tell of pipes";
             return Err(failed(problem.into()));
         }
         if let Some(resolver) = &self.resolver {

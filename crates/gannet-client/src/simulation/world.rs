@@ -92,8 +92,8 @@ fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }
 
-/// Between two things that happen by chance, milliseconds; twice that among many servers, to several
-/// of which they happen at once.
+/// Between two things that happen by chance, milliseconds; twice that among many servers, to
+/// several of which they happen at once.
 const PAUSE_MAX: u64 = 200;
 /// How long a channel has no calls before it is idle.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -156,7 +156,7 @@ impl World {
 
     fn tell(&mut self, told: impl FnOnce() -> String) {
         self.tale.push(format!("{:?}: {}", now() - self.start, told()));
-        // Of many so much happens that only the last of it is kept, for whoever looks for a failure.
+        // Of many so much happens that only the last of it is kept, for who looks for a failure.
         if self.moods.len() > COMPARED_MAX && self.tale.len() > 2 * TOLD_MAX {
             self.tale.drain(..TOLD_MAX);
         }
