@@ -1,6 +1,6 @@
 //! The table of methods, and how calls of each are run.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -103,6 +103,13 @@ impl Plan {
             .find(|encoding| !encoding.is_identity() && find(encoding).is_none())
     }
 
+    /// A name that two services have.
+    pub(crate) fn name_of_two(&self) -> Option<&'static str> {
+        let mut seen = HashSet::new();
+        let names = self.services.iter().map(|service| service.descriptor().name);
+        names.into_iter().find(|name| !seen.insert(*name))
+    }
+
     fn compressor(&self, options: MethodOptions) -> Option<CodecId> {
         self.compressors.find(options.compress.unwrap_or(self.compress).name().as_bytes())
     }
@@ -157,7 +164,8 @@ impl Router {
     /// Method ids are tagged in 24 bits.
     pub(crate) const METHODS_MAX: usize = 1 << 24;
 
-    /// Builds the table. Of two services with the same path the later one counts.
+    /// Builds the table. There are [no two services of one name](Plan::name_of_two); of two methods
+    /// that have the same path all the same, the later one counts.
     pub(crate) fn new(plan: &Plan) -> Router {
         let mut router = Router { methods: Vec::new(), by_path: HashMap::new() };
         for service in &plan.services {

@@ -60,7 +60,7 @@ impl Server {
     }
 
     #[allow(clippy::should_implement_trait)] // The name users know; it takes no second server.
-    /// Adds a service. Of two services with the same name the later one answers.
+    /// Adds a service. Two of one name fail [`serve`](Self::serve).
     pub fn add(mut self, service: impl Service) -> Server {
         self.plan.services.push(Arc::new(service));
         self
@@ -182,7 +182,8 @@ impl Server {
         self
     }
 
-    /// Serves once the result is awaited.
+    /// Serves once the result is awaited. To give it to a task of its own, spawn the future that
+    /// it becomes: `tokio::spawn(server.serve(address).into_future())`.
     pub fn serve(self, bind: impl Into<Bind>) -> Serving {
         Serving::new(self.listen(bind))
     }

@@ -93,7 +93,7 @@ impl InProcess {
     ///
     /// # Panics
     /// Outside a tokio runtime.
-    #[cfg(feature = "_tls")]
+    #[cfg(any(feature = "tls", feature = "tls-ring"))]
     pub fn serve_tls(server: Server, tls: gannet_transport::tls::ServerTls) -> InProcess {
         InProcess::serve_on(server, |listener| listener.tls(tls))
     }

@@ -149,7 +149,7 @@ mod streams;
 mod wire;
 
 pub use call::TestCall;
-#[cfg(feature = "_tls")]
+#[cfg(any(feature = "tls", feature = "tls-ring"))]
 pub use certificates::Authority;
 pub use fake::{FakeAnswer, FakeServer, Recorded};
 pub use faults::{Fate, Faults};

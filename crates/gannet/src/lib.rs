@@ -120,7 +120,7 @@ pub mod server {
 pub use gannet_server::{Call, Server};
 
 /// Services that every server can have.
-#[cfg(feature = "_services")]
+#[cfg(any(feature = "health", feature = "reflection"))]
 pub mod services {
     #[cfg(feature = "health")]
     pub use gannet_services::health;
@@ -161,7 +161,7 @@ pub mod client {
 pub use gannet_client::{Channel, blocking};
 
 /// TLS: who each side is, and whom it trusts.
-#[cfg(feature = "_tls")]
+#[cfg(any(feature = "tls", feature = "tls-ring"))]
 pub mod tls {
     pub use gannet_transport::tls::{
         ClientTls, ClientTlsBuilder, Crls, Identity, PeerCertificate, Provider, Roots, ServerTls,
@@ -170,7 +170,7 @@ pub mod tls {
 }
 
 /// JSON Web Tokens: which a server accepts, and which a client sends.
-#[cfg(feature = "_auth")]
+#[cfg(any(feature = "auth", feature = "auth-ring"))]
 pub mod auth {
     pub use gannet_auth::{
         Algorithm, Claims, JwtAuth, JwtCredentials, JwtValidator, JwtValidatorBuilder, KeyError,

@@ -36,7 +36,7 @@ pub struct ChannelBuilder {
     balance: Balance,
     idle_timeout: Option<Duration>,
     health: Option<String>,
-    tls: Option<ClientTls>,
+    client_tls: Option<ClientTls>,
     authority: Option<String>,
     user_agent: Option<String>,
     backoff: BackoffConfig,
@@ -66,7 +66,7 @@ impl ChannelBuilder {
             balance: Balance(Arc::new(|| Box::new(PickFirst::new()))),
             idle_timeout: Some(IDLE_TIMEOUT),
             health: None,
-            tls: None,
+            client_tls: None,
             authority: None,
             user_agent: None,
             backoff: BackoffConfig::default(),
@@ -186,9 +186,9 @@ impl ChannelBuilder {
 
     /// Speaks TLS. The server's certificate must be for the authority's host, unless `tls` names
     /// another.
-    #[cfg(feature = "_tls")]
+    #[cfg(any(feature = "tls", feature = "tls-ring"))]
     pub fn tls(mut self, tls: ClientTls) -> Self {
-        self.tls = Some(tls);
+        self.client_tls = Some(tls);
         self
     }
 
@@ -347,7 +347,7 @@ impl ChannelBuilder {
     /// connector and a resolver; the error says how.
     pub fn build(self) -> Result<Channel, TargetError> {
         let (target, resolver) = self.target()?;
-        if let Some(problem) = target.scheme_problem(self.tls.is_some()) {
+        if let Some(problem) = target.scheme_problem(self.client_tls.is_some()) {
             return Err(TargetError::new(&self.target, problem));
         }
         if let Some(problem) = self.coding_problem().or_else(|| self.defaults.problem()) {
@@ -359,7 +359,9 @@ impl ChannelBuilder {
             let problem = format!("{authority:?} is no authority: {why}");
             return Err(TargetError::new(&self.target, problem));
         }
-        if let Some(Err(error)) = self.tls.as_ref().map(|tls| tls.check_authority(&authority)) {
+        if let Some(Err(error)) =
+            self.client_tls.as_ref().map(|tls| tls.check_authority(&authority))
+        {
             return Err(TargetError::new(&self.target, error.to_string()));
         }
         let user_agent = match self.user_agent {
@@ -381,7 +383,7 @@ impl ChannelBuilder {
             health: self
                 .health
                 .map(|service| HealthCheck { service, credentials: self.credentials.clone() }),
-            tls: self.tls,
+            tls: self.client_tls,
             authority,
             user_agent,
             backoff,

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use gannet_core::compression::Encoding;
 use gannet_transport::{ListenError, Listener};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -23,7 +24,22 @@ use tokio::time::Instant;
 use crate::{Bind, Server};
 use accept::Host;
 
+/// What a server says outside of any runtime.
+const NO_RUNTIME: &str = "a server needs a tokio runtime: await it under #[tokio::main], or in \
+                          Runtime::block_on";
+
 /// A server that was told where to listen. Await it.
+///
+/// It is no future itself, as there is more to be said to it, but becomes one: `.await` does that
+/// by itself, while `tokio::spawn`, `join!` and `select!` want to be given it.
+///
+/// ```no_run
+/// # fn run(greeter: impl gannet_server::Service) {
+/// # use gannet_server::Server;
+/// let serving = Server::new().add(greeter).serve("[::]:50051");
+/// let served = tokio::spawn(serving.into_future());
+/// # }
+/// ```
 #[must_use = "a server does nothing until it is awaited"]
 pub struct Serving {
     server: Server,
@@ -58,13 +74,26 @@ impl Serving {
         self
     }
 
-    async fn run(mut self) -> Result<(), ServeError> {
-        if let Some(encoding) = self.server.plan.missing_compressor() {
+    /// What can be said before anything is done.
+    fn check(&self) -> Result<(), ServeError> {
+        let plan = &self.server.plan;
+        if let Some(encoding) = plan.missing_compressor() {
             return Err(ServeError::Compressor(encoding));
         }
-        if let Some(name) = self.server.plan.unknown_name() {
+        if let Some(name) = plan.unknown_name() {
             return Err(ServeError::UnknownName(name.to_owned()));
         }
+        if let Some(name) = plan.name_of_two() {
+            return Err(ServeError::NameOfTwo(name.to_owned()));
+        }
+        if Handle::try_current().is_err() {
+            return Err(ServeError::Runtime(io::Error::other(NO_RUNTIME)));
+        }
+        Ok(())
+    }
+
+    async fn run(mut self) -> Result<(), ServeError> {
+        self.check()?;
         let shared = self.server.threads > 1;
         let mut listeners = Vec::new();
         for bind in std::mem::take(&mut self.server.binds) {
@@ -118,7 +147,12 @@ impl IntoFuture for Serving {
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     /// Ends when every listener and connection has ended: after a shutdown, or, in process, when
-    /// all connectors are gone. Dropping it cuts everything off.
+    /// all connectors are gone.
+    ///
+    /// Dropping it cuts everything off, not quite at once: listeners and connections belong to
+    /// tasks or threads of their own, which end a moment later. Who wants to listen on the same
+    /// address right after it shuts it down by [`shutdown_on`](Serving::shutdown_on), with a grace
+    /// of zero if need be, and awaits its end: then the address is free.
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(self.run())
     }
@@ -145,6 +179,8 @@ pub enum ServeError {
     Runtime(io::Error),
     /// Something was said of a service or method of this name, and none of the server's has it.
     UnknownName(String),
+    /// Two of its services have this name.
+    NameOfTwo(String),
 }
 
 impl fmt::Display for ServeError {
@@ -161,6 +197,12 @@ impl fmt::Display for ServeError {
                  that name: methods are named as in \"/pkg.Service/Method\", services as in \
                  \"pkg.Service\""
             ),
+            ServeError::NameOfTwo(name) => {
+                write!(
+                    f,
+                    "two services of the server are named {name:?}: one would never be called"
+                )
+            }
         }
     }
 }
@@ -171,7 +213,7 @@ impl std::error::Error for ServeError {
             ServeError::Listen(error) => error.source(),
             ServeError::Compressor(_) => None,
             ServeError::Runtime(error) => Some(error),
-            ServeError::UnknownName(_) => None,
+            ServeError::UnknownName(_) | ServeError::NameOfTwo(_) => None,
         }
     }
 }

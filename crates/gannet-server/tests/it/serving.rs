@@ -124,7 +124,8 @@ async fn a_port_in_use_is_named() {
 
 #[tokio::test]
 async fn an_address_that_is_none_is_named_with_what_would_be_one() {
-    for address in ["not an address", "", "localhost", "127.0.0.1:99999", ":50051"] {
+    let addresses = ["not an address", "", "localhost", ":50051", "127.0.0.1:", "::1", "[::]"];
+    for address in addresses.into_iter().chain(["http://0.0.0.0:80", "a:b:5", "\0:5"]) {
         let error = Server::new().serve(address).await.unwrap_err();
         let told = error.to_string();
         assert!(told.contains(&format!("cannot listen on {address:?}: ")), "{told}");
@@ -134,6 +135,49 @@ async fn an_address_that_is_none_is_named_with_what_would_be_one() {
     assert_eq!(error.to_string(), "cannot listen on unix:");
     let cause = std::error::Error::source(&error).unwrap().to_string();
     assert_eq!(cause, "the path of the socket is missing");
+}
+
+#[tokio::test]
+async fn a_bad_port_and_a_name_without_addresses_are_told_apart() {
+    let told = async |address: &str| {
+        let error = Server::new().serve(address).await.unwrap_err();
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        (error.to_string(), cause)
+    };
+    for (address, port) in
+        [("0.0.0.0:80000", "80000"), ("localhost:http", "http"), ("[::]:-1", "-1"), ("a:5 ", "5 ")]
+    {
+        let expected =
+            format!("cannot listen on {address:?}: the port {port:?} is no number up to 65535");
+        assert_eq!(told(address).await.0, expected);
+    }
+    let (said, cause) = told("nosuch.invalid:1").await;
+    let expected =
+        "cannot listen on \"nosuch.invalid:1\": the name \"nosuch.invalid\" does not resolve";
+    assert_eq!(said, expected);
+    assert!(cause.contains("lookup"), "{cause}");
+}
+
+#[tokio::test]
+async fn two_services_of_one_name_are_refused() {
+    let server = Server::new().add(Test::new()).add(Test::new());
+    let error = server.serve("127.0.0.1:0").await.unwrap_err();
+    assert!(matches!(&error, ServeError::NameOfTwo(name) if name == "test.Test"), "{error:?}");
+    let told = "two services of the server are named \"test.Test\": one would never be called";
+    assert_eq!(error.to_string(), told);
+}
+
+#[test]
+fn a_server_outside_of_a_runtime_says_so() {
+    for server in [Server::new(), Server::new().threads(2)] {
+        let mut serving = server.add(Test::new()).serve("127.0.0.1:0").into_future();
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        let std::task::Poll::Ready(Err(error)) = serving.as_mut().poll(&mut cx) else {
+            panic!("it has no runtime to wait in");
+        };
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert!(cause.contains("tokio runtime"), "{error}: {cause}");
+    }
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ use crate::tls::ServerTls;
 #[derive(Debug)]
 pub struct Listener {
     kind: Kind,
-    tls: Option<ServerTls>,
+    server_tls: Option<ServerTls>,
 }
 
 #[derive(Debug)]
@@ -56,7 +56,7 @@ impl Listener {
         options: TcpOptions,
     ) -> Result<Listener, ListenError> {
         let failed = |source| ListenError::new(address.to_string(), source);
-        let unread = |source| ListenError { is_unread: true, ..failed(source) };
+        let unread = |source| ListenError::unread(address.to_string(), source);
         let mut last = io::Error::new(io::ErrorKind::InvalidInput, "the name has no address");
         for candidate in address.to_socket_addrs().map_err(unread)? {
             match options.listen(candidate) {
@@ -80,10 +80,10 @@ impl Listener {
     }
 
     /// Speaks TLS with everyone who connects.
-    #[cfg(feature = "_tls")]
+    #[cfg(any(feature = "tls", feature = "tls-ring"))]
     #[must_use]
     pub fn tls(self, tls: ServerTls) -> Listener {
-        Listener { tls: Some(tls), ..self }
+        Listener { server_tls: Some(tls), ..self }
     }
 
     /// The bound TCP address, `None` for other kinds.
@@ -115,7 +115,7 @@ impl Listener {
             Kind::Unix(listener) => Kind::Unix(listener.try_clone().map_err(failed)?),
             Kind::Pipe(_) => return Ok(None),
         };
-        Ok(Some(Listener { kind, tls: self.tls.clone() }))
+        Ok(Some(Listener { kind, server_tls: self.server_tls.clone() }))
     }
 
     /// Registers with the current tokio runtime.
@@ -138,13 +138,13 @@ impl Listener {
             }
             Kind::Pipe(listener) => Accepting::Pipe(listener),
         };
-        Ok(Acceptor { kind, tls: self.tls })
+        Ok(Acceptor { kind, server_tls: self.server_tls })
     }
 }
 
 impl From<Kind> for Listener {
     fn from(kind: Kind) -> Listener {
-        Listener { kind, tls: None }
+        Listener { kind, server_tls: None }
     }
 }
 
@@ -195,7 +195,7 @@ impl TryFrom<tokio::net::TcpListener> for Listener {
 #[derive(Debug)]
 pub struct Acceptor {
     kind: Accepting,
-    tls: Option<ServerTls>,
+    server_tls: Option<ServerTls>,
 }
 
 #[derive(Debug)]
@@ -216,7 +216,8 @@ impl Acceptor {
     /// No accepted connection is lost when the future is dropped.
     pub async fn accept(&mut self) -> io::Result<Option<Incoming>> {
         let accepted = self.accept_stream().await?;
-        let incoming = |(stream, peer)| Incoming { stream, peer, tls: self.tls.clone() };
+        let incoming =
+            |(stream, peer)| Incoming { stream, peer, server_tls: self.server_tls.clone() };
         Ok(accepted.map(incoming))
     }
 
@@ -255,7 +256,7 @@ impl Acceptor {
 pub struct Incoming {
     stream: Stream,
     peer: Peer,
-    tls: Option<ServerTls>,
+    server_tls: Option<ServerTls>,
 }
 
 /// What a connection must do before it is a stream. It has no time limit of its own; its error says
@@ -278,8 +279,8 @@ impl Incoming {
     /// # Errors
     /// Under TLS: the handshake, to be awaited.
     pub fn into_stream(self) -> Result<(Stream, Peer), Handshake> {
-        let Incoming { stream, peer, tls } = self;
-        match tls {
+        let Incoming { stream, peer, server_tls } = self;
+        match server_tls {
             None => Ok((stream, peer)),
             Some(tls) => Err(Box::pin(tls.accept(stream, peer))),
         }
@@ -290,15 +291,39 @@ impl Incoming {
 #[derive(Debug)]
 pub struct ListenError {
     address: String,
-    /// The address is none, or a name that does not resolve.
-    is_unread: bool,
+    problem: Problem,
     source: io::Error,
+}
+
+/// What is wrong, where it is not for the system to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Problem {
+    /// It is: the address was understood.
+    Listening,
+    /// There is no port, or no address.
+    Form,
+    /// The port is no number, or too large.
+    Port,
+    /// The name has no addresses.
+    Name,
 }
 
 impl ListenError {
     /// An error for `address`.
     pub fn new(address: impl Into<String>, source: io::Error) -> ListenError {
-        ListenError { address: address.into(), is_unread: false, source }
+        ListenError { address: address.into(), problem: Problem::Listening, source }
+    }
+
+    /// An error for an address that was not understood.
+    fn unread(address: String, source: io::Error) -> ListenError {
+        let problem = match parts(&address) {
+            None => Problem::Form,
+            Some((_, port)) if port.parse::<u16>().is_err() => Problem::Port,
+            // The system's word, and not that of the parser in front of it.
+            Some(_) if source.kind() != io::ErrorKind::InvalidInput => Problem::Name,
+            Some(_) => Problem::Form,
+        };
+        ListenError { address, problem, source }
     }
 
     /// The address as it was given.
@@ -314,18 +339,26 @@ impl ListenError {
 
 impl fmt::Display for ListenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.is_unread {
-            true => write!(f, "cannot listen on {:?}", self.address)?,
-            false => write!(f, "cannot listen on {}", self.address)?,
+        match self.problem {
+            Problem::Listening => write!(f, "cannot listen on {}", self.address)?,
+            _ => write!(f, "cannot listen on {:?}", self.address)?,
+        }
+        let (host, port) = parts(&self.address).unwrap_or_default();
+        match self.problem {
+            Problem::Listening => {}
+            Problem::Form => {
+                return f.write_str(
+                    ": an address and a port are needed, for instance \"[::]:50051\" for all of \
+                     IPv6 and IPv4, or \"127.0.0.1:50051\"",
+                );
+            }
+            Problem::Port => return write!(f, ": the port {port:?} is no number up to 65535"),
+            Problem::Name => return write!(f, ": the name {host:?} does not resolve"),
         }
         match self.source.kind() {
             io::ErrorKind::AddrInUse => f.write_str(": another process or socket uses it"),
             io::ErrorKind::PermissionDenied => f.write_str(": permission denied"),
             io::ErrorKind::AddrNotAvailable => f.write_str(": this machine has no such address"),
-            _ if self.is_unread => f.write_str(
-                ": an address and a port are needed, for instance \"[::]:50051\" for all of IPv6 \
-                 and IPv4, or \"127.0.0.1:50051\"",
-            ),
             _ => Ok(()),
         }
     }
@@ -335,4 +368,12 @@ impl std::error::Error for ListenError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         Some(&self.source)
     }
+}
+
+/// The host and the port of what looks like an address.
+fn parts(address: &str) -> Option<(&str, &str)> {
+    let (host, port) = address.rsplit_once(':').filter(|(_, port)| !port.is_empty())?;
+    let is_bracketed = host.starts_with('[') && host.ends_with(']');
+    let is_host = !host.is_empty() && (is_bracketed || !host.contains([':', '[', '/']));
+    is_host.then_some((host, port))
 }
