@@ -153,6 +153,11 @@ impl SendBuf {
         self.sent = 0;
     }
 
+    /// Appends what is no frame of a connection's: an answer to a client that speaks no HTTP/2.
+    pub fn extend_from_slice(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
     /// Gives the storage of an empty buffer back to the allocator, for idle connections.
     pub fn release(&mut self) {
         if self.is_empty() {

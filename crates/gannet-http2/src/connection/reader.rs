@@ -144,12 +144,7 @@ impl<R: Role> Connection<R> {
         let have = buf.unread();
         let n = have.len().min(frame::PREFACE.len());
         if have[..n] != frame::PREFACE[..n] {
-            return Err(ConnectionError::protocol(match have {
-                // A record of TLS, handshake or alert (RFC 8446 section 5.1).
-                [21 | 22, ..] => "the client speaks TLS, and this port does not",
-                [b'A'..=b'Z', ..] => "the client speaks HTTP/1, or its connection preface is wrong",
-                _ => "the client's connection preface is wrong",
-            }));
+            return no_preface(have).map(|()| Step::Wait);
         }
         if n < frame::PREFACE.len() {
             return Ok(Step::Wait);
@@ -157,6 +152,19 @@ impl<R: Role> Connection<R> {
         buf.consume(n);
         self.reader = Reader::FirstSettings;
         Ok(Step::Again)
+    }
+
+    /// Whether a server still waits for the client's preface: nothing that came was HTTP/2.
+    #[inline]
+    pub fn awaits_preface(&self) -> bool {
+        R::IS_SERVER && matches!(self.reader, Reader::Preface)
+    }
+
+    /// The method with which a client began, in place of the preface, a request of HTTP/1, where
+    /// that is what failed the connection; `buf` is what it was read into. Whoever has sent nothing
+    /// of this connection can answer such a client in what it speaks.
+    pub fn http1_method<'a>(&self, buf: &'a RecvBuf) -> Option<&'a str> {
+        if self.awaits_preface() { http1_method(buf.unread()) } else { None }
     }
 
     #[inline]
@@ -210,6 +218,32 @@ impl<R: Role> Connection<R> {
         }
         Ok(())
     }
+}
+
+/// The longest registered one, UPDATEREDIRECTREF, and more.
+const HTTP1_METHOD_BYTES_MAX: usize = 20;
+
+/// The method of what begins like a request of HTTP/1 (RFC 9112 section 3). That of HTTP/2's
+/// preface is none.
+fn http1_method(head: &[u8]) -> Option<&str> {
+    let bytes = head.iter().take(HTTP1_METHOD_BYTES_MAX).take_while(|b| b.is_ascii_uppercase());
+    let (method, rest) = head.split_at(bytes.count());
+    let method = str::from_utf8(method).ok().filter(|method| !["", "PRI"].contains(method))?;
+    rest.starts_with(b" ").then_some(method)
+}
+
+/// What a client's first bytes are, which are not the preface. Fine as long as they may become the
+/// method of a request of HTTP/1, so that whoever sends one is told what it sent.
+fn no_preface(head: &[u8]) -> Result<(), ConnectionError> {
+    if head.len() <= HTTP1_METHOD_BYTES_MAX && head.iter().all(u8::is_ascii_uppercase) {
+        return Ok(());
+    }
+    Err(ConnectionError::protocol(match head {
+        // A record of TLS, handshake or alert (RFC 8446 section 5.1).
+        [21 | 22, ..] => "the client speaks TLS, and this port does not",
+        _ if http1_method(head).is_some() => "the client speaks HTTP/1",
+        _ => "the client's connection preface is wrong",
+    }))
 }
 
 /// Whether a server's first bytes can be HTTP/2, as far as others are known. A TLS alert is shorter

@@ -9,6 +9,7 @@
 //! Does not know what a call is: see [`Side`].
 
 mod closing;
+mod http1;
 mod input;
 mod output;
 mod rest;
@@ -335,15 +336,15 @@ impl<S: Side> Driver<S> {
         if std::mem::take(&mut self.is_unwritable) {
             return self.listen(reason, now);
         }
-        if let Some(storage) = self.recv.take_storage() {
-            pool::give(storage);
-        }
         self.side.closed(&reason);
         self.queue.close();
         if matches!(reason, CloseReason::Aborted) {
             self.conn.goaway(gannet_http2::Reason::NO_ERROR, b"");
         }
-        self.conn.poll_transmit(now, &mut self.send);
+        self.say_last_words(now);
+        if let Some(storage) = self.recv.take_storage() {
+            pool::give(storage);
+        }
         self.closing = Some(Box::new(Closing::new(reason, now)));
     }
 }

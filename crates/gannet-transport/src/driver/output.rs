@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::io::AsyncWrite;
 
-use super::{CloseReason, Driver, Side, Wake};
+use super::{CloseReason, Driver, Side, Wake, http1};
 
 /// Bytes written in one wake before the task yields.
 const WRITTEN_BYTES_PER_WAKE_MAX: usize = 2 << 20;
@@ -29,6 +29,9 @@ impl<S: Side> Driver<S> {
         now: Instant,
         wake: &mut Wake,
     ) -> Result<(), CloseReason> {
+        if self.holds_back() {
+            return Ok(());
+        }
         loop {
             self.conn.poll_transmit(now, &mut self.send);
             let output_bytes = self.send.len();
@@ -51,6 +54,26 @@ impl<S: Side> Driver<S> {
             let short = output_bytes < again_min;
             if short || wake.write_pending || wake.has_written_enough() {
                 return Ok(());
+            }
+        }
+    }
+
+    /// Whether the peer may still turn out to speak HTTP/1, so that it is told nothing in HTTP/2. A
+    /// client of HTTP/2 begins with its preface, whatever it hears (RFC 9113 section 3.4); so it
+    /// waits for nothing, and SETTINGS leave with their acknowledgement. Who came by ALPN or by a
+    /// pipe speaks HTTP/2.
+    #[inline]
+    pub(super) fn holds_back(&self) -> bool {
+        self.conn.awaits_preface() && self.io.is_socket()
+    }
+
+    /// Has the last words leave next: the engine's, or, to a client that has heard nothing and
+    /// speaks HTTP/1, what it can read.
+    pub(super) fn say_last_words(&mut self, now: Instant) {
+        match self.conn.http1_method(&self.recv).filter(|_| self.holds_back()) {
+            Some(method) => http1::answer(method, &mut self.send),
+            None => {
+                self.conn.poll_transmit(now, &mut self.send);
             }
         }
     }

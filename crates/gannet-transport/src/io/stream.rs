@@ -89,6 +89,17 @@ impl fmt::Display for Peer {
 }
 
 impl Stream {
+    /// Whether it is a socket on which nothing was agreed on yet.
+    #[inline]
+    pub(crate) fn is_socket(&self) -> bool {
+        match self {
+            Stream::Tcp(_) => true,
+            #[cfg(unix)]
+            Stream::Unix(_) => true,
+            _ => false,
+        }
+    }
+
     /// Sets TCP_USER_TIMEOUT: how long the peer may leave bytes unacknowledged, or its receive
     /// window shut, before the system gives the connection up (gRFC A18). Milliseconds, rounded
     /// down, at least 1. Without effect on what is no TCP, and on systems other than Linux, Android

@@ -5,6 +5,7 @@
 
 mod call;
 mod driver;
+mod http1;
 mod listeners;
 mod relay;
 #[cfg(feature = "_tls")]

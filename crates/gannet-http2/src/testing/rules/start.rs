@@ -19,6 +19,42 @@ fn a_server_wants_the_preface() {
 }
 
 #[test]
+fn a_request_of_http1_is_known_by_its_method_and_in_pieces_too() {
+    let table: [(&[u8], Option<&str>, &str); 9] = [
+        (b"GET / HTTP/1.1\r\n\r\n", Some("GET"), "the client speaks HTTP/1"),
+        (b"PROPFIND /a", Some("PROPFIND"), "the client speaks HTTP/1"),
+        (b"PRIX /", Some("PRIX"), "the client speaks HTTP/1"),
+        (b"ABCDEFGHIJKLMNOPQRST ", Some("ABCDEFGHIJKLMNOPQRST"), "the client speaks HTTP/1"),
+        (b"ABCDEFGHIJKLMNOPQRSTU", None, "the client's connection preface is wrong"),
+        (b"PRI * HTTP/1.1", None, "the client's connection preface is wrong"),
+        (b"GET/ HTTP/1.1", None, "the client's connection preface is wrong"),
+        (b" GET /", None, "the client's connection preface is wrong"),
+        (b"\x16\x03\x01", None, "the client speaks TLS, and this port does not"),
+    ];
+    for (bytes, method, told) in table {
+        for size in [bytes.len(), 2, 1] {
+            let mut engine = crate::Connection::<Server>::new(
+                Config::default(),
+                std::sync::Arc::new(crate::hpack::NoClassifier),
+                std::time::Instant::now(),
+            );
+            let mut buf = crate::RecvBuf::new();
+            let now = std::time::Instant::now();
+            let mut pieces = bytes.chunks(size);
+            let error = loop {
+                buf.extend_from_slice(pieces.next().expect("it fails by its last piece"));
+                if let Err(error) = engine.next_event(now, &mut buf).map(drop) {
+                    break error;
+                }
+                assert!(engine.awaits_preface() && engine.http1_method(&buf).is_none());
+            };
+            assert_eq!((error.reason, error.detail), (Reason::PROTOCOL_ERROR, told));
+            assert_eq!(engine.http1_method(&buf), method, "{}", bytes.escape_ascii());
+        }
+    }
+}
+
+#[test]
 fn settings_come_first() {
     let with_preface = |bytes: Vec<u8>| [&PREFACE[..], &bytes].concat();
     for first in [
