@@ -183,7 +183,8 @@ pub mod observe {
     pub use gannet_transport::Direction;
     pub use gannet_transport::observe::{
         AttemptStart, CallObserver, ClientAttemptObserver, ClientCallObserver, ClientCallStart,
-        Ended, HealthUnchecked, MessageEvent, ServerCallObserver, ServerCallStart,
+        ConnectionChange, ConnectionEvent, Disconnect, Ended, HealthUnchecked, MessageEvent,
+        ServerCallObserver, ServerCallStart,
     };
 }
 

@@ -11,12 +11,14 @@ use std::time::{Duration, Instant};
 
 use gannet_core::Status;
 use gannet_http2::Keepalive;
+use gannet_transport::observe::Disconnect;
 use tokio::runtime::{Handle, Id};
 use tokio::task::AbortHandle;
 
 use super::Config;
 use super::connect::Dial;
 use super::manage::{Beginning, Bells, Epoch};
+use super::news::News;
 use super::published::{Published, Slot};
 use crate::link::{Link, LinkCommand};
 use crate::policy::{
@@ -59,6 +61,8 @@ pub(super) struct Control {
     last_call: Option<Instant>,
     /// What the policy that panicked last has told calls.
     pub(super) panicked: Option<Status>,
+    /// For observers, where there are any.
+    news: Option<Vec<News>>,
     /// Tasks that are over.
     ended: Vec<AbortHandle>,
 }
@@ -93,6 +97,8 @@ pub(super) struct After {
     /// Connections whose servers are to be asked how they feel.
     pub(super) watches: Vec<Arc<Link>>,
     pub(super) aborts: Vec<AbortHandle>,
+    /// For observers.
+    pub(super) news: Vec<News>,
     /// What calls found before. It may hold what the application made.
     pub(super) published: Option<Arc<Published>>,
     /// What else the application has made, and nobody needs any more.
@@ -126,6 +132,7 @@ impl Control {
             is_shut_down: false,
             last_call: None,
             panicked: None,
+            news: (!config.observers.is_empty()).then(Vec::new),
             ended: Vec::new(),
         }
     }
@@ -277,16 +284,37 @@ impl Control {
             return false;
         }
         *live = Live { dialing: None, link: Some(Arc::clone(link)), health: None };
+        self.note(|| News::Opened(Arc::clone(link)));
         self.balancer.handle_established(dial.backend, dial.attempt, now)
     }
 
+    /// An attempt has failed, which perhaps nobody wants any more.
+    pub(super) fn failed(&mut self, dial: &Dial, why: Status, now: Instant) {
+        if self.balancer.is_attempt(dial.backend, dial.attempt) {
+            self.note(|| News::Failed(dial.address.to_string(), why.clone()));
+        }
+        self.balancer.handle_failed(dial.backend, dial.attempt, why, now);
+    }
+
+    fn note(&mut self, what: impl FnOnce() -> News) {
+        if let Some(news) = &mut self.news {
+            news.push(what());
+        }
+    }
+
     /// A connection takes no calls any more.
-    pub(super) fn lost(&mut self, link: &Arc<Link>, why: Status, now: Instant) {
+    pub(super) fn lost(
+        &mut self,
+        link: &Arc<Link>,
+        (why, how): (Status, Disconnect),
+        now: Instant,
+    ) {
         let Some(live) = self.live_of(link) else { return };
         live.link = None;
         let health = live.health.take();
         self.ended.extend(health);
         self.note_draining(Arc::clone(link));
+        self.note(|| News::Closed(Arc::clone(link), how));
         let lost = Lost { has_served: link.has_served(), why };
         self.balancer.handle_lost(link.backend(), lost, now);
     }
@@ -357,6 +385,7 @@ impl Control {
                     if let Some(link) = live.link {
                         link.retire();
                         link.push(LinkCommand::Close);
+                        self.note(|| News::Closed(Arc::clone(&link), Disconnect::Shutdown));
                         self.note_draining(link);
                     }
                 }
@@ -373,6 +402,7 @@ impl Control {
             after.published = Some(publish(state, published));
         }
         after.aborts.append(&mut self.ended);
+        after.news = self.news.as_mut().map(std::mem::take).unwrap_or_default();
         after.remains = self.balancer.take_remains();
         if self.balancer.is_started() && self.next_timeout() != self.armed {
             self.bells.timers.ring();

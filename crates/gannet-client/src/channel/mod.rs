@@ -10,6 +10,7 @@
 //! | `manage`, `resolving` | the task for names and timers, while the channel is not idle |
 //! | `connect`, `dial` | one attempt to connect to one address |
 //! | `race` | the same for all that a name stands for |
+//! | `news` | what observers are told of connections |
 //! | `errors` | what calls are told whose channel cannot do its work |
 //! | `health` | asking servers how they feel |
 
@@ -22,6 +23,7 @@ mod dial;
 mod errors;
 mod health;
 mod manage;
+mod news;
 mod published;
 mod race;
 mod resolving;

@@ -13,6 +13,7 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use gannet_core::Status;
 use gannet_http2::Keepalive;
+use gannet_transport::observe::Disconnect;
 use tokio::sync::Notify;
 
 use super::connect::{Connecting, Dial, cut_short};
@@ -218,15 +219,15 @@ impl Shared {
                 }
                 Err(status) => status,
             };
-            control.balancer.handle_failed(dial.backend, dial.attempt, failed, now);
+            control.failed(dial, failed, now);
         });
     }
 
     /// `link` takes no new calls; `why` says so, and where.
-    pub(crate) fn retire(&self, link: &Arc<Link>, why: Status) {
+    pub(crate) fn retire(&self, link: &Arc<Link>, why: Status, how: Disconnect) {
         self.drive(|control, now| {
             link.retire();
-            control.lost(link, why, now);
+            control.lost(link, (why, how), now);
         });
     }
 
@@ -260,6 +261,7 @@ impl Shared {
         let before = self.publish(ChannelState::Shutdown, published);
         drop(control);
         bury(before);
+        self.tell(&after);
         after.end();
     }
 
@@ -311,8 +313,14 @@ impl Shared {
         before
     }
 
+    /// Likewise without the lock.
+    fn tell(&self, after: &After) {
+        after.news.iter().for_each(|news| news.tell(&self.config));
+    }
+
     /// Without the lock.
     fn follow(&self, mut after: After) {
+        self.tell(&after);
         // Nobody connects for a channel that nobody holds.
         if let (Some(runtime), Some(me)) = (after.runtime.take(), self.me.upgrade()) {
             if let Some(beginning) = after.manage.take() {

@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use gannet_core::{Status, storage};
 use gannet_http2::{Client, Event, Reason, StreamKey};
+use gannet_transport::observe::Disconnect;
 use gannet_transport::{
     Asks, CallShared, CloseReason, Deadlines, Framed, Progress, Side, Spares, Turn,
 };
@@ -226,10 +227,10 @@ impl ClientSide {
     }
 
     /// New calls go to another connection from here on.
-    fn retire(&mut self, why: Status) {
+    fn retire(&mut self, why: Status, how: Disconnect) {
         self.link.retire();
         if let Some(channel) = self.channel.upgrade() {
-            channel.retire(&self.link, why);
+            channel.retire(&self.link, why, how);
         }
     }
 
@@ -242,7 +243,8 @@ impl ClientSide {
         {
             channel.calm_keepalive(keepalive);
         }
-        self.retire(Status::unavailable(self.remote.tell("it takes no more calls")));
+        let why = Status::unavailable(self.remote.tell("it takes no more calls"));
+        self.retire(why, Disconnect::GoAway(reason));
     }
 
     /// Has the channel know whether there are calls, where that has changed.
@@ -444,7 +446,7 @@ impl Side for ClientSide {
 
     fn closed(&mut self, reason: &CloseReason) {
         let mut lost = self.lost(reason);
-        self.retire(lost.clone());
+        self.retire(lost.clone(), Disconnect::of(reason));
         if let Some(established) = self.established.take() {
             // The one who connects may have given up.
             let _ = established.send(Err(lost.clone()));

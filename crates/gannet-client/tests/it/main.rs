@@ -26,6 +26,7 @@ mod lazy;
 mod moving;
 mod negative;
 mod observe;
+mod observe_connections;
 mod observe_credentials;
 mod peer;
 mod policies;

@@ -1,4 +1,4 @@
-//! [`Metrics`]: what gRFC A66 counts, and A96 for retries.
+//! [`Metrics`]: what gRFC A66 counts, A96 for retries, and A94 for connections.
 //!
 //! | instrument | what of | labels |
 //! | --- | --- | --- |
@@ -15,7 +15,12 @@
 //! | `grpc.server.call.sent_total_compressed_message_size` | By | method, status |
 //! | `grpc.server.call.rcvd_total_compressed_message_size` | By | method, status |
 //!
-//! Hedges are not counted (`grpc.client.call.hedges`), as there are none.
+//! | `grpc.subchannel.connection_attempts_succeeded` | `{attempt}`, where asked for | target |
+//! | `grpc.subchannel.connection_attempts_failed` | likewise | target |
+//! | `grpc.subchannel.open_connections` | `{connection}`, up and down, likewise | target |
+//! | `grpc.subchannel.disconnections` | `{disconnection}`, likewise | target, why where asked for |
+//!
+//! The last four are A94's. Hedges are not counted (`grpc.client.call.hedges`), as there are none.
 
 mod client;
 #[cfg_attr(feature = "bound", path = "handles/bound.rs")]
@@ -24,18 +29,21 @@ mod handles;
 mod instruments;
 mod series;
 mod server;
+mod subchannels;
 
 use std::fmt;
 use std::sync::Arc;
 
 use gannet_transport::observe::{
-    CallObserver, ClientCallObserver, ClientCallStart, ServerCallObserver, ServerCallStart,
+    CallObserver, ClientCallObserver, ClientCallStart, ConnectionEvent, ServerCallObserver,
+    ServerCallStart,
 };
 use opentelemetry::StringValue;
 use opentelemetry::metrics::MeterProvider;
 
 use instruments::{Instruments, Retries, method, target};
 use series::{ClientSeries, Remembered, Series};
+use subchannels::Subchannels;
 
 /// Counts calls: see the crate. Cheap to clone, and clones share the instruments.
 #[derive(Clone)]
@@ -43,6 +51,8 @@ use series::{ClientSeries, Remembered, Series};
 pub struct Metrics {
     instruments: Arc<Instruments>,
     retries: Option<Arc<Retries>>,
+    subchannels: Option<Subchannels>,
+    tells_disconnect_errors: bool,
     target_filter: Option<Filter>,
     method_filter: Option<Filter>,
     /// Of a server's methods, by their addresses; those that it has not are at 0.
@@ -70,6 +80,8 @@ impl Metrics {
         Metrics {
             instruments,
             retries: None,
+            subchannels: None,
+            tells_disconnect_errors: false,
             target_filter: None,
             method_filter: None,
             server: Arc::default(),
@@ -82,6 +94,21 @@ impl Metrics {
     /// have any.
     pub fn with_retries(mut self, provider: &dyn MeterProvider) -> Metrics {
         self.retries = Some(Arc::new(Retries::new(&provider.meter_with_scope(crate::scope()))));
+        self
+    }
+
+    /// Counts connections of channels, too (gRFC A94), which is experimental in gRPC:
+    /// `grpc.subchannel.connection_attempts_succeeded`, `….connection_attempts_failed`,
+    /// `….open_connections` and `….disconnections`.
+    pub fn with_subchannels(mut self, provider: &dyn MeterProvider) -> Metrics {
+        self.subchannels = Some(Subchannels::new(&provider.meter_with_scope(crate::scope())));
+        self
+    }
+
+    /// Tells of disconnections why, too, in A94's optional label `grpc.disconnect_error`: one of
+    /// some twenty words. Only where [they are counted](Self::with_subchannels).
+    pub fn with_disconnect_errors(mut self) -> Metrics {
+        self.tells_disconnect_errors = true;
         self
     }
 
@@ -154,6 +181,13 @@ impl CallObserver for Metrics {
     fn server_call(&self, call: &ServerCallStart<'_>) -> Option<Arc<dyn ServerCallObserver>> {
         let series = self.server_series(call);
         Some(server::follow(Arc::clone(&self.instruments), series, call.at))
+    }
+
+    fn connection(&self, event: &ConnectionEvent<'_>) {
+        if let Some(subchannels) = &self.subchannels {
+            let target = target(&self.target(event.target));
+            subchannels.count(event.change, target, self.tells_disconnect_errors);
+        }
     }
 }
 

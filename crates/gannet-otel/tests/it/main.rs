@@ -10,4 +10,5 @@ mod peer;
 mod prometheus;
 mod propagation;
 mod service;
+mod subchannels;
 mod tracing;

@@ -24,20 +24,20 @@ const SIZES: &str = "0 1024 2048 4096 16384 65536 262144 1048576 4194304 1677721
 
 /// What one instrument has counted, by its labels.
 #[derive(Debug, PartialEq)]
-struct Counted {
-    unit: String,
+pub(crate) struct Counted {
+    pub(crate) unit: String,
     bounds: Option<Vec<f64>>,
     /// How many, and their sum.
-    points: BTreeMap<String, (u64, f64)>,
+    pub(crate) points: BTreeMap<String, (u64, f64)>,
 }
 
-struct Meters {
+pub(crate) struct Meters {
     exporter: InMemoryMetricExporter,
-    provider: SdkMeterProvider,
+    pub(crate) provider: SdkMeterProvider,
 }
 
 impl Meters {
-    fn new() -> Meters {
+    pub(crate) fn new() -> Meters {
         let exporter = InMemoryMetricExporter::default();
         let reader = PeriodicReader::builder(exporter.clone()).build();
         let provider = SdkMeterProvider::builder().with_reader(reader).build();
@@ -45,7 +45,7 @@ impl Meters {
     }
 
     /// By the names of the instruments.
-    fn read(&self) -> BTreeMap<String, Counted> {
+    pub(crate) fn read(&self) -> BTreeMap<String, Counted> {
         self.exporter.reset();
         self.provider.force_flush().unwrap();
         let exported = self.exporter.get_finished_metrics().unwrap();
@@ -72,6 +72,13 @@ fn points(data: &AggregatedMetrics) -> Points {
             assert!(sum.is_monotonic());
             let points = sum.data_points();
             (None, points.map(|point| (labels(point.attributes()), (point.value(), 0.0))).collect())
+        }
+        AggregatedMetrics::I64(MetricData::Sum(sum)) => {
+            assert!(!sum.is_monotonic(), "it goes up and down");
+            let number = |value: i64| value as f64;
+            let points = sum.data_points();
+            let points = points.map(|one| (labels(one.attributes()), (0, number(one.value()))));
+            (None, points.collect())
         }
         AggregatedMetrics::U64(MetricData::Histogram(histogram)) => {
             buckets(histogram.data_points(), |sum| sum as f64)

@@ -15,16 +15,19 @@
 //! | file | what it holds |
 //! | --- | --- |
 //! | `events` | what observers are told |
+//! | `connection` | the same of a channel's connections |
 //! | `several` | more than one observer |
 //!
 //! Reads no clock: those who tell of a moment do, the runtime's.
 
+mod connection;
 mod events;
 mod several;
 
 use gannet_core::Metadata;
 use std::sync::Arc;
 
+pub use connection::{ConnectionChange, ConnectionEvent, Disconnect};
 pub use events::{
     AttemptStart, ClientCallStart, Ended, HealthUnchecked, MessageEvent, ServerCallStart,
 };
@@ -78,6 +81,12 @@ pub trait CallObserver: Send + Sync + 'static {
     /// (UNIMPLEMENTED), and that counts as healthy (gRFC A17). Once for each connection.
     fn health_unchecked(&self, server: &HealthUnchecked<'_>) {
         let _ = server;
+    }
+
+    /// Something has become of a connection of a channel's, or of an attempt at one (gRFC A94).
+    /// What comes first is mostly told first, but by several tasks.
+    fn connection(&self, event: &ConnectionEvent<'_>) {
+        let _ = event;
     }
 }
 
@@ -166,5 +175,9 @@ impl<T: CallObserver + ?Sized> CallObserver for Arc<T> {
 
     fn health_unchecked(&self, server: &HealthUnchecked<'_>) {
         (**self).health_unchecked(server);
+    }
+
+    fn connection(&self, event: &ConnectionEvent<'_>) {
+        (**self).connection(event);
     }
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use gannet_core::Metadata;
 
 use super::{
-    AttemptStart, CallObserver, ClientAttemptObserver, ClientCallObserver, ClientCallStart, Ended,
-    HealthUnchecked, MessageEvent, ServerCallObserver, ServerCallStart,
+    AttemptStart, CallObserver, ClientAttemptObserver, ClientCallObserver, ClientCallStart,
+    ConnectionEvent, Ended, HealthUnchecked, MessageEvent, ServerCallObserver, ServerCallStart,
 };
 
 /// All observers of a server or of a channel, in the order in which they were added: the first is
@@ -30,6 +30,11 @@ impl Observers {
     /// Tells of a server whose health cannot be asked for.
     pub fn health_unchecked(&self, server: &HealthUnchecked<'_>) {
         self.0.iter().for_each(|one| one.health_unchecked(server));
+    }
+
+    /// Tells what has become of a connection, or of an attempt at one.
+    pub fn connection(&self, event: &ConnectionEvent<'_>) {
+        self.0.iter().for_each(|one| one.connection(event));
     }
 
     /// What follows a call of a client.

@@ -5,6 +5,7 @@ use std::time::Instant;
 use gannet_core::Status;
 use gannet_http2::{Client, Connection, OpenError, Reason};
 use gannet_transport::Turn;
+use gannet_transport::observe::Disconnect;
 
 use super::ClientSide;
 use crate::call::request::{Body, Receiver, Request};
@@ -56,7 +57,7 @@ impl ClientSide {
             }
             Err(OpenError::IdsExhausted) => {
                 let told = self.remote.tell("no more streams can be opened on the connection");
-                self.retire(Status::unavailable(told));
+                self.retire(Status::unavailable(told), Disconnect::Unknown);
                 turn.conn.goaway(Reason::NO_ERROR, b"");
                 self.hand_back(key);
                 return true;
