@@ -32,9 +32,10 @@ impl<'a> Call<'a> {
     where
         F: Future<Output = Result<T>> + Unpin,
     {
-        match wait(self.channel, future, |future| exchange(future).deadline())? {
-            Some(outcome) => outcome,
-            None => Err(exchange(future).overdue(self.method)),
+        match wait(self.channel, future, |future| exchange(future).deadline()) {
+            Ok(Some(outcome)) => outcome,
+            Ok(None) => Err(exchange(future).overdue(self.method)),
+            Err(status) => Err(exchange(future).failed(status)),
         }
     }
 
@@ -82,10 +83,14 @@ impl OpenCall {
     /// What that comes to; INTERNAL where the thread must not block.
     pub(super) fn wait<T>(&self, future: impl Future<Output = Result<T>> + Unpin) -> Result<T> {
         let mut future = future;
-        match wait(&self.channel, &mut future, |_| self.deadline)? {
-            Some(outcome) => outcome,
-            None => Err(overdue(self.shared.address(), self.method)),
-        }
+        let waited = match wait(&self.channel, &mut future, |_| self.deadline) {
+            Ok(Some(outcome)) => return outcome,
+            Ok(None) => overdue(self.shared.address(), self.method),
+            Err(status) => status,
+        };
+        // Before what the future has of the call is dropped.
+        self.shared.meet(&waited);
+        Err(waited)
     }
 
     /// For the other half of the call.

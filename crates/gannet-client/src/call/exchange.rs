@@ -56,10 +56,20 @@ enum State {
     /// It has failed, or could not be made.
     Failed(Status),
     /// Waits for a connection.
-    Placing(PlaceFuture),
+    Placing(Placing),
     /// The connection has it.
     Started(Started),
+    /// It is over, and the application has a response that it may fail to decode, which somebody
+    /// wants to know.
+    Answered(Box<Tracking>),
     Done,
+}
+
+/// A call that waits for a connection.
+pub(crate) struct Placing {
+    future: PlaceFuture,
+    /// The request's, which is out of reach.
+    attempt: Option<Arc<Attempt>>,
 }
 
 type PlaceFuture = Pin<Box<dyn Future<Output = (Box<Request>, Result<Placed, Status>)> + Send>>;
@@ -73,6 +83,9 @@ pub(crate) struct Started {
     /// For a picker that wants to know, and those who follow the call.
     tracking: Option<Box<Tracking>>,
 }
+
+/// What came of a call, and who is to know what becomes of a response.
+pub(crate) type Answered = (Made, Option<Box<Tracking>>);
 
 /// What comes of an exchange.
 pub(crate) enum Made {
@@ -111,9 +124,20 @@ impl<'a> Exchange<'a> {
 
     /// The application has the outcome.
     #[inline]
-    pub(crate) fn end<T>(&self, outcome: &Result<T, Status>) {
+    pub(crate) fn end<T>(&mut self, outcome: &Result<T, Status>) {
+        // Who is told of nothing looks no further.
+        if !matches!(self.way, Way::Plain(Making { state: State::Done })) {
+            self.tell_end(outcome.as_ref().map(|_| ()));
+        }
+    }
+
+    #[cold]
+    fn tell_end(&mut self, outcome: Result<(), &Status>) {
+        if let Some(mut answered) = self.way.take_answered() {
+            answered.settle(outcome);
+        }
         if let Some(call) = self.followed() {
-            call.end(outcome.as_ref().map(|_| ()));
+            call.end(outcome);
         }
     }
 
@@ -126,11 +150,14 @@ impl<'a> Exchange<'a> {
         status
     }
 
-    /// The application has the stream: the call ends with that.
+    /// The application has the streams: the call ends with that of the responses.
     #[inline]
-    pub(crate) fn end_with(&self, source: &Source) {
+    pub(crate) fn end_with(&self, requests: &Arc<CallShared>, source: &Source) {
         if let Some(call) = self.followed() {
             let call = Arc::clone(call);
+            if !Arc::ptr_eq(requests, source.shared()) {
+                requests.meets_for(source.shared());
+            }
             let end = move |outcome: Result<&Metadata, &Status>| call.end(outcome.map(|_| ()));
             source.shared().observe_end(Box::new(end));
         }
@@ -186,6 +213,14 @@ impl Way {
         }
     }
 
+    fn take_answered(&mut self) -> Option<Box<Tracking>> {
+        match self {
+            Way::Plain(making) => making.take_answered(),
+            Way::Intercepted(intercepted) => intercepted.take_answered(),
+            Way::Followed(followed) => followed.way.take_answered(),
+        }
+    }
+
     fn deadline(&self) -> Option<Instant> {
         match self {
             Way::Plain(making) => making.deadline(),
@@ -222,6 +257,18 @@ impl Making {
         made
     }
 
+    /// Who is to know what becomes of a response.
+    #[cold]
+    pub(crate) fn take_answered(&mut self) -> Option<Box<Tracking>> {
+        match std::mem::replace(&mut self.state, State::Done) {
+            State::Answered(tracking) => Some(tracking),
+            state => {
+                self.state = state;
+                None
+            }
+        }
+    }
+
     /// Before it is polled first.
     fn deadline(&self) -> Option<Instant> {
         match &self.state {
@@ -233,7 +280,9 @@ impl Making {
     fn overdue(&mut self, method: &MethodDescriptor) -> Status {
         match std::mem::replace(&mut self.state, State::Done) {
             State::Started(mut started) => started.overdue(method),
-            _ => deadline_exceeded(method, "it has no connection yet"),
+            State::Placing(placing) => placing.overdue(method),
+            State::Failed(status) => status,
+            _ => deadline_exceeded(method, NO_CONNECTION),
         }
     }
 
@@ -254,31 +303,26 @@ impl Making {
                     Attempt::begin(&mut request, false);
                     self.state = match shared.place(&request) {
                         Some(placed) => State::Started(Started::new(placed, request)),
-                        None => wait_for_place(shared, request),
+                        None => State::Placing(Placing::new(shared, request)),
                     };
                 }
-                State::Placing(mut placing) => match placing.as_mut().poll(cx) {
+                State::Placing(mut placing) => match placing.poll(cx) {
                     Poll::Pending => {
                         self.state = State::Placing(placing);
                         return Poll::Pending;
                     }
                     Poll::Ready((request, Ok(placed))) => {
-                        if let Some(attempt) = request.attempt() {
-                            attempt.waited();
-                        }
                         self.state = State::Started(Started::new(placed, request));
                     }
-                    Poll::Ready((request, Err(status))) => {
-                        Attempt::fail(&request, &status);
-                        self.state = State::Failed(status);
-                    }
+                    Poll::Ready((_, Err(status))) => self.state = State::Failed(status),
                 },
                 State::Started(started) => match started.take_unsent() {
+                    None if started.tracking.is_some() => return Poll::Ready(self.told(started)),
                     None => return Poll::Ready(started.finish()),
                     // Not to the same connection in a circle: by now it is retired.
                     Some(mut request) => {
                         Attempt::begin(&mut request, true);
-                        self.state = wait_for_place(shared, request);
+                        self.state = State::Placing(Placing::new(shared, request));
                     }
                 },
                 State::Failed(status) => {
@@ -289,7 +333,9 @@ impl Making {
                     self.state = State::Failed(status);
                     return Poll::Pending;
                 }
-                State::Done => unreachable!("an exchange is not polled after its end"),
+                State::Answered(_) | State::Done => {
+                    unreachable!("an exchange is not polled after its end")
+                }
             }
         }
     }
@@ -304,10 +350,65 @@ pub(crate) fn turn(cx: &mut Context<'_>) -> Option<RestoreOnPending> {
     }
 }
 
-#[cold]
-fn wait_for_place(shared: &Arc<Shared>, request: Box<Request>) -> State {
-    State::Placing(Box::pin(Arc::clone(shared).wait_for_place(request)))
+impl Making {
+    /// What comes of a call that somebody tracks.
+    #[cold]
+    fn told(&mut self, mut started: Started) -> Result<Made, Status> {
+        let (made, answered) = started.tracked_outcome()?;
+        if let Some(answered) = answered {
+            self.state = State::Answered(answered);
+        }
+        Ok(made)
+    }
 }
+
+impl Placing {
+    #[cold]
+    pub(crate) fn new(shared: &Arc<Shared>, request: Box<Request>) -> Placing {
+        let attempt = request.attempt().map(Arc::clone);
+        Placing { future: Box::pin(Arc::clone(shared).wait_for_place(request)), attempt }
+    }
+
+    /// Ready with the request, and where it goes.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<(Box<Request>, Result<Placed, Status>)> {
+        let (request, placed) = ready!(self.future.as_mut().poll(cx));
+        if let Some(attempt) = &self.attempt {
+            match &placed {
+                Ok(_) => attempt.waited(),
+                Err(status) => attempt.end(Err(status)),
+            }
+        }
+        Poll::Ready((request, placed))
+    }
+
+    /// As [`poll`](Self::poll), for who ends the call at its deadline where nobody else does.
+    pub(crate) fn poll_in_time(
+        &mut self,
+        (method, deadline): (&MethodDescriptor, Option<Instant>),
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(Box<Request>, Placed), Status>> {
+        match self.poll(cx) {
+            Poll::Ready((request, placed)) => Poll::Ready(placed.map(|placed| (request, placed))),
+            Poll::Pending if blocking::is_overdue(deadline) => {
+                Poll::Ready(Err(self.overdue(method)))
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// Tells who follows the call that it ends without a connection.
+    #[cold]
+    fn overdue(&self, method: &MethodDescriptor) -> Status {
+        let status = deadline_exceeded(method, NO_CONNECTION);
+        if let Some(attempt) = &self.attempt {
+            attempt.end(Err(&status));
+        }
+        status
+    }
+}
+
+/// What a call waits for that ends before it has one.
+const NO_CONNECTION: &str = "it has no connection yet";
 
 impl Started {
     pub(crate) fn new(placed: Placed, mut request: Box<Request>) -> Started {
@@ -336,14 +437,14 @@ impl Started {
     }
 
     /// Ready with the request where it came back, else with the outcome.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Made, Unmade>> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Answered, Unmade>> {
         let outcome = ready!(self.notice.poll(cx));
         Poll::Ready(match outcome.take_unsent() {
             Some(request) => {
                 tell_unsent(&request);
                 Err(Unmade::Unsent(request))
             }
-            None => self.outcome().map_err(Unmade::Failed),
+            None => self.tracked_outcome().map_err(Unmade::Failed),
         })
     }
 
@@ -352,7 +453,7 @@ impl Started {
         &mut self,
         (method, deadline): (&MethodDescriptor, Option<Instant>),
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Made, Unmade>> {
+    ) -> Poll<Result<Answered, Unmade>> {
         let made = self.poll(cx);
         if made.is_pending() && blocking::is_overdue(deadline) {
             return Poll::Ready(Err(Unmade::Failed(self.overdue(method))));
@@ -382,14 +483,21 @@ impl Started {
         self.outcome()
     }
 
+    /// As [`outcome`](Self::outcome), which is told to who tracks the call.
+    #[cold]
+    fn tracked_outcome(&mut self) -> Result<Answered, Status> {
+        let mut answered = None;
+        if let Some(tracking) = self.tracking.take() {
+            let source = self.stream.as_ref().map(|(_, source)| source);
+            (self.notice, answered) = tracking.made(&self.notice, source);
+        }
+        Ok((self.outcome()?, answered))
+    }
+
     /// The notice is set, and not with an unsent request.
     #[inline]
     fn outcome(&mut self) -> Result<Made, Status> {
         let stream = self.stream.take();
-        if let Some(tracking) = self.tracking.take() {
-            let source = stream.as_ref().map(|(_, source)| source);
-            self.notice = tracking.made(&self.notice, source);
-        }
         match (self.notice.get(), stream) {
             (Some(Outcome::Failed(status)), _) => Err(status.clone()),
             (_, Some((shared, source))) => Ok(Made::Stream(shared, source)),

@@ -25,6 +25,8 @@ pub struct Reply<T> {
 
 impl<T> Reply<T> {
     pub(crate) fn new(source: Source, codec: MessageCodec<T>) -> Reply<T> {
+        // Whether all is well is known behind it.
+        source.hold_end();
         Reply { source, codec, message: None, trailers: Metadata::new() }
     }
 
@@ -52,6 +54,12 @@ impl<T> Reply<T> {
 
     /// Ready when the call has ended.
     fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Result<T>> {
+        let reply = ready!(self.poll_outcome(cx));
+        self.source.settle(reply.as_ref().err());
+        Poll::Ready(reply)
+    }
+
+    fn poll_outcome(&mut self, cx: &mut Context<'_>) -> Poll<Result<T>> {
         loop {
             match ready!(self.source.poll_piece(cx)) {
                 Piece::Headers(_) => {}

@@ -206,7 +206,7 @@ impl<'a, Req, Resp> Opening<'a, Req, Resp> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Arc<CallShared>, Source)>> {
         let opened = match ready!(self.exchange.poll(cx)) {
             Ok(Made::Stream(shared, source)) => {
-                self.exchange.end_with(&source);
+                self.exchange.end_with(&shared, &source);
                 return Poll::Ready(Ok((shared, source)));
             }
             Ok(Made::Unary(..)) => {

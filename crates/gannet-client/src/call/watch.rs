@@ -210,17 +210,17 @@ impl Attempt {
         }
     }
 
-    /// The application comes to what the connection has told: all of a unary call, or that a stream
-    /// is open. A response that is compressed is told of with its length, for which it is
+    /// The application comes to what the connection has told: all of a unary call, which ends when a
+    /// response is decoded, or that a stream is open. A response that is compressed is told of with its length, for which it is
     /// decompressed here: what is told instead.
     #[cold]
     pub(crate) fn told(&self, notice: &Arc<Notice>) -> Arc<Notice> {
         let mut notice = Arc::clone(notice);
         match notice.get() {
             Some(Outcome::Response { payload, metadata }) => {
-                if let Received::Packed(packed) = payload
-                    && let Ok(inflated) = packed.inflated()
-                {
+                if let Received::Packed(packed) = payload {
+                    // One that cannot be decompressed is none.
+                    let Ok(inflated) = packed.inflated() else { return notice };
                     let payload = Received::Packed(Box::new(inflated));
                     let inflated = Notice::new();
                     inflated.set(Outcome::Response { payload, metadata: metadata.clone() });
@@ -230,7 +230,6 @@ impl Attempt {
                     let (bytes, compressed_bytes) = payload.bytes();
                     self.tell(Direction::Inbound, bytes, compressed_bytes);
                 }
-                self.end(Ok(()));
             }
             Some(Outcome::Failed(status)) => self.end(Err(status)),
             Some(Outcome::Opened | Outcome::Unsent(_)) | None => {}
@@ -241,10 +240,16 @@ impl Attempt {
     /// It is over: the first end counts.
     #[cold]
     pub(crate) fn end(&self, outcome: Result<(), &Status>) {
+        self.end_at(outcome, now());
+    }
+
+    /// As [`end`](Self::end), of which this is the moment.
+    #[cold]
+    pub(crate) fn end_at(&self, outcome: Result<(), &Status>, at: Instant) {
         if !self.is_ended.swap(true, Ordering::Relaxed)
             && let Some(observer) = self.current()
         {
-            observer.ended(&Ended::new(outcome, now()));
+            observer.ended(&Ended::new(outcome, at));
         }
     }
 
@@ -307,7 +312,7 @@ fn not_seen() -> Status {
 }
 
 /// The runtime's clock, which tests can pause.
-fn now() -> Instant {
+pub(super) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 

@@ -148,10 +148,10 @@ impl HealthWatch {
         let _watched = Watched::new(&self.link);
         let mut started = Started::new(placed, request);
         let source = match poll_fn(|cx| started.poll(cx)).await {
-            Ok(Made::Stream(_, source)) => source,
+            Ok((Made::Stream(_, source), _)) => source,
             Err(Unmade::Failed(status)) => return End::Failed(status),
             // It takes no calls any more.
-            Ok(Made::Unary(..)) | Err(Unmade::Unsent(_)) => return End::Over,
+            Ok((Made::Unary(..), _)) | Err(Unmade::Unsent(_)) => return End::Over,
         };
         let decoder = MessageCodec::<Bytes>::new::<Raw>();
         let mut answers: Inbound<Bytes> = Inbound::new(source, decoder);

@@ -9,7 +9,7 @@ use gannet_core::{Metadata, MethodDescriptor, Result, Status};
 use tokio::runtime::Handle;
 
 use super::{Credentials, CredentialsList, CredentialsRequest};
-use crate::call::exchange::{Made, Started, Unmade};
+use crate::call::exchange::{Answered, Placing, Started, Unmade};
 use crate::call::request::Request;
 use crate::call::watch::Attempt;
 use crate::channel::{Config, Shared, no_runtime};
@@ -21,7 +21,7 @@ pub(crate) async fn make_authorized(
     shared: Arc<Shared>,
     mut request: Box<Request>,
     credentials: CredentialsList,
-) -> Result<Made> {
+) -> Result<Answered> {
     for one in &credentials.0 {
         check_connection(shared.config(), &**one)?;
     }
@@ -29,19 +29,18 @@ pub(crate) async fn make_authorized(
     loop {
         Attempt::begin(&mut request, is_again);
         let entries = request.metadata.len();
+        let times = (request.method, request.deadline);
         is_again = true;
         let placed = match shared.place(&request) {
             Some(placed) => placed,
             None => {
-                let (same, placed) = Arc::clone(&shared).wait_for_place(request).await;
-                request = same;
-                if let Some(attempt) = request.attempt() {
-                    attempt.waited();
-                }
-                placed.inspect_err(|status| Attempt::fail(&request, status))?
+                let mut placing = Placing::new(&shared, request);
+                let placed;
+                (request, placed) = poll_fn(|cx| placing.poll_in_time(times, cx)).await?;
+                placed
             }
         };
-        let (method, deadline) = (request.method, request.deadline);
+        let (method, deadline) = times;
         let authorized = {
             let authorizing = authorize(shared.config(), &mut request, &credentials);
             match deadline {
@@ -55,7 +54,7 @@ pub(crate) async fn make_authorized(
         };
         authorized.inspect_err(|status| Attempt::fail(&request, status))?;
         let mut started = Started::new(placed, request);
-        request = match poll_fn(|cx| started.poll_in_time((method, deadline), cx)).await {
+        request = match poll_fn(|cx| started.poll_in_time(times, cx)).await {
             Ok(made) => return Ok(made),
             Err(Unmade::Failed(status)) => return Err(status),
             Err(Unmade::Unsent(request)) => request,

@@ -13,8 +13,9 @@ use gannet_transport::{Direction, Inbound, Observed, Outbound};
 
 use super::outgoing::response_of;
 use super::pump;
-use crate::call::exchange::Made;
+use crate::call::exchange::{Answered, Made};
 use crate::call::notice::{Around, Outcome, Received};
+use crate::call::tracking::Tracking;
 
 /// What a call came to, on its way to the application: the response of a unary call, the open
 /// streams of any other. What [`Next::run`](crate::Next::run) returns.
@@ -28,6 +29,8 @@ pub struct Answer {
     send_bytes_max: usize,
     /// What it has become, whatever was made.
     failed: Option<Status>,
+    /// Who is to know what becomes of the response, while that is the connection's.
+    answered: Option<Box<Tracking>>,
 }
 
 impl Answer {
@@ -37,13 +40,18 @@ impl Answer {
         made: Made,
         send_bytes_max: usize,
     ) -> Answer {
-        Answer { method, deadline, made, send_bytes_max, failed: None }
+        Answer { method, deadline, made, send_bytes_max, failed: None, answered: None }
     }
 
-    pub(super) fn into_made(self, method: &'static MethodDescriptor) -> Result<Made> {
+    pub(super) fn tracked(mut self, answered: Option<Box<Tracking>>) -> Answer {
+        self.answered = answered;
+        self
+    }
+
+    pub(super) fn into_made(self, method: &'static MethodDescriptor) -> Result<Answered> {
         match self.failed {
             Some(status) => Err(status),
-            None if std::ptr::eq(self.method, method) => Ok(self.made),
+            None if std::ptr::eq(self.method, method) => Ok((self.made, self.answered)),
             None => Err(Status::internal(format!(
                 "an interceptor answered a call to {} with the answer of one to {}",
                 method.path, self.method.path
@@ -127,7 +135,10 @@ impl Answer {
     {
         self.around_mut();
         match &mut self.made {
-            Made::Unary(notice, _) => *notice = response_of::<C, T>(message)?,
+            Made::Unary(notice, _) => {
+                *notice = response_of::<C, T>(message)?;
+                self.answered = None;
+            }
             Made::Stream(..) => {
                 let path = self.method.path;
                 return Err(Status::internal(format!("the call to {path} is a stream")));
@@ -201,7 +212,7 @@ impl Answer {
     }
 
     /// Tells `observer` how the call ended, with its trailers, when the application comes to that,
-    /// or that it did not: CANCELLED then. At once for a unary call, which has ended well.
+    /// or that it did not: CANCELLED then, or a failure that it was told of last. At once for a unary call, which has ended well.
     pub fn observe_end<F>(&mut self, observer: F)
     where
         F: FnOnce(Result<&Metadata, &Status>) + Send + 'static,

@@ -15,8 +15,9 @@ use tokio::time::{Sleep, sleep_until};
 use super::{Answer, Chain, LayerFuture, Outgoing, WITH_INTERCEPTORS};
 use crate::Channel;
 use crate::call::Extra;
-use crate::call::exchange::{Made, Making, turn};
+use crate::call::exchange::{Answered, Made, Making, turn};
 use crate::call::request::Request;
+use crate::call::tracking::Tracking;
 use crate::channel::no_runtime;
 use crate::credentials::make_authorized;
 use crate::link::deadline_exceeded;
@@ -100,7 +101,7 @@ struct Run {
 enum Way {
     Layer(LayerFuture),
     Connection(Making),
-    Authorized(Pin<Box<dyn Future<Output = Result<Made>> + Send>>),
+    Authorized(Pin<Box<dyn Future<Output = Result<Answered>> + Send>>),
 }
 
 impl Future for Run {
@@ -111,7 +112,8 @@ impl Future for Run {
         let made = match &mut run.way {
             Way::Layer(layer) => return layer.as_mut().poll(cx),
             Way::Connection(making) => {
-                making.poll_in_time(&run.chain.shared, (run.method, run.deadline), cx)
+                let made = making.poll_in_time(&run.chain.shared, (run.method, run.deadline), cx);
+                made.map_ok(|made| (made, making.take_answered()))
             }
             Way::Authorized(making) => making.as_mut().poll(cx),
         };
@@ -119,8 +121,9 @@ impl Future for Run {
             let earliest = AWAITED.get().into_iter().chain(run.deadline).min();
             AWAITED.set(earliest);
         }
-        let made = ready!(made)?;
-        Poll::Ready(Ok(Answer::new(run.method, run.deadline, made, run.send_bytes_max)))
+        let (made, answered) = ready!(made)?;
+        let answer = Answer::new(run.method, run.deadline, made, run.send_bytes_max);
+        Poll::Ready(Ok(answer.tracked(answered)))
     }
 }
 
@@ -138,15 +141,21 @@ thread_local! {
 
 /// A call with all that is around it, up to what the application gets.
 pub(crate) struct Intercepted {
-    /// `None` once it has ended. Not the `Run` itself: it is long, and calls without interceptors
-    /// would be moved with room for it.
-    run: Option<LayerFuture>,
+    run: Running,
     method: &'static MethodDescriptor,
     deadline: Option<Instant>,
     /// The deadline of what it waits for, where that is earlier.
     awaited: Option<Instant>,
     /// Made where an interceptor waits for something else than the call.
     timer: Option<Pin<Box<Sleep>>>,
+}
+
+/// Not the `Run` itself: it is long, and calls without interceptors would be moved with room for
+/// it.
+enum Running {
+    Runs(LayerFuture),
+    /// It has ended; who is to know what becomes of a response.
+    Over(Option<Box<Tracking>>),
 }
 
 impl Intercepted {
@@ -167,11 +176,11 @@ impl Intercepted {
                 Way::Layer(layer) => layer,
                 way => Box::pin(Run { way, chain, method, deadline, send_bytes_max }),
             };
-        Intercepted { run: Some(run), method, deadline, awaited: None, timer: None }
+        Intercepted { run: Running::Runs(run), method, deadline, awaited: None, timer: None }
     }
 
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Made, Status>> {
-        let Some(run) = &mut self.run else { return Poll::Pending };
+        let Running::Runs(run) = &mut self.run else { return Poll::Pending };
         // Interceptors and credentials may know the outcome without waiting for anything.
         let Some(turn) = turn(cx) else { return Poll::Pending };
         // An interceptor may make another such call in here.
@@ -188,11 +197,20 @@ impl Intercepted {
             (Poll::Pending, Some(deadline)) => ready!(self.poll_deadline(deadline, cx)),
         };
         turn.made_progress();
-        self.run = None;
-        if let Ok(answer) = &answer {
-            self.awaited = answer.deadline();
+        self.run = Running::Over(None);
+        let answer = answer?;
+        self.awaited = answer.deadline();
+        let (made, answered) = answer.into_made(self.method)?;
+        self.run = Running::Over(answered);
+        Poll::Ready(Ok(made))
+    }
+
+    /// Who is to know what becomes of a response.
+    pub(crate) fn take_answered(&mut self) -> Option<Box<Tracking>> {
+        match &mut self.run {
+            Running::Runs(_) => None,
+            Running::Over(answered) => answered.take(),
         }
-        Poll::Ready(answer.and_then(|answer| answer.into_made(self.method)))
     }
 
     /// By when something is to happen: it ends, or has its answer, whose stream does.
@@ -203,7 +221,7 @@ impl Intercepted {
     /// Ends it, as its deadline has passed for a thread that waits.
     #[cold]
     pub(crate) fn overdue(&mut self) -> Status {
-        self.run = None;
+        self.run = Running::Over(None);
         deadline_exceeded(self.method, WITH_INTERCEPTORS)
     }
 

@@ -14,6 +14,7 @@ mod control_plane;
 mod credentials;
 mod deadlines;
 mod defaults;
+mod endings;
 mod faults;
 mod fickle;
 mod forever;

@@ -1,13 +1,15 @@
 //! Threads that wait for calls on a connection whose runtime nobody runs: their deadlines hold.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
+use gannet_client::name::{Resolver, Updates};
 use gannet_client::{BearerToken, Channel, ChannelBuilder, ChannelState, Next, Outgoing};
 use gannet_core::{Code, Result, Status};
 use tokio::runtime::{Builder, Runtime};
 
+use crate::backends::builder;
 use crate::observe::Log;
 use crate::peer::{Got, HEAD, Peer, Peers, chat, download, framed, unary, upload};
 
@@ -112,20 +114,77 @@ fn streams_that_are_open_end_at_their_deadlines() {
         let chat = chat(channel).timeout(timeout).wait()?;
         Ok(((rx, up, chat), at))
     };
-    let Still { open, channel: _channel, _peer } = still_with(|builder| builder, open, 3);
+    let log = Log::default();
+    let observe = |builder: ChannelBuilder| builder.observe(log.clone());
+    let Still { open, channel: _channel, _peer } = still_with(observe, open, 3);
+    log.take();
     let ((mut rx, (_up, reply), (mut tx, mut chat)), at) = open;
     // What had come is there.
     assert_eq!(rx.next().unwrap().unwrap(), b"one");
     overdue("Download", || rx.next().unwrap());
     assert!(late(at) && rx.next().is_none());
+    drop(rx);
+    told_overdue(&log);
     let status = reply.wait().unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded, "{status}");
     assert!(status.message().contains("in-process: "), "{status}");
+    told_overdue(&log);
     let sent = (0..3).try_for_each(|_| tx.send(vec![0; 64 << 10]));
     assert_eq!(sent.unwrap_err().code(), Code::DeadlineExceeded);
     assert!(chat.headers().unwrap().is_empty());
     assert_eq!(chat.next().unwrap().unwrap(), b"one");
     assert_eq!(chat.next().unwrap().unwrap_err().code(), Code::DeadlineExceeded);
+    drop((tx, chat));
+    told_overdue(&log);
+}
+
+/// Observers were told of one call that it has ended at its deadline.
+#[track_caller]
+fn told_overdue(log: &Log) {
+    for who in ["call: ", "attempt: "] {
+        let lines = log.of(who);
+        let ends: Vec<_> = lines.iter().filter(|line| line.contains(" after ")).collect();
+        assert_eq!(ends.len(), 1, "{who}{ends:?}");
+        assert!(ends[0].starts_with("DeadlineExceeded after "), "{who}{ends:?}");
+    }
+    log.take();
+}
+
+/// Keeps the thread that runs it until the test is over.
+struct Blocks(Mutex<mpsc::Receiver<()>>);
+
+impl Resolver for Blocks {
+    async fn watch(&self, _: Updates) {
+        let _ = self.0.lock().unwrap().recv();
+        std::future::pending::<()>().await;
+    }
+}
+
+#[test]
+fn one_that_waits_for_a_connection_on_a_thread_that_stands_still() {
+    let changes: [fn(ChannelBuilder) -> ChannelBuilder; 3] = [
+        |builder| builder,
+        |builder| {
+            let token = BearerToken::new("t").unwrap();
+            builder.credentials(token).allow_credentials_without_tls(true)
+        },
+        |builder| {
+            builder.intercept(|call: Outgoing, next: Next| async move { next.run(call).await })
+        },
+    ];
+    for change in changes {
+        let (log, (end, ended)) = (Log::default(), mpsc::channel());
+        let builder = builder().resolver(Blocks(Mutex::new(ended))).observe(log.clone());
+        let channel = change(builder).build().unwrap();
+        let status = unary(&channel, b"").timeout(SHORT).wait().unwrap_err();
+        assert_eq!(status.code(), Code::DeadlineExceeded);
+        assert!(status.message().contains("no connection yet"), "{status}");
+        told_overdue(&log);
+        let status = download(&channel, b"").timeout(SHORT).wait().unwrap_err();
+        assert_eq!(status.code(), Code::DeadlineExceeded);
+        told_overdue(&log);
+        end.send(()).unwrap();
+    }
 }
 
 #[test]

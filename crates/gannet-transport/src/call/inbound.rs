@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use gannet_core::codec::{Payload, decode_cow};
 use gannet_core::compression::Compressed;
-use gannet_core::{DecodeFn, MessageCodec, Metadata, Result};
+use gannet_core::{DecodeFn, MessageCodec, Metadata, Result, Status};
 
 use super::{Piece, Source};
 
@@ -49,7 +49,7 @@ impl<T> Inbound<T> {
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<T>>> {
         if let Some(payload) = self.source.next_plain() {
             let message = (self.decode)(Payload::Borrowed(payload));
-            return Poll::Ready(message.map(Some).map_err(Into::into));
+            return Poll::Ready(message.map(Some).map_err(|error| self.unread(error.into())));
         }
         self.poll_piece(cx)
     }
@@ -61,13 +61,21 @@ impl<T> Inbound<T> {
                 Piece::Headers(_) => {}
                 Piece::Message(payload) => {
                     let message = decode_cow(self.decode, payload);
-                    return Poll::Ready(message.map(Some).map_err(Into::into));
+                    let message = message.map(Some).map_err(|error| self.unread(error.into()));
+                    return Poll::Ready(message);
                 }
-                Piece::Undecodable(status) => return Poll::Ready(Err(status)),
+                Piece::Undecodable(status) => return Poll::Ready(Err(self.unread(status))),
                 Piece::End(Ok(_)) => return Poll::Ready(Ok(None)),
                 Piece::End(Err(status)) => return Poll::Ready(Err(status.clone())),
             }
         }
+    }
+
+    /// What the application is told in place of a message.
+    #[cold]
+    fn unread(&self, status: Status) -> Status {
+        self.source.shared().meet(&status);
+        status
     }
 
     /// The response's headers, once they have come: a server may send them long before the first

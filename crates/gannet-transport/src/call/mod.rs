@@ -16,6 +16,7 @@ mod asks;
 mod coding;
 mod delivery;
 mod desk;
+mod ending;
 mod feed;
 mod inbound;
 mod outbound;

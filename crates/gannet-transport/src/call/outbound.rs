@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
 use gannet_core::compression::Compressed;
-use gannet_core::{EncodeError, EncodeFn, MessageCodec, Result, Status, frame, storage};
+use gannet_core::{Code, EncodeError, EncodeFn, MessageCodec, Result, Status, frame, storage};
 
 use super::coding::Way;
 use super::{CallShared, Direction};
@@ -135,6 +135,15 @@ impl<T> Outbound<T> {
         self.shared.tell_message(Direction::Outbound, bytes, compressed_bytes);
     }
 
+    /// What a sender is told whose call has ended. A good end is told where responses are read.
+    #[cold]
+    fn over(&self, status: Status) -> Status {
+        if self.shared.ended() != Some(Code::Ok) {
+            self.shared.meet_sending(&status);
+        }
+        status
+    }
+
     fn show(&self, framed: &[u8]) -> Result<()> {
         let payload = framed.get(frame::PREFIX_BYTES..).unwrap_or_default();
         let shown = self.shared.show(Direction::Outbound, payload);
@@ -217,12 +226,12 @@ impl<'a, T> Sending<'a, T> {
         put: impl FnOnce(&mut Outbound<T>, &T) -> Result<()>,
     ) -> Poll<Result<()>> {
         if let Err(status) = ready!(self.outbound.shared.poll_room(cx)) {
-            return Poll::Ready(Err(status));
+            return Poll::Ready(Err(self.outbound.over(status)));
         }
         let Some(message) = &self.message else { return Poll::Ready(Ok(())) };
         let sent = put(self.outbound, message);
         self.message = None;
-        Poll::Ready(sent)
+        Poll::Ready(sent.inspect_err(|status| self.outbound.shared.meet_sending(status)))
     }
 }
 

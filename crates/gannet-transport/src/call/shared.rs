@@ -48,6 +48,10 @@ pub(super) const RETAINED_BYTES_MAX: usize = 512;
 pub(super) const TAPPED: u8 = 1;
 /// A [`Watcher`](super::Watcher) is told of them.
 pub(super) const WATCHED: u8 = 2;
+/// Those who look, or are told, are not told of the end where that is read.
+pub(super) const HELD: u8 = 4;
+/// The application has met with a failure before the end.
+pub(super) const MET: u8 = 8;
 
 /// A slot that hands something over by one atomic swap.
 type Slot<T> = AtomicCell<Option<Box<T>>>;
@@ -71,7 +75,8 @@ pub struct CallShared {
     finished: AtomicBool,
     /// Messages may be compressed: see the `coding` of the rare things.
     pub(super) has_coding: AtomicBool,
-    /// Who looks at the messages: [`TAPPED`], [`WATCHED`].
+    /// Who looks at the messages: [`TAPPED`], [`WATCHED`]; and, where somebody does, [`HELD`] and
+    /// [`MET`].
     pub(super) shown: AtomicU8,
     /// 0 while the call runs, then 1 + the code it ended with.
     ended: AtomicU8,
@@ -156,7 +161,7 @@ impl CallShared {
     /// Whether that can be done.
     #[cold]
     fn clear_streams(&self) -> bool {
-        match self.shown.swap(0, Ordering::Relaxed) {
+        match self.shown.swap(0, Ordering::Relaxed) & !MET {
             0 => {}
             TAPPED => self.rare().taps.clear(),
             _ => return false,

@@ -113,7 +113,10 @@ impl Source {
         }
         let Some(at) = &self.at else { return Poll::Pending };
         Poll::Ready(match (&at.headers, &at.end) {
-            (None, Some(Err(status))) if !at.has_message() => Err(status.clone()),
+            (None, Some(Err(status))) if !at.has_message() => {
+                self.shared.meet(status);
+                Err(status.clone())
+            }
             _ => Ok(()),
         })
     }
@@ -127,7 +130,10 @@ impl Source {
             if let Some(at) = &mut self.at {
                 match &at.end {
                     _ if at.has_message() => return Poll::Ready(Ok(())),
-                    Some(Err(status)) => return Poll::Ready(Err(status.clone())),
+                    Some(Err(status)) => {
+                        self.shared.meet(status);
+                        return Poll::Ready(Err(status.clone()));
+                    }
                     Some(Ok(_)) => return Poll::Ready(Ok(())),
                     // They stay, for those who ask for them.
                     None if at.has_headers() => {
@@ -268,6 +274,7 @@ impl Source {
             Step::Headers | Step::Undecodable(_) | Step::End => None,
         };
         if let Some(bytes) = bytes {
+            self.shared.forget_met();
             self.shared.tell_message(Direction::Inbound, bytes, compressed_bytes);
         }
         let shown = match &step {
@@ -280,9 +287,10 @@ impl Source {
             Step::End => match self.shared.failure() {
                 Some(status) => Err(status),
                 None => {
-                    if let Some(outcome) = &at.end {
-                        self.shared.tell_end(outcome.as_ref().map(|_| ()));
-                        self.shared.show_end(outcome.as_ref());
+                    if let Some(outcome) = &at.end
+                        && !self.shared.holds_end()
+                    {
+                        self.shared.tell_both(outcome.as_ref());
                     }
                     Ok(())
                 }
@@ -293,8 +301,7 @@ impl Source {
             // What still comes is not wanted.
             self.shared.ask(Asks::INBOUND_DROPPED);
         }
-        self.shared.tell_end(Err(&status));
-        self.shared.show_end(Err(&status));
+        self.shared.tell_both(Err(&status));
         at.fail(status);
         Step::End
     }
@@ -322,26 +329,13 @@ fn packed(shared: &CallShared, packed: &[u8], range: Range<usize>) -> Step {
     }
 }
 
-impl Source {
-    /// The end was not read; it may be in what is left.
-    #[cold]
-    fn show_given_up(&self, left: Option<&Delivery>) {
-        let given_up = Status::cancelled("what came was not read to its end");
-        let came = self.at.as_deref().into_iter().chain(left).find_map(|at| at.end.as_ref());
-        match came {
-            Some(outcome) => self.shared.tell_end(outcome.as_ref().map(|_| ())),
-            None => self.shared.tell_end(Err(&given_up)),
-        }
-        self.shared.show_end(Err(&given_up));
-    }
-}
-
 impl Drop for Source {
     fn drop(&mut self) {
         if self.outcome().is_none() {
             let left = self.shared.inbox.take();
             if self.shared.is_shown() {
-                self.show_given_up(left.as_deref());
+                let mut at = self.at.as_deref().into_iter().chain(left.as_deref());
+                self.tell_given_up(at.find_map(|at| at.end.as_ref()));
             }
             self.shared.ask(Asks::INBOUND_DROPPED);
         }

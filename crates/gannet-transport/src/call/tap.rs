@@ -59,6 +59,10 @@ pub(super) struct Taps {
     end: AtomicCell<Option<Box<Ends>>>,
     /// What an observer failed the call with, until that is taken.
     failure: AtomicCell<Option<Box<Status>>>,
+    /// What the application has met with before the end: see [`CallShared::meet`].
+    pub(super) met: AtomicCell<Option<Box<Status>>>,
+    /// Whose it is besides, where it is a sender that has.
+    pub(super) met_to: OnceLock<Arc<CallShared>>,
     /// Who is told of sizes.
     pub(super) watch: OnceLock<Watch>,
 }
@@ -156,7 +160,7 @@ impl Taps {
 
     pub(super) fn clear(&self) {
         drop((self.inbound.take(), self.outbound.take(), self.headers.take()));
-        drop((self.end.take(), self.failure.take()));
+        drop((self.end.take(), self.failure.take(), self.met.take()));
     }
 }
 

@@ -18,8 +18,9 @@ pub trait Watcher: Send + Sync {
     /// The application has sent a message, or taken one.
     fn message(&self, message: &MessageEvent);
 
-    /// The application has come to the end of the call, or has given it up: what came of it by
-    /// then, or CANCELLED.
+    /// The application has come to the end of the call, or has given it up: a failure that it was
+    /// told of last, what came of the call by then, or CANCELLED. May be told again: the first
+    /// counts.
     fn ended(&self, outcome: Result<(), &Status>);
 }
 

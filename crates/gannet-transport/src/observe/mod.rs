@@ -110,7 +110,8 @@ pub trait ClientCallObserver: Send + Sync {
     /// were known, or came at once, as a list of addresses does.
     fn resolved(&self) {}
 
-    /// The application has the outcome, or has given the call up: CANCELLED then. Once.
+    /// The application has the outcome, or has given the call up: CANCELLED then, or a failure that
+    /// it was told of last, as a message that it could not decode or send. Once.
     fn ended(&self, end: &Ended<'_>) {
         let _ = end;
     }
