@@ -210,9 +210,9 @@ impl Attempt {
         }
     }
 
-    /// The application comes to what the connection has told: all of a unary call, which ends when a
-    /// response is decoded, or that a stream is open. A response that is compressed is told of with its length, for which it is
-    /// decompressed here: what is told instead.
+    /// The application comes to what the connection has told: all of a unary call, which ends when
+    /// a response is decoded, or that a stream is open. A response that is compressed is told of
+    /// with its length, for which it is decompressed here: what is told instead.
     #[cold]
     pub(crate) fn told(&self, notice: &Arc<Notice>) -> Arc<Notice> {
         let mut notice = Arc::clone(notice);

@@ -212,7 +212,8 @@ impl Answer {
     }
 
     /// Tells `observer` how the call ended, with its trailers, when the application comes to that,
-    /// or that it did not: CANCELLED then, or a failure that it was told of last. At once for a unary call, which has ended well.
+    /// or that it did not: CANCELLED then, or a failure that it was told of last. At once for a
+    /// unary call, which has ended well.
     pub fn observe_end<F>(&mut self, observer: F)
     where
         F: FnOnce(Result<&Metadata, &Status>) + Send + 'static,
