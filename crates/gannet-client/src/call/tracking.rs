@@ -105,7 +105,7 @@ impl Tracking {
 
     /// It ends by no word of its connection's.
     #[cold]
-    pub(super) fn failed(mut self: Box<Self>, status: &Status) {
+    pub(super) fn failed(mut self, status: &Status) {
         if let Some(attempt) = &self.attempt {
             attempt.end(Err(status));
         }

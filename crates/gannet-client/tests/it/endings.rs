@@ -144,8 +144,8 @@ impl Followed {
 
     /// What the application got is what all the others were told.
     #[track_caller]
-    fn agree<T>(&self, what: &str, outcome: Result<T>) {
-        let code = code_of(&outcome);
+    fn agree<T>(&self, what: &str, outcome: &Result<T>) {
+        let code = code_of(outcome);
         self.told(what, code, code);
     }
 
@@ -315,7 +315,7 @@ async fn connected(peers: &mut Peers) -> Peer {
 async fn all_answers(
     settle: Duration,
     change: impl Fn(ChannelBuilder) -> ChannelBuilder,
-    agree: impl Fn(&Followed, &str, Result<()>),
+    agree: impl Fn(&Followed, &str, &Result<()>),
 ) {
     for (what, how, codes) in ANSWERS {
         for (kind, code) in KINDS.into_iter().zip(codes) {
@@ -331,7 +331,7 @@ async fn all_answers(
             if !settle.is_zero() {
                 sleep(settle).await;
             }
-            agree(&followed, &what, outcome);
+            agree(&followed, &what, &outcome);
         }
     }
 }
@@ -380,8 +380,8 @@ async fn whatever_a_peer_answers_a_call_whose_streams_are_wrapped() {
             Ok(answer)
         })
     };
-    let agree = |followed: &Followed, what: &str, outcome: Result<()>| {
-        let call = format!("{:?}", code_of(&outcome));
+    let agree = |followed: &Followed, what: &str, outcome: &Result<()>| {
+        let call = format!("{:?}", code_of(outcome));
         assert_eq!(followed.last("call: "), call, "{what}");
         let attempt = followed.last("attempt: ");
         // As it came, unless the application was quicker.
@@ -407,7 +407,7 @@ async fn a_connection_that_is_lost() {
             peer.next().await;
         });
         assert_eq!(code_of(&outcome), Code::Unavailable);
-        followed.agree("lost", outcome);
+        followed.agree("lost", &outcome);
     }
 }
 
@@ -444,7 +444,7 @@ async fn a_failure_that_is_learnt_by_headers_and_nothing_else() {
     let outcome = reply.headers().await.map(|_| ());
     drop((tx, reply));
     assert_eq!(code_of(&outcome), Code::NotFound);
-    followed.agree("reply", outcome);
+    followed.agree("reply", &outcome);
 
     let mut followed = Followed::new();
     let ((tx, mut rx), _peer) =
@@ -452,7 +452,7 @@ async fn a_failure_that_is_learnt_by_headers_and_nothing_else() {
     let outcome = rx.headers().await.map(|_| ());
     drop((rx, tx));
     assert_eq!(code_of(&outcome), Code::NotFound);
-    followed.agree("chat", outcome);
+    followed.agree("chat", &outcome);
 }
 
 #[tokio::test(start_paused = true)]
@@ -464,7 +464,7 @@ async fn what_a_sender_is_told() {
     let sent = tx.send(b"more".to_vec()).await;
     drop((tx, reply));
     assert_eq!(code_of(&sent), Code::NotFound);
-    followed.agree("a failure", sent);
+    followed.agree("a failure", &sent);
 
     // That it has ended well is told elsewhere.
     let mut followed = Followed::new();
@@ -474,7 +474,7 @@ async fn what_a_sender_is_told() {
     assert_eq!(code_of(&sent), Code::Cancelled);
     let outcome = reply.await;
     assert_eq!(code_of(&outcome), Code::Ok);
-    followed.agree("a good end", outcome);
+    followed.agree("a good end", &outcome);
 
     // A message that cannot be sent: one may go on.
     for goes_on in [false, true] {
@@ -497,7 +497,7 @@ async fn what_a_sender_is_told() {
             }
             false => {
                 drop((tx, rx));
-                followed.agree("too long", sent);
+                followed.agree("too long", &sent);
             }
         }
     }
@@ -534,7 +534,7 @@ async fn what_is_given_up_without_a_failure() {
     drop(tx);
     let outcome = reply.await;
     assert_eq!(code_of(&outcome), Code::Cancelled);
-    followed.agree("the sender", outcome);
+    followed.agree("the sender", &outcome);
     let mut followed = Followed::new();
     let (ends, _peer) = opened(&mut followed, nothing, async |channel| chat(channel).await).await;
     drop(ends);
@@ -604,7 +604,7 @@ async fn an_interceptor_that_fails_a_call() {
         let (outcome, _peer) =
             tokio::join!(made(&channel, kind, SECOND), connected(&mut followed.peers));
         assert_eq!(code_of(&outcome), Code::DataLoss);
-        followed.agree(&format!("by a request, {kind:?}"), outcome);
+        followed.agree(&format!("by a request, {kind:?}"), &outcome);
         // Who stands in the stream: the sender learns of it when it has happened.
         let mut followed = changed(|answer| {
             answer.wrap_requests(|mut from, _to| async move {
@@ -626,10 +626,10 @@ async fn an_interceptor_that_fails_a_call() {
         if kind == MethodKind::ClientStreaming {
             let outcome = rx.next().await;
             assert_eq!(code_of(&outcome), Code::DataLoss);
-            followed.agree("by a wrapper", outcome);
+            followed.agree("by a wrapper", &outcome);
         } else {
             drop((tx, rx));
-            followed.agree("by a wrapper, as the sender knows", sent);
+            followed.agree("by a wrapper, as the sender knows", &sent);
         }
     }
 }
@@ -651,7 +651,7 @@ async fn an_answer_that_an_interceptor_reads_first() {
             peer
         });
     assert_eq!(code_of(&outcome), Code::NotFound);
-    followed.agree("first", outcome);
+    followed.agree("first", &outcome);
 }
 
 #[tokio::test(start_paused = true)]
@@ -711,5 +711,5 @@ async fn a_thread_that_must_not_wait() {
     let outcome = rx.next().unwrap();
     drop(rx);
     assert_eq!(code_of(&outcome), Code::Internal);
-    followed.agree("a stream", outcome);
+    followed.agree("a stream", &outcome);
 }
