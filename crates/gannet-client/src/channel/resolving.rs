@@ -1,5 +1,6 @@
-//! The name resolver of a channel that is not idle. One that panics is told of as one that fails,
-//! and asked again, with pauses as between attempts to connect; what it has told stays true.
+//! The name resolver of a channel that is not idle. One that panics is told of as one that fails;
+//! it is begun again, with pauses as between attempts to connect, and so is one whose last word is
+//! an error. What it has told stays true.
 
 use std::any::Any;
 use std::future::pending;
@@ -47,8 +48,9 @@ impl Resolving {
     ) -> Resolving {
         let config = Arc::clone(channel.config());
         let pauses = Backoff::new(config.backoff.clone());
-        let has_resolved = AtomicBool::new(false);
-        let told = Arc::new(Told { channel: Arc::downgrade(channel), epoch, has_resolved });
+        let (has_resolved, has_failed) = (AtomicBool::new(false), AtomicBool::new(false));
+        let channel = Arc::downgrade(channel);
+        let told = Arc::new(Told { channel, epoch, has_resolved, has_failed });
         let (phase, begun, goes_on) = (Phase::Over, now(), moved.is_some());
         let mut resolving = Resolving { config, asks, told, phase, pauses, begun, goes_on };
         match moved.filter(|at| *at > begun) {
@@ -60,7 +62,8 @@ impl Resolving {
 
     fn updates(&self) -> Updates {
         let listener = Arc::clone(&self.told) as Arc<dyn Listener>;
-        Updates::new(listener, Arc::clone(&self.asks)).going_on(self.goes_on)
+        let updates = Updates::new(listener, Arc::clone(&self.asks)).going_on(self.goes_on);
+        updates.with_backoff(&self.config.backoff)
     }
 
     fn begin(&mut self) {
@@ -77,8 +80,11 @@ impl Resolving {
                     let polled = AssertUnwindSafe(|| watching.as_mut().poll(cx));
                     match catch_unwind(polled) {
                         Ok(Poll::Pending) => return,
+                        Ok(Poll::Ready(())) if self.told.has_failed.load(Ordering::Relaxed) => {
+                            self.rest();
+                        }
                         Ok(Poll::Ready(())) => self.end(Phase::Over),
-                        Err(panic) => self.rest(panic),
+                        Err(panic) => self.panicked(panic),
                     }
                 }
                 Phase::Rests(rest) => match rest.as_mut().poll(cx) {
@@ -100,16 +106,22 @@ impl Resolving {
     }
 
     #[cold]
-    fn rest(&mut self, panic: Box<dyn Any + Send>) {
+    fn panicked(&mut self, panic: Box<dyn Any + Send>) {
         let told = format!("the name resolver panicked: {}", told_by(&*panic));
         bury(panic);
+        self.rest();
+        self.told.told(Err(Status::unavailable(told)));
+    }
+
+    /// Until it is begun again.
+    #[cold]
+    fn rest(&mut self) {
         if self.told.has_resolved.swap(false, Ordering::Relaxed) {
             self.pauses = Backoff::new(self.config.backoff.clone());
         }
         self.pauses.attempt(self.begun, fastrand::f64());
         let until = self.pauses.failed(now());
         self.rest_until(until);
-        self.told.told(Err(Status::unavailable(told)));
     }
 
     /// `None` is for ever.
@@ -141,10 +153,13 @@ struct Told {
     epoch: Epoch,
     /// Since it was begun.
     has_resolved: AtomicBool,
+    /// The last that it told is an error.
+    has_failed: AtomicBool,
 }
 
 impl Listener for Told {
     fn told(&self, names: Result<Resolution, Status>) {
+        self.has_failed.store(names.is_err(), Ordering::Relaxed);
         if names.is_ok() {
             self.has_resolved.store(true, Ordering::Relaxed);
         }

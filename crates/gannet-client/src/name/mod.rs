@@ -25,6 +25,8 @@ use gannet_core::Status;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::policy::{Backoff, BackoffConfig};
+
 pub(crate) use address::Way;
 pub use address::{Address, Endpoint, Family, Resolution};
 pub(crate) use dns::Dns;
@@ -96,10 +98,19 @@ impl fmt::Debug for dyn AnyResolver {
 pub struct Updates {
     listener: Arc<dyn Listener>,
     asks: Arc<Asks>,
-    /// When the resolver heard of that last.
-    heard: Mutex<Option<Instant>>,
+    pace: Mutex<Pace>,
     /// What was told by a watch before this one still counts.
     goes_on: bool,
+}
+
+/// When a resolver is asked.
+struct Pace {
+    /// When it heard of that last.
+    heard: Option<Instant>,
+    /// Those after errors.
+    pauses: Backoff,
+    /// It said that it could not find out, and is asked then, whoever else wants to know.
+    again_at: Option<Instant>,
 }
 
 /// What a channel wants of its resolver. Each is kept until it is heard, once.
@@ -128,7 +139,15 @@ pub(crate) trait Listener: Send + Sync {
 
 impl Updates {
     pub(crate) fn new(listener: Arc<dyn Listener>, asks: Arc<Asks>) -> Updates {
-        Updates { listener, asks, heard: Mutex::new(None), goes_on: false }
+        let pauses = Backoff::new(BackoffConfig::default());
+        let pace = Mutex::new(Pace { heard: None, pauses, again_at: None });
+        Updates { listener, asks, pace, goes_on: false }
+    }
+
+    /// With these pauses after errors.
+    pub(crate) fn with_backoff(self, backoff: &BackoffConfig) -> Updates {
+        self.pace().pauses = Backoff::new(backoff.clone());
+        self
     }
 
     /// For a watch that goes on where another one was: the channel has moved to another runtime,
@@ -141,13 +160,16 @@ impl Updates {
     /// The name stands for this, in place of what was told before. Connections to addresses that
     /// are still in it are kept, those to others closed after the calls on them.
     pub fn resolved(&self, resolution: Resolution) {
+        self.pace().succeeded();
         self.listener.told(Ok(resolution));
     }
 
     /// It could not be found out; the status says why. What was told before stays true, and where
     /// nothing was, calls fail with UNAVAILABLE and this as their cause, whatever its code (gRFC
-    /// A54).
+    /// A54). The resolver is [asked](Self::asked) again after a pause, as between attempts to
+    /// connect; one whose future has ended is begun again then.
     pub fn failed(&self, status: Status) {
+        self.pace().failed();
         self.listener.told(Err(status));
     }
 
@@ -156,15 +178,32 @@ impl Updates {
     /// at once, each other at least a second after the one before it: a resolver that answers
     /// whenever it is asked does so once a second while nothing can be connected to.
     ///
+    /// After [an error](Self::failed) it is also asked without that, after pauses that grow, or
+    /// where the application [wants attempts at once](crate::Channel::reset_backoff).
+    ///
     /// # Cancel safety
     /// Nothing is lost where the future is dropped.
     pub async fn asked(&self) {
-        let heard = *self.heard();
+        let (heard, again_at) = {
+            let pace = self.pace();
+            (pace.heard, pace.again_at)
+        };
         if let Some(heard) = heard {
             tokio::time::sleep_until(heard + ASK_INTERVAL_MIN).await;
         }
-        self.asks.again.notified().await;
-        *self.heard() = Some(Instant::now());
+        match again_at {
+            None => self.asks.again.notified().await,
+            Some(again_at) => {
+                if !unless_hurried(self, self.asked_or_at(again_at)).await {
+                    self.pace().start_over();
+                }
+            }
+        }
+        self.pace().heard = Some(Instant::now());
+    }
+
+    async fn asked_or_at(&self, again_at: Instant) {
+        let _ = tokio::time::timeout_at(again_at, self.asks.again.notified()).await;
     }
 
     /// Waits until the application wants attempts at once
@@ -178,8 +217,8 @@ impl Updates {
         self.asks.at_once.notified().await;
     }
 
-    fn heard(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    fn pace(&self) -> MutexGuard<'_, Pace> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -199,9 +238,9 @@ impl Updates {
     pub(crate) async fn asked_from(&self) -> std::time::Instant {
         self.asks.again.notified().await;
         self.forget_hurry();
-        let mut heard = self.heard();
-        let from = heard.map_or(Instant::now(), |heard| heard + ASK_INTERVAL_MIN);
-        *heard = Some(from.max(Instant::now()));
+        let mut pace = self.pace();
+        let from = pace.heard.map_or(Instant::now(), |heard| heard + ASK_INTERVAL_MIN);
+        pace.heard = Some(from.max(Instant::now()));
         from.into_std()
     }
 
@@ -213,6 +252,24 @@ impl Updates {
     /// Who was to hurry so far has done so, or had nothing to do.
     pub(crate) fn forget_hurry(&self) {
         forget(&self.asks.at_once);
+    }
+}
+
+impl Pace {
+    fn succeeded(&mut self) {
+        self.start_over();
+        self.again_at = None;
+    }
+
+    /// As if nothing had failed before.
+    fn start_over(&mut self) {
+        self.pauses.established();
+    }
+
+    fn failed(&mut self) {
+        let now = Instant::now();
+        self.pauses.attempt(now.into_std(), fastrand::f64());
+        self.again_at = self.pauses.failed(now.into_std()).map(Instant::from_std);
     }
 }
 

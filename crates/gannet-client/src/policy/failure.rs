@@ -14,9 +14,16 @@ pub(super) fn no_address(actions: &Actions) -> Status {
 #[cold]
 pub(super) fn cannot_connect(why: &Status, actions: &Actions) -> Status {
     let target = actions.target();
-    let told = match why.message() {
-        told if told.starts_with(target) => format!("cannot connect to {told}"),
-        told => format!("cannot connect to {target}: {told}"),
+    let why_not = why.message();
+    let told = if names(why_not, target) {
+        format!("cannot connect to {why_not}")
+    } else {
+        format!("cannot connect to {target}: {why_not}")
     };
     why.clone().with_message(told)
+}
+
+/// Whether the text begins with what it is about, and not with a word that does.
+pub(crate) fn names(told: &str, target: &str) -> bool {
+    told.strip_prefix(target).is_some_and(|rest| rest.is_empty() || rest.starts_with(": "))
 }

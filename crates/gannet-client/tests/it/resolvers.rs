@@ -117,3 +117,87 @@ async fn resolvers_of_ones_own_hear_that_the_backoff_is_reset() {
     assert_eq!(unary(&channel, b"").wait_for_ready(true).await.unwrap(), b"good");
     assert!(start.elapsed() < SECOND, "{:?}", start.elapsed());
 }
+
+/// Fails some times, and then knows. It waits until it is asked, or ends each time.
+struct Slow {
+    asked: Arc<AtomicUsize>,
+    failures: usize,
+    ends: bool,
+    address: Address,
+}
+
+impl Resolver for Slow {
+    async fn watch(&self, updates: Updates) {
+        while self.asked.fetch_add(1, Ordering::SeqCst) < self.failures {
+            updates.failed(Status::unavailable("registry is down"));
+            if self.ends {
+                return;
+            }
+            updates.asked().await;
+        }
+        updates.resolved(Resolution::new([self.address.clone()]));
+        if !self.ends {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+fn slow(failures: usize, ends: bool) -> (Channel, Arc<AtomicUsize>) {
+    let asked = Arc::<AtomicUsize>::default();
+    let address = backend("good").address;
+    let resolver = Slow { asked: Arc::clone(&asked), failures, ends, address };
+    (builder().resolver(resolver).build().unwrap(), asked)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resolver_that_failed_is_asked_again_after_pauses_that_grow() {
+    for ends in [false, true] {
+        let (channel, asked) = slow(3, ends);
+        let start = Instant::now();
+        assert_eq!(who(&channel).await.unwrap_err().code(), Code::Unavailable);
+        assert_eq!(unary(&channel, b"").wait_for_ready(true).await.unwrap(), b"good");
+        let took = start.elapsed().as_secs_f64();
+        assert!((4.2..6.1).contains(&took), "after 1 s, 1.6 s and 2.56 s, more or less: {took}");
+        assert_eq!(asked.load(Ordering::SeqCst), 4);
+        // What is known is not asked for.
+        sleep(SECOND * 100).await;
+        assert_eq!(asked.load(Ordering::SeqCst), 4);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resolver_that_waits_to_be_asked_hears_that_the_backoff_is_reset() {
+    for ends in [false, true] {
+        let (channel, asked) = slow(6, ends);
+        channel.connect().unwrap();
+        sleep(SECOND * 20).await;
+        // The seventh would come more than eight seconds after the sixth.
+        assert_eq!(asked.load(Ordering::SeqCst), 6);
+        let start = Instant::now();
+        channel.reset_backoff();
+        assert_eq!(unary(&channel, b"").wait_for_ready(true).await.unwrap(), b"good");
+        assert!(start.elapsed() <= SECOND, "{:?}", start.elapsed());
+    }
+}
+
+/// What is about something else than the target may begin with the same letters.
+#[tokio::test(start_paused = true)]
+async fn errors_name_the_target_though_the_cause_begins_like_it() {
+    let failing = |text: &'static str| Failing(Status::unavailable(text));
+    for (text, told) in [
+        ("registry is down", "cannot connect to reg: registry is down"),
+        ("reg: it is down", "cannot connect to reg: it is down"),
+        ("reg", "cannot connect to reg"),
+    ] {
+        let channel = Channel::builder("reg").resolver(failing(text)).build().unwrap();
+        assert_eq!(who(&channel).await.unwrap_err().message(), told);
+    }
+}
+
+struct Failing(Status);
+
+impl Resolver for Failing {
+    async fn watch(&self, updates: Updates) {
+        updates.failed(self.0.clone());
+    }
+}
