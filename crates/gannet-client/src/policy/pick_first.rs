@@ -6,13 +6,12 @@
 //! as its own backoff is over.
 
 use std::collections::HashSet;
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gannet_core::Status;
 
-use super::failure::{cannot_connect, no_address};
+use super::failure::{cannot_connect, joined, no_address, not_healthy};
 use super::order::ordered;
 use super::{
     Actions, ChannelState, Event, Failing, Only, Policy, Queueing, SubchannelId, SubchannelState,
@@ -26,8 +25,6 @@ pub(crate) const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 const ATTEMPT_DELAY_MIN: Duration = Duration::from_millis(100);
 /// See [`ATTEMPT_DELAY_MIN`].
 const ATTEMPT_DELAY_MAX: Duration = Duration::from_secs(2);
-/// Addresses that a status names, of those that have failed.
-const TOLD_MAX: usize = 16;
 
 /// All calls go to the first address that can be connected to: see
 /// [`ChannelBuilder::balance`](crate::ChannelBuilder::balance). The default.
@@ -323,8 +320,7 @@ impl PickFirst {
                 actions.update(ChannelState::Ready, Arc::new(Only(id)));
             }
             SubchannelState::TransientFailure(status) => {
-                let told = format!("{} is not healthy: {}", actions.target(), status.message());
-                self.fail_with(status.with_message(told), actions);
+                self.fail_with(not_healthy(&status, actions), actions);
             }
             SubchannelState::Idle | SubchannelState::Connecting => {
                 self.publish(ChannelState::Connecting, actions);
@@ -342,20 +338,9 @@ impl PickFirst {
 
     /// Fails calls, telling how each address failed.
     fn fail_with_slots(&mut self, actions: &mut Actions) {
-        let mut told = String::new();
-        let failed = || self.slots.iter().filter_map(|slot| slot.failure.as_ref());
-        for status in failed().take(TOLD_MAX) {
-            let separator = if told.is_empty() { "" } else { "; " };
-            // Writing to a string cannot fail.
-            let _ = write!(told, "{separator}{}", status.message());
-        }
-        let more = self.slots.len().saturating_sub(TOLD_MAX);
-        if more > 0 {
-            let _ = write!(told, "; and {more} more");
-        }
-        if let Some(last) = failed().next_back() {
-            // It keeps its cause.
-            let status = last.clone().with_message(told);
+        let failures: Vec<&Status> =
+            self.slots.iter().filter_map(|slot| slot.failure.as_ref()).collect();
+        if let Some(status) = joined(&failures, actions) {
             self.fail_with(cannot_connect(&status, actions), actions);
         }
     }

@@ -18,6 +18,12 @@ pub trait Picker: Send + Sync + 'static {
     fn always(&self) -> Option<SubchannelId> {
         None
     }
+
+    /// How it fails each call, where it does: a policy that has several such below it can tell of
+    /// them all.
+    fn failure(&self) -> Option<&Status> {
+        None
+    }
 }
 
 /// What is known of a call that is picked for.
@@ -146,6 +152,10 @@ pub struct Failing(pub Status);
 impl Picker for Failing {
     fn pick(&self, _: &PickArgs<'_>) -> Pick {
         Pick::Fail(self.0.clone())
+    }
+
+    fn failure(&self) -> Option<&Status> {
+        Some(&self.0)
     }
 }
 

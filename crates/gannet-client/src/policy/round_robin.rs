@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use gannet_core::Status;
 
-use super::failure::{cannot_connect, no_address};
+use super::failure::{cannot_connect, joined, no_address};
 use super::{
     ATTEMPT_DELAY, Actions, ChannelState, ChildId, Children, Event, Failing, Pick, PickArgs,
     PickFirst, Picker, Policy, Queueing, SubchannelId,
@@ -113,7 +113,7 @@ impl RoundRobin {
 
     fn publish(&mut self, actions: &mut Actions) {
         let (mut ready, mut others, mut pending) = (Vec::new(), Vec::new(), false);
-        let mut failing = None;
+        let mut failing = Vec::new();
         for child in &self.order {
             let Some((state, picker)) = self.children.published(*child) else { continue };
             match state {
@@ -121,7 +121,7 @@ impl RoundRobin {
                     Some(id) => ready.push(id),
                     None => others.push(Arc::clone(picker)),
                 },
-                ChannelState::TransientFailure => failing = Some(picker),
+                ChannelState::TransientFailure => failing.push(picker),
                 _ => pending = true,
             }
         }
@@ -139,15 +139,17 @@ impl RoundRobin {
                 actions.update(ChannelState::Ready, Arc::new(turns));
             }
             self.published = next;
-        } else if pending || failing.is_none() {
+        } else if pending || failing.is_empty() {
             if self.published != Published::Connecting {
                 actions.update(ChannelState::Connecting, Arc::new(Queueing));
             }
             self.published = Published::Connecting;
-        } else if let Some(picker) = failing {
-            // What the last endpoint says: each would say the like (A61).
-            actions.update(ChannelState::TransientFailure, Arc::clone(picker));
-            self.published = Published::Other;
+        } else {
+            let failures: Vec<&Status> =
+                failing.iter().filter_map(|picker| picker.failure()).collect();
+            if let Some(status) = joined(&failures, actions) {
+                self.fail(status, actions);
+            }
         }
     }
 

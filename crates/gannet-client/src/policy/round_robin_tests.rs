@@ -86,13 +86,27 @@ fn one_that_is_lost_leaves_at_once_and_connects_by_itself() {
 }
 
 #[test]
+fn failures_of_different_kinds_are_told_together() {
+    let mut bench = bench(&[A, B]);
+    bench.ready(A);
+    let unwell = SubchannelState::TransientFailure(Status::unavailable("a: NOT_SERVING"));
+    let id = bench.id(A);
+    bench.tell(Event::Health(id, unwell));
+    bench.failed(B);
+    assert_eq!(
+        bench.picked(),
+        format!("test is not healthy: a: NOT_SERVING; cannot connect to test: {B}: no")
+    );
+}
+
+#[test]
 fn failures_are_told_where_nothing_is_connected_or_may_be() {
     let mut bench = bench(&[A, B]);
     bench.failed(A);
     assert_eq!(bench.state(), Some(ChannelState::Connecting), "the other may come");
     bench.failed(B);
     assert_eq!(bench.state(), Some(ChannelState::TransientFailure));
-    assert_eq!(bench.picked(), format!("cannot connect to test: {B}: no"));
+    assert_eq!(bench.picked(), format!("cannot connect to test: {A}: no; {B}: no"));
     // It sticks while they try again.
     bench.subchannel(A, SubchannelState::Idle);
     bench.subchannel(A, SubchannelState::Connecting);
