@@ -84,6 +84,14 @@ impl Builder {
         self
     }
 
+    /// Whether the methods of service traits have bodies; on by default: one that is left out
+    /// answers UNIMPLEMENTED. Off, it is an error of the compiler, also when the proto file has one
+    /// more.
+    pub fn default_methods(mut self, yes: bool) -> Self {
+        self.options.default_methods = yes;
+        self
+    }
+
     /// Whether to generate clients; on by default.
     pub fn client(mut self, yes: bool) -> Self {
         self.options.client = yes;
@@ -178,6 +186,10 @@ mod tests {
             .unwrap();
         let text = fs::read_to_string(out.join("messages.rs")).unwrap();
         assert!(text.contains("NameView") && !text.contains("trait Greeter"));
+        let all = configure().default_methods(false).out_dir(&out).file_name("all.rs");
+        all.compile(&[&proto]).unwrap();
+        let text = fs::read_to_string(out.join("all.rs")).unwrap();
+        assert!(text.contains("trait Greeter") && !text.contains("is not implemented"));
         // Another script's file, which this one leaves alone.
         assert!(out.join("gannet.rs").exists());
     }

@@ -16,6 +16,9 @@ pub struct Options {
     pub extern_paths: Vec<(String, String)>,
     /// Whether to generate the trait and server of each service.
     pub server: bool,
+    /// Whether the methods of service traits have bodies, which answer UNIMPLEMENTED. Without them
+    /// a service lacks no method unnoticed, and does not compile once its proto file has one more.
+    pub default_methods: bool,
     /// Whether to generate the client of each service.
     pub client: bool,
     /// Whether to generate `buffa`'s borrowed views beside the owned messages.
@@ -31,6 +34,7 @@ impl Options {
             files: Vec::new(),
             extern_paths: Vec::new(),
             server: true,
+            default_methods: true,
             client: true,
             views: false,
             layout: Layout::Tree,

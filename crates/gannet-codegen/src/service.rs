@@ -137,12 +137,16 @@ impl Service {
     fn service_trait(&self, scope: &Scope<'_>) -> TokenStream {
         let ServiceNames { service, .. } = &self.names;
         let full_name = &self.full_name;
-        let docs = docs_or(&self.docs, || format!("The service `{full_name}`."));
+        let has_defaults = scope.options.default_methods && !self.methods.is_empty();
+        let mut docs = docs_or(&self.docs, || format!("The service `{full_name}`."));
+        if has_defaults {
+            docs.extend(doc_behind("A method that is left out answers UNIMPLEMENTED."));
+        }
         let deprecated = deprecated(self.deprecated);
         let send = scope.taken.prelude("Send", quote!(::core::marker::Send));
         let sync = scope.taken.prelude("Sync", quote!(::core::marker::Sync));
         let message = format!("`{{Self}}` does not implement the service `{full_name}`");
-        let methods = self.methods.iter().map(|method| method.in_trait(&send));
+        let methods = self.methods.iter().map(|method| method.in_trait(&send, has_defaults));
         quote! {
             #docs
             #deprecated
@@ -222,7 +226,12 @@ impl Service {
     /// The type that calls the service.
     fn client(&self) -> TokenStream {
         let ServiceNames { client, descriptor, .. } = &self.names;
-        let docs = docs_or(&self.docs, || format!("Calls the service `{}`.", self.full_name));
+        let mut docs = docs_or(&self.docs, || format!("Calls the service `{}`.", self.full_name));
+        if !self.methods.is_empty() {
+            docs.extend(doc_behind(
+                "A call is awaited as it is; `tokio::spawn` and `join!` take `call.into_future()`.",
+            ));
+        }
         let deprecated = deprecated(self.deprecated);
         let methods =
             self.methods.iter().enumerate().map(|(index, method)| {
@@ -281,7 +290,7 @@ impl Method {
         })
     }
 
-    fn in_trait(&self, send: &TokenStream) -> TokenStream {
+    fn in_trait(&self, send: &TokenStream, has_default: bool) -> TokenStream {
         let Self { name, path, kind, input, output, .. } = self;
         let docs = docs_or(&self.docs, || format!("Answers `{path}`."));
         let deprecated = deprecated(self.deprecated);
@@ -301,6 +310,14 @@ impl Method {
             Kind::ServerStreaming | Kind::BidiStreaming => quote!(()),
         };
         let message = format!("{path} is not implemented");
+        let body = if has_default {
+            quote! {{
+                let _ = (call, #arguments);
+                async { Err(::gannet::Status::unimplemented(#message)) }
+            }}
+        } else {
+            quote!(;)
+        };
         quote! {
             #docs
             #deprecated
@@ -308,10 +325,8 @@ impl Method {
                 &self,
                 call: &mut ::gannet::Call,
                 #parameters
-            ) -> impl ::core::future::Future<Output = ::gannet::Result<#returned>> + #send {
-                let _ = (call, #arguments);
-                async { Err(::gannet::Status::unimplemented(#message)) }
-            }
+            ) -> impl ::core::future::Future<Output = ::gannet::Result<#returned>> + #send
+            #body
         }
     }
 
@@ -414,6 +429,11 @@ fn deprecated(yes: bool) -> Option<TokenStream> {
 
 fn docs_or(lines: &[String], otherwise: impl FnOnce() -> String) -> TokenStream {
     if lines.is_empty() { doc(&[otherwise()]) } else { doc(lines) }
+}
+
+/// A paragraph behind others.
+fn doc_behind(line: &str) -> TokenStream {
+    doc(&[String::new(), line.to_owned()])
 }
 
 fn doc(lines: &[String]) -> TokenStream {

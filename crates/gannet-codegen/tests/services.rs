@@ -77,6 +77,24 @@ fn without_a_server() {
 }
 
 #[test]
+fn without_bodies_each_method_has_to_be_implemented() {
+    let mut options = Options::new();
+    options.default_methods = false;
+    let text = notes(&options);
+    let file = syn::parse_file(&text).unwrap();
+    let notes = file.items.iter().find_map(|item| match item {
+        syn::Item::Trait(item) if item.ident == "Notes" => Some(item),
+        _ => None,
+    });
+    let methods = notes.unwrap().items.iter().map(|item| match item {
+        syn::TraitItem::Fn(method) => method.default.is_none(),
+        _ => false,
+    });
+    assert_eq!(methods.collect::<Vec<_>>(), [true; 5]);
+    assert!(!text.contains("UNIMPLEMENTED") && !text.contains("is not implemented"));
+}
+
+#[test]
 fn without_a_client() {
     let mut options = Options::new();
     options.client = false;

@@ -272,8 +272,12 @@ impl KeyError {
 impl fmt::Display for KeyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.file {
-            Some(path) => write!(f, "the keys in {}: {}", path.display(), self.problem),
-            None => write!(f, "keys: {}", self.problem),
+            Some(path) => write!(f, "the keys in {}: {}", path.display(), self.problem)?,
+            None => write!(f, "keys: {}", self.problem)?,
+        }
+        match &self.source {
+            Some(source) => write!(f, ": {source}"),
+            None => Ok(()),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use gannet_auth::{JwtAuth, Keys, Refusal, SigningKey};
+use gannet_auth::{JwtAuth, KeySet, Keys, Refusal, SigningKey};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -161,4 +161,10 @@ async fn looks_do_not_pile_up() {
     }
     let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
     assert!(tasks < 10, "{tasks} tasks");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_told_with_the_cause() {
+    let told = KeySet::from_jwks_file("/nope.json").unwrap_err().to_string();
+    assert!(told.starts_with("the keys in /nope.json: it cannot be read: No such file"), "{told}");
 }

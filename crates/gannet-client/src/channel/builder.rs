@@ -359,9 +359,8 @@ impl ChannelBuilder {
             let problem = format!("{authority:?} is no authority: {why}");
             return Err(TargetError::new(&self.target, problem));
         }
-        if let Some(Err(error)) =
-            self.client_tls.as_ref().map(|tls| tls.check_authority(&authority))
-        {
+        let tls = self.client_tls.as_ref();
+        if let Some(Err(error)) = tls.map(|tls| tls.check_authority(&authority)) {
             return Err(TargetError::new(&self.target, error.to_string()));
         }
         let user_agent = match self.user_agent {

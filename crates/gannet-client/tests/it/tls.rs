@@ -250,7 +250,14 @@ fn bad_certificates_are_named() {
     assert!(told.contains("empty.pem holds no certificate"), "{told}");
     let told = Identity::from_pem(authority.issuer.pem(), "no key").unwrap_err().to_string();
     assert!(told.contains("no private key"), "{told}");
+    let told = Roots::from_pem("").unwrap_err().to_string();
+    assert_eq!(told, "the text of trusted certificates holds no certificate in PEM");
     let other = KeyPair::generate().unwrap();
+    let (key, chain) = (other.serialize_pem(), authority.issuer.pem());
+    let told = Identity::from_pem(&key, &chain).unwrap_err().to_string();
+    assert_eq!(told, "the certificate chain holds a private key, where certificates are wanted");
+    let told = Identity::from_pem(&chain, &chain).unwrap_err().to_string();
+    assert_eq!(told, "the private key holds a certificate, where a private key is wanted");
     let mixed = Identity::from_pem(authority.issuer.pem(), other.serialize_pem()).unwrap();
     assert!(ServerTls::new(mixed).is_err(), "the key is another's");
     let told = authority.client().server_name("a b").build().unwrap_err().to_string();

@@ -154,7 +154,7 @@ impl fmt::Display for MetadataError {
             MetadataError::BinaryKey { key } => write!(
                 f,
                 "metadata key {key:?} ends in -bin, so its values are binary: use insert_bin or \
-                 append_bin"
+                 append_bin, and header_bin of a call"
             ),
             MetadataError::AsciiKey { key } => write!(
                 f,

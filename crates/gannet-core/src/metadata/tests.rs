@@ -54,7 +54,7 @@ fn refuses_bad_keys_with_a_reason() {
         (
             "token-bin",
             "metadata key \"token-bin\" ends in -bin, so its values are binary: use insert_bin or \
-             append_bin",
+             append_bin, and header_bin of a call",
         ),
     ];
     let mut metadata = Metadata::new();

@@ -73,6 +73,10 @@ impl Identity {
     ) -> Result<Identity, TlsError> {
         let chain = certificates(chain_name, chain)?;
         let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| {
+            if CertificateDer::from_pem_slice(key).is_ok() {
+                let told = "holds a certificate, where a private key is wanted";
+                return TlsError::new(format!("{key_name} {told}"));
+            }
             TlsError::with_source(format!("{key_name} holds no private key in PEM"), error)
         })?;
         Ok(Identity { chain, key, files: None })
@@ -131,7 +135,7 @@ impl Roots {
     /// # Errors
     /// Where it holds no certificate, or one that cannot be an authority's.
     pub fn from_pem(pem: impl AsRef<[u8]>) -> Result<Roots, TlsError> {
-        Roots::read("the trusted certificates", pem.as_ref())
+        Roots::read("the text of trusted certificates", pem.as_ref())
     }
 
     /// Those in a PEM file, which can be followed: see `reload_every` of the builders.
@@ -178,6 +182,10 @@ impl fmt::Debug for Roots {
 fn certificates(name: &str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     let read = read.map_err(|error| TlsError::with_source(format!("{name} is not PEM"), error))?;
+    if read.is_empty() && PrivateKeyDer::from_pem_slice(pem).is_ok() {
+        let told = "holds a private key, where certificates are wanted";
+        return Err(TlsError::new(format!("{name} {told}")));
+    }
     if read.is_empty() {
         return Err(TlsError::new(format!("{name} holds no certificate in PEM")));
     }

@@ -34,6 +34,8 @@ pub static HEALTH: ::gannet::ServiceDescriptor = ::gannet::ServiceDescriptor::ne
     .with_file_descriptor_set(FILE_DESCRIPTOR_SET);
 
 /// Tells which services are to be called.
+///
+/// A method that is left out answers UNIMPLEMENTED.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not implement the service `grpc.health.v1.Health`"
 )]

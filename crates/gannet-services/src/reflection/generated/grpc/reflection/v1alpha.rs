@@ -25,6 +25,8 @@ pub static SERVER_REFLECTION: ::gannet::ServiceDescriptor = ::gannet::ServiceDes
     .with_file_descriptor_set(FILE_DESCRIPTOR_SET);
 
 /// Tells what a server serves, in descriptors.
+///
+/// A method that is left out answers UNIMPLEMENTED.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not implement the service `grpc.reflection.v1alpha.ServerReflection`"
 )]
