@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use gannet_core::compression::{Compressors, Encoding};
 use gannet_core::limits;
-use gannet_http2::Keepalive;
 use gannet_transport::PipeConnector;
 use gannet_transport::observe::{CallObserver, Observers};
 use gannet_transport::tls::ClientTls;
 
 use super::config::Balance;
 use super::defaults::{CallDefaults, Defaults};
+use super::keepalive::KeepaliveOptions;
 use super::{Channel, Config, HealthCheck, Shared};
 use crate::credentials::CredentialsList;
 use crate::host::authority_problem;
@@ -460,40 +460,6 @@ impl ChannelBuilder {
         // Where no thread can be started now, the first call tries again and reports it.
         let _ = channel.shared().background();
         Ok(channel)
-    }
-}
-
-/// What was said about keepalive.
-#[derive(Clone, Debug)]
-struct KeepaliveOptions {
-    time: Duration,
-    timeout: Duration,
-    without_calls: bool,
-}
-
-impl Default for KeepaliveOptions {
-    fn default() -> Self {
-        KeepaliveOptions {
-            time: Duration::MAX,
-            timeout: Duration::from_secs(20),
-            without_calls: false,
-        }
-    }
-}
-
-impl KeepaliveOptions {
-    /// The least that does not make a nuisance of a client (gRFC A8).
-    const TIME_MIN: Duration = Duration::from_secs(10);
-    const TIMEOUT_MIN: Duration = Duration::from_millis(10);
-
-    fn keepalive(&self) -> Option<Keepalive> {
-        let KeepaliveOptions { time, timeout, without_calls } = *self;
-        let keepalive = Keepalive {
-            time: time.max(Self::TIME_MIN),
-            timeout: timeout.max(Self::TIMEOUT_MIN),
-            without_calls,
-        };
-        (time != Duration::MAX).then_some(keepalive)
     }
 }
 

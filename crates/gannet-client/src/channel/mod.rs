@@ -13,6 +13,7 @@
 //! | `news` | what observers are told of connections |
 //! | `errors` | what calls are told whose channel cannot do its work |
 //! | `health` | asking servers how they feel |
+//! | `keepalive` | when a connection is pinged |
 
 mod builder;
 mod config;
@@ -22,6 +23,7 @@ mod defaults;
 mod dial;
 mod errors;
 mod health;
+mod keepalive;
 mod manage;
 mod news;
 mod published;
