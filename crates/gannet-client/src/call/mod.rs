@@ -6,6 +6,7 @@
 //! | `unary`, `streaming` | the four kinds of calls |
 //! | `reply` | the one response of a client stream |
 //! | `exchange` | making a call: finding a connection, starting, starting again |
+//! | `started` | a call that a connection has, up to its outcome |
 //! | `request`, `notice` | what travels to the connection's task, and back |
 //! | `tracking` | what a picker is told of calls |
 //! | `watch` | telling those who follow calls |
@@ -16,6 +17,7 @@ pub(crate) mod notice;
 mod options;
 mod reply;
 pub(crate) mod request;
+pub(crate) mod started;
 mod streaming;
 pub(crate) mod tracking;
 mod unary;

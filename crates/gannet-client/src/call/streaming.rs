@@ -14,7 +14,8 @@ use gannet_core::compression::Encoding;
 use gannet_core::{Metadata, MethodCodec, Result, Status};
 use gannet_transport::{CallShared, Inbound, Outbound, Source};
 
-use super::exchange::{Exchange, Made};
+use super::exchange::Exchange;
+use super::started::Made;
 use super::{Options, Reply};
 use crate::blocking;
 

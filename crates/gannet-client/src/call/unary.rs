@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use gannet_core::compression::Encoding;
 use gannet_core::{MessageCodec, Metadata, Result, Status};
 
-use super::exchange::{Exchange, Made};
+use super::exchange::Exchange;
 use super::notice::{Around, Outcome, Received};
+use super::started::Made;
 use super::{Options, ResponseMetadata};
 
 /// A unary call that is being put together; `.await` makes it.

@@ -16,8 +16,8 @@ use gannet_transport::observe::HealthUnchecked;
 
 use super::connect::until;
 use super::{Placed, Shared, now};
-use crate::call::exchange::{Made, Started, Unmade};
 use crate::call::request::{Body, Request};
+use crate::call::started::{Made, Started, Unmade};
 use crate::credentials::{CredentialsList, authorized};
 use crate::link::Link;
 use crate::policy::{Backoff, BackoffConfig, SubchannelState, moment};

@@ -9,8 +9,9 @@ use gannet_core::{Metadata, MethodDescriptor, Result, Status};
 use tokio::runtime::Handle;
 
 use super::{Credentials, CredentialsList, CredentialsRequest};
-use crate::call::exchange::{Answered, Placing, Started, Unmade};
+use crate::call::exchange::Placing;
 use crate::call::request::Request;
+use crate::call::started::{Answered, Started, Unmade};
 use crate::call::watch::Attempt;
 use crate::channel::{Config, Shared, no_runtime};
 use crate::control_plane::{is_for_servers, misused};

@@ -13,8 +13,8 @@ use gannet_transport::{Direction, Inbound, Observed, Outbound};
 
 use super::outgoing::response_of;
 use super::pump;
-use crate::call::exchange::{Answered, Made};
 use crate::call::notice::{Around, Outcome, Received};
+use crate::call::started::{Answered, Made};
 use crate::call::tracking::Tracking;
 
 /// What a call came to, on its way to the application: the response of a unary call, the open

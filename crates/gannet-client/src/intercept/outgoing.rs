@@ -16,9 +16,9 @@ use gannet_transport::{Inbound, Outbound};
 use super::Answer;
 use super::pump;
 use crate::call::Extra;
-use crate::call::exchange::Made;
 use crate::call::notice::{Notice, Outcome, Received};
 use crate::call::request::{Body, Request};
+use crate::call::started::Made;
 use crate::policy::{moment, timed};
 
 /// A call that the application makes, before it has a connection.
