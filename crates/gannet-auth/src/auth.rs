@@ -28,7 +28,7 @@ const BEARER: &str = "bearer";
 /// [`Claims::expires_at`] in the handler.
 ///
 /// ```
-/// # use gannet_auth::{JwtAuth, JwtValidator};
+/// # use gannet::auth::{JwtAuth, JwtValidator};
 /// # fn example(validator: JwtValidator) -> JwtAuth {
 /// JwtAuth::new(validator)
 ///     .except("grpc.health.v1.Health")

@@ -6,8 +6,8 @@
 //!
 //! ```no_run
 //! # use std::time::Duration;
-//! use gannet_auth::{Claims, JwtAuth, JwtValidator, Keys};
-//! use gannet_server::Server;
+//! use gannet::Server;
+//! use gannet::auth::{Claims, JwtAuth, JwtValidator, Keys};
 //!
 //! # fn example() -> Result<Server, Box<dyn std::error::Error>> {
 //! let keys = Keys::follow("/etc/keys/jwks.json").every(Duration::from_secs(60)).open()?;
@@ -19,7 +19,7 @@
 //! # Ok(server)
 //! # }
 //! // In a handler: who calls.
-//! # fn handler(call: &gannet_server::Call) {
+//! # fn handler(call: &gannet::Call) {
 //! let subject = call.extensions().get::<Claims>().and_then(Claims::subject);
 //! # }
 //! ```
@@ -28,8 +28,8 @@
 //! which sign their own:
 //!
 //! ```no_run
-//! use gannet_auth::{JwtCredentials, SigningKey, TokenFile};
-//! use gannet_client::Channel;
+//! use gannet::Channel;
+//! use gannet::auth::{JwtCredentials, SigningKey, TokenFile};
 //!
 //! # fn example(pem: &str) -> Result<(), Box<dyn std::error::Error>> {
 //! let token = TokenFile::new("/var/run/secrets/tokens/svc");

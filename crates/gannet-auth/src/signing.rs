@@ -17,7 +17,7 @@ use crate::keys::{Key, KeyError, KeySet};
 ///
 /// ```no_run
 /// # fn example(pem: &str) -> Result<(), Box<dyn std::error::Error>> {
-/// use gannet_auth::SigningKey;
+/// use gannet::auth::SigningKey;
 ///
 /// let key = SigningKey::from_pem(pem)?.with_key_id("2026-11");
 /// let token = key.sign(&serde_json::json!({"iss": "me", "sub": "me", "exp": 1_800_000_000}))?;

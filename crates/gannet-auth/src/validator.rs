@@ -27,7 +27,7 @@ const KINDS_DEFAULT: [&str; 2] = ["jwt", "at+jwt"];
 /// Checks JSON Web Tokens. Cheap to clone.
 ///
 /// ```
-/// # use gannet_auth::{JwtValidator, KeySet, Refusal};
+/// # use gannet::auth::{JwtValidator, KeySet, Refusal};
 /// # fn example(jwks: &str, token: &str) -> Result<(), Box<dyn std::error::Error>> {
 /// let validator = JwtValidator::builder()
 ///     .issuer("https://issuer.example", KeySet::from_jwks(jwks)?)

@@ -11,7 +11,7 @@ use crate::Dispatch;
 ///
 /// ```
 /// # use std::time::Duration;
-/// # use gannet_server::{Dispatch, MethodOptions, Server};
+/// # use gannet::{Server, server::{Dispatch, MethodOptions}};
 /// # let server =
 /// Server::new()
 ///     .method("pkg.Files", MethodOptions::new().timeout(Duration::from_secs(60)))

@@ -20,10 +20,11 @@ const CONNECTIONS_MAX_DEFAULT: usize = 10_000;
 /// Builds a gRPC server.
 ///
 /// ```no_run
-/// # async fn run(greeter: impl gannet_server::Service) -> Result<(), gannet_server::ServeError> {
+/// # use gannet::server::{ServeError, Service};
+/// # async fn run(greeter: impl Service) -> Result<(), ServeError> {
 /// use std::time::Duration;
 /// let signal = async { /* for instance tokio::signal::ctrl_c().await */ };
-/// gannet_server::Server::new()
+/// gannet::Server::new()
 ///     .add(greeter)
 ///     .serve("[::]:50051")
 ///     .shutdown_on(signal, Duration::from_secs(30))

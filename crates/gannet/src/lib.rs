@@ -110,8 +110,8 @@ pub mod rpc {
 #[cfg(feature = "server")]
 pub mod server {
     pub use gannet_server::{
-        Dispatch, Ends, Handled, Incoming, Interceptor, MethodOptions, Next, ServeError, Service,
-        Start, Started,
+        Bind, Dispatch, Ends, Handled, Incoming, Interceptor, MethodOptions, Next, ServeError,
+        Service, Serving, Start, Started,
     };
     pub use gannet_transport::{CloseReason, ListenError, PipeListener, TcpOptions};
 }
@@ -148,6 +148,25 @@ pub mod client {
     }
 
     /// Load balancing: the policies that are built in, and what others are made of.
+    ///
+    /// A load balancing policy is a [`Policy`]: it is told by [`Event`]s what names stand for and
+    /// what becomes of its subchannels, and answers by [`Actions`]. What it publishes is a
+    /// [`Picker`], which decides where each call goes. It reads no clock and opens no socket, so
+    /// that every decision can be tested in virtual time. [`PickFirst`], the default, and
+    /// [`RoundRobin`] are built in:
+    ///
+    /// ```
+    /// # fn example() -> Result<(), gannet::client::TargetError> {
+    /// use gannet::Channel;
+    /// use gannet::client::balance::RoundRobin;
+    ///
+    /// let channel = Channel::builder("dns:///svc:50051").balance(RoundRobin::new).build()?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// Others are written in the same way, and given to
+    /// [`ChannelBuilder::balance`](super::ChannelBuilder::balance): the program `balancer` among
+    /// the repository's examples has one. [`Children`] has policies within a policy.
     pub mod balance {
         pub use gannet_client::policy::{
             Action, Actions, Attempt, Backoff, CallEnd, CallTracker, ChildId, Children, Event,
@@ -169,14 +188,9 @@ pub mod tls {
     };
 }
 
-/// JSON Web Tokens: which a server accepts, and which a client sends.
 #[cfg(any(feature = "auth", feature = "auth-ring"))]
-pub mod auth {
-    pub use gannet_auth::{
-        Algorithm, Claims, JwtAuth, JwtCredentials, JwtValidator, JwtValidatorBuilder, KeyError,
-        KeySet, Keys, KeysFile, Refusal, SignError, SigningKey, TokenFile, ValidatorError,
-    };
-}
+#[doc(inline)]
+pub use gannet_auth as auth;
 
 /// Observers: who follows calls, for telemetry. `gannet-otel` and `gannet-tracing` are such.
 pub mod observe {

@@ -16,9 +16,8 @@ const SECONDS_MAX: f64 = 253_402_300_799.0;
 /// the call's extensions.
 ///
 /// ```
-/// # use gannet_core::{Result, Status};
-/// # use gannet_server::Call;
-/// use gannet_auth::Claims;
+/// # use gannet::{Call, Result, Status};
+/// use gannet::auth::Claims;
 ///
 /// fn caller(call: &Call) -> Result<&str> {
 ///     let claims = call.extensions().get::<Claims>();

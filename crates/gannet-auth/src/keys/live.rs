@@ -29,8 +29,8 @@ const INTERVAL_MAX: Duration = Duration::from_secs(86_400 * 365);
 /// Keys that can be replaced at any time: a handle, whose clones are the same keys.
 ///
 /// ```
-/// # use gannet_auth::{KeySet, Keys};
-/// # fn example(json: &str, newer: &str) -> Result<(), gannet_auth::KeyError> {
+/// # use gannet::auth::{KeySet, Keys};
+/// # fn example(json: &str, newer: &str) -> Result<(), gannet::auth::KeyError> {
 /// let keys = Keys::new(KeySet::from_jwks(json)?);
 /// // Later, for instance in a task that asks the issuer once in a while:
 /// keys.set(KeySet::from_jwks(newer)?);

@@ -126,8 +126,8 @@ impl Incoming {
     /// with an error, the call does. When the handler returns it is dropped.
     ///
     /// ```
-    /// # use gannet_server::{Incoming, Next, Server};
-    /// # use gannet_core::codec::Raw;
+    /// # use gannet::{Server, codec::Raw};
+    /// # use gannet::server::{Incoming, Next};
     /// # let server =
     /// Server::new().intercept(|mut call: Incoming, next: Next| async move {
     ///     // Leaves empty messages out.

@@ -37,8 +37,9 @@ pub(crate) use next::{Chain, intercept};
 /// Implemented for closures that return a future, which is how most are written:
 ///
 /// ```
-/// # use gannet_core::Status;
-/// use gannet_server::{Incoming, Next, Server};
+/// # use gannet::Status;
+/// use gannet::Server;
+/// use gannet::server::{Incoming, Next};
 ///
 /// #[derive(Debug)]
 /// struct User(String);
@@ -57,9 +58,9 @@ pub(crate) use next::{Chain, intercept};
 /// and for types of one's own, with an `async fn`:
 ///
 /// ```
-/// # use gannet_core::Result;
+/// # use gannet::Result;
 /// use std::sync::atomic::{AtomicU64, Ordering};
-/// use gannet_server::{Handled, Incoming, Interceptor, Next};
+/// use gannet::server::{Handled, Incoming, Interceptor, Next};
 ///
 /// #[derive(Default)]
 /// struct Failures(AtomicU64);

@@ -34,8 +34,8 @@ const NO_RUNTIME: &str = "a server needs a tokio runtime: await it under #[tokio
 /// by itself, while `tokio::spawn`, `join!` and `select!` want to be given it.
 ///
 /// ```no_run
-/// # fn run(greeter: impl gannet_server::Service) {
-/// # use gannet_server::Server;
+/// # fn run(greeter: impl gannet::server::Service) {
+/// # use gannet::Server;
 /// let serving = Server::new().add(greeter).serve("[::]:50051");
 /// let served = tokio::spawn(serving.into_future());
 /// # }
