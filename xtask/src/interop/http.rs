@@ -27,6 +27,8 @@ pub(super) enum Request {
     CurlUnknownMethod,
     CurlContentType,
     CurlGet,
+    /// As a browser or a load balancer's check would: in HTTP/1, at a port without TLS.
+    CurlHttp1,
     NghttpHello,
     H2loadHello,
 }
@@ -37,6 +39,7 @@ impl Request {
         Self::CurlUnknownMethod,
         Self::CurlContentType,
         Self::CurlGet,
+        Self::CurlHttp1,
         Self::NghttpHello,
         Self::H2loadHello,
     ];
@@ -48,6 +51,7 @@ impl Request {
             Self::CurlUnknownMethod => ("curl", "unknown_method"),
             Self::CurlContentType => ("curl", "wrong_content_type"),
             Self::CurlGet => ("curl", "get"),
+            Self::CurlHttp1 => ("curl", "http1"),
             Self::NghttpHello => ("nghttp", "hello"),
             Self::H2loadHello => ("h2load", "hello"),
         }
@@ -96,6 +100,13 @@ pub(super) fn run(
         }
         Request::CurlGet => {
             curl("application/grpc", &at(HELLO_PATH), &[])?.has("HTTP/2 405").map(|_| Note::new())
+        }
+        Request::CurlHttp1 => {
+            let mut command = Command::new("curl");
+            command.args(["--silent", "--show-error", "--http1.1"]).arg(at("/"));
+            let reply = Curl::run(tools, command, limit)?;
+            reply.has("HTTP/1.1 505")?.has("connection: close")?;
+            reply.body_is(b"This port speaks gRPC over HTTP/2, and was sent HTTP/1.1\n")
         }
         Request::NghttpHello => nghttp(&body, &at(HELLO_PATH), shown(tools, tls), limit),
         Request::H2loadHello => h2load(&body, &at(HELLO_PATH), limit),
