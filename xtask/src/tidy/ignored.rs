@@ -1,24 +1,15 @@
 //! Rust files that git ignores: they compile here and are missing from everybody else's clone.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use super::Finding;
-use crate::exec::{self, Result};
+use super::{Finding, source};
+use crate::exec::Result;
 
 /// A finding for every Rust file that `.gitignore` hides, but for those that builds put there.
 pub(super) fn check(root: &Path) -> Result<Vec<Finding>> {
-    let listed = exec::output(Command::new("git").current_dir(root).args([
-        "ls-files",
-        "-z",
-        "--others",
-        "--ignored",
-        "--exclude-standard",
-        "--directory",
-    ]))?;
     let mut found = Vec::new();
-    for path in listed.split('\0').filter(|path| !path.is_empty()) {
-        rust_files(&root.join(path), &mut found)
+    for path in source::listed(root, &["--others", "--ignored", "--directory"])? {
+        rust_files(&root.join(&path), &mut found)
             .map_err(|error| format!("cannot look through {path}, which git ignores: {error}"))?;
     }
     let finding = |file: PathBuf| {
@@ -50,8 +41,10 @@ fn rust_files(path: &Path, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::process::Command;
 
     use super::*;
+    use crate::exec;
 
     #[test]
     fn a_source_that_git_ignores_is_found_and_what_cargo_built_is_not() {

@@ -49,22 +49,23 @@ impl Source {
 
 /// Every text file of the workspace, by path.
 pub(super) fn load(root: &Path) -> Result<Vec<Source>> {
-    let listed = exec::output(Command::new("git").current_dir(root).args([
-        "ls-files",
-        "-z",
-        "--cached",
-        "--others",
-        "--exclude-standard",
-    ]))?;
     let mut files = Vec::new();
-    for path in listed.split('\0').filter(|path| !path.is_empty()) {
+    for path in listed(root, &["--cached", "--others"])? {
         // Files deleted but still in the index do not read; files that are not UTF-8 are data.
-        if let Ok(text) = std::fs::read_to_string(root.join(path)) {
-            files.push(Source::new(path, &text));
+        if let Ok(text) = std::fs::read_to_string(root.join(&path)) {
+            files.push(Source::new(&path, &text));
         }
     }
     mark_test_modules(&mut files);
     Ok(files)
+}
+
+/// The paths that git lists by these flags, with `.gitignore` in force.
+pub(super) fn listed(root: &Path, flags: &[&str]) -> Result<Vec<String>> {
+    let mut git = Command::new("git");
+    git.current_dir(root).args(["ls-files", "-z", "--exclude-standard"]).args(flags);
+    let listed = exec::output(&mut git)?;
+    Ok(listed.split('\0').filter(|path| !path.is_empty()).map(str::to_owned).collect())
 }
 
 /// Marks the files behind `#[cfg(test)] mod name;`, and everything below them.
