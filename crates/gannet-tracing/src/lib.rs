@@ -17,7 +17,7 @@
 //! | `peer` | who calls; of a client's call, which server it went to last |
 //! | `target` | of a client's call: what its channel leads to |
 //! | `timeout_ms` | how much time the call had when it began, where it had a deadline |
-//! | `status`, `message` | how it ended: `OK`, or the code's name and why |
+//! | `status`, `status_message` | how it ended: `OK`, or the code's name and why |
 //! | `sent`, `received` | messages |
 //! | `sent_bytes`, `received_bytes` | their bytes as they travelled, without frames |
 //! | `attempts` | of a client's call, where it was not one |
@@ -25,24 +25,63 @@
 //! A handler runs within its call's span, and a client's span is within the one that is current
 //! where the call is made. Spans close when the call has ended, which is when most subscribers
 //! write them: not with the last that is left of it, as when a handler goes on that nobody waits
-//! for, or an application keeps its half of a stream. Each message is an event at the level TRACE.
+//! for, or an application keeps its half of a stream.
 //!
-//! A server whose health a channel is to check, and that has no health service, is an event at the
-//! level ERROR, once for each connection: its calls go on as if it were healthy.
+//! # What is written
+//!
+//! Subscribers write events; spans only where they are told to. `tracing_subscriber::fmt().init()`
+//! has a line for each call that fails through a fault of the system, and for connections, but none
+//! for calls that end well. This has one for every call, with all its fields:
+//!
+//! ```
+//! use tracing_subscriber::fmt::format::FmtSpan;
+//!
+//! tracing_subscriber::fmt().with_span_events(FmtSpan::CLOSE).init();
+//! ```
+//!
+//! Events have the target `gannet`, too:
+//!
+//! | level | event | fields |
+//! | --- | --- | --- |
+//! | WARN, DEBUG | a call has failed, on its side | `method`, `status`, `status_message` |
+//! | WARN | a channel's attempt to connect has failed | `address`, `target`, `why` |
+//! | INFO | a channel has a connection | `address`, `target` |
+//! | INFO | one takes no more calls; `why` as gRFC A94 has it | `address`, `target`, `why` |
+//! | ERROR | a server has no health service, see below | `peer`, `target`, `service` |
+//! | TRACE | a message | `number`, `bytes`, `compressed_bytes` |
+//!
+//! Calls that fail are at WARN with UNKNOWN, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE and
+//! DATA_LOSS: something is broken, away, or too slow, and it is these that OpenTelemetry's
+//! conventions count as a server's errors. Those count UNIMPLEMENTED, too; here it is at DEBUG, as
+//! anybody who asks for a method can bring it about, and tools that look for reflection do. So are
+//! all others, which tell of the request: what it asks for is not there, not permitted, too much,
+//! or was given up. The event is within its call's span. Where the level is WARN there are no
+//! spans, and failures are told all the same.
+//!
+//! Attempts to connect that fail again and again are told as often as they are made, which the
+//! channel's backoff bounds: for each address after about 1 s, and then less and less often, up to
+//! 2 minutes apart. So a server that is away is seen while others answer the calls.
+//!
+//! A server whose health a channel is to check, and that has no health service, is told of once for
+//! each connection: its calls go on as if it were healthy.
 //!
 //! Nothing goes to other processes: for that there is `gannet-otel`.
 
+mod connections;
+mod failures;
+
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use crossbeam_utils::atomic::AtomicCell;
-use gannet_core::Metadata;
+use gannet_core::{Code, Metadata, Status};
 use gannet_transport::Direction;
 use gannet_transport::observe::{
-    AttemptStart, CallObserver, ClientAttemptObserver, ClientCallObserver, ClientCallStart, Ended,
-    HealthUnchecked, MessageEvent, ServerCallObserver, ServerCallStart,
+    AttemptStart, CallObserver, ClientAttemptObserver, ClientCallObserver, ClientCallStart,
+    ConnectionEvent, Ended, HealthUnchecked, MessageEvent, ServerCallObserver, ServerCallStart,
 };
 use tracing::field::{Empty, display};
 use tracing::{Span, error, info_span, trace};
@@ -64,13 +103,13 @@ impl CallObserver for Spans {
         let span = info_span!(
             target: "gannet", "client_call",
             method = call.method.path, target = &**call.target, peer = Empty, timeout_ms = Empty,
-            status = Empty, message = Empty, sent = Empty, received = Empty,
+            status = Empty, status_message = Empty, sent = Empty, received = Empty,
             sent_bytes = Empty, received_bytes = Empty, attempts = Empty,
         );
-        if span.is_disabled() {
+        if span.is_disabled() && !failures::are_wanted() {
             return None;
         }
-        let call = Followed { span, sums: Sums::default(), attempts: AtomicU32::new(0) };
+        let call = Followed::new(span, Cow::Borrowed(call.method.path));
         Some(Box::new(ClientCall::new(call)))
     }
 
@@ -78,14 +117,19 @@ impl CallObserver for Spans {
         let span = info_span!(
             target: "gannet", parent: None, "server_call",
             method = %call.path(), peer = %call.peer, timeout_ms = Empty,
-            status = Empty, message = Empty, sent = Empty, received = Empty,
+            status = Empty, status_message = Empty, sent = Empty, received = Empty,
             sent_bytes = Empty, received_bytes = Empty,
         );
-        if span.is_disabled() {
+        if span.is_disabled() && !failures::are_wanted() {
             return None;
         }
         record_timeout(&span, call.deadline, call.at);
-        Some(Arc::new(Followed { span, sums: Sums::default(), attempts: AtomicU32::new(0) }))
+        // It is made a text only where no method answers.
+        let path = call.method.map_or_else(
+            || Cow::Owned(call.path().into_owned()),
+            |method| Cow::Borrowed(method.path),
+        );
+        Some(Arc::new(Followed::new(span, path)))
     }
 
     fn health_unchecked(&self, server: &HealthUnchecked<'_>) {
@@ -95,11 +139,17 @@ impl CallObserver for Spans {
             "the server has no health service, and counts as healthy",
         );
     }
+
+    fn connection(&self, event: &ConnectionEvent<'_>) {
+        connections::tell(event);
+    }
 }
 
 /// A call, while it goes on.
 struct Followed {
+    /// Disabled where only failures are wanted.
     span: Span,
+    method: Cow<'static, str>,
     sums: Sums,
     attempts: AtomicU32,
 }
@@ -118,6 +168,10 @@ struct Sum {
 }
 
 impl Followed {
+    fn new(span: Span, method: Cow<'static, str>) -> Followed {
+        Followed { span, method, sums: Sums::default(), attempts: AtomicU32::new(0) }
+    }
+
     fn add(&self, message: &MessageEvent) {
         let (sum, way) = match message.direction {
             Direction::Outbound => (&self.sums.sent, "sent"),
@@ -135,9 +189,13 @@ impl Followed {
 
     fn finish(&self, end: &Ended<'_>) {
         let span = &self.span;
+        let why = end.status.map(Status::message);
+        if end.code != Code::Ok {
+            failures::tell(span, &self.method, end.code, why.unwrap_or_default());
+        }
         span.record("status", end.code.name());
-        if let Some(status) = end.status {
-            span.record("message", status.message());
+        if let Some(why) = why {
+            span.record("status_message", why);
         }
         let Sums { sent, received } = &self.sums;
         span.record("sent", sent.messages.load(Ordering::Relaxed));

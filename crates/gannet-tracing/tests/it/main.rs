@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
 
+mod events;
 #[allow(dead_code, reason = "what these tests do not script")]
 #[path = "../../../gannet-client/tests/it/peer.rs"]
 mod peer;
@@ -20,7 +21,7 @@ use std::time::Duration;
 use gannet_client::Channel;
 use gannet_core::codec::Raw;
 use gannet_core::compression::{Compressors, Encoding};
-use gannet_core::{MethodDescriptor, MethodKind, ServiceDescriptor, Status};
+use gannet_core::{Code, MethodDescriptor, MethodKind, ServiceDescriptor, Status};
 use gannet_http2::Reason;
 use gannet_server::{Server, Service, Start, Started};
 use gannet_tracing::Spans;
@@ -37,6 +38,7 @@ use tracing_subscriber::registry::LookupSpan;
 static METHODS: &[MethodDescriptor] = &[MethodDescriptor::new("/a.B/C", MethodKind::Unary)];
 static SERVICE: ServiceDescriptor = ServiceDescriptor::new("a.B", METHODS);
 
+/// `fail` fails, as do names of codes in lower case; anything else is echoed.
 struct Echo;
 
 impl Service for Echo {
@@ -48,8 +50,10 @@ impl Service for Echo {
         start.unary::<Raw, Vec<u8>, Vec<u8>, _, _>(|call, message| async move {
             tokio::task::yield_now().await;
             info!("in the handler");
-            let result = match &*message {
-                b"fail" => Err(Status::data_loss("gone")),
+            let name = String::from_utf8_lossy(&message).to_ascii_uppercase();
+            let result = match (&*message, Code::from_name(&name)) {
+                (b"fail", _) => Err(Status::data_loss("gone")),
+                (_, Some(code)) => Err(Status::new(code, "as told")),
                 _ => Ok(message),
             };
             (call, result)
@@ -198,7 +202,7 @@ async fn calls_are_spans_with_what_they_came_to() {
     let lines = seen.take();
     let failed: Vec<_> = lines.iter().filter(|line| line.contains("status=DATA_LOSS")).collect();
     assert_eq!(failed.len(), 2, "{lines:#?}");
-    assert!(failed.iter().all(|line| line.contains("message=gone")), "{failed:?}");
+    assert!(failed.iter().all(|line| line.contains(" status_message=gone")), "{failed:?}");
 }
 
 #[tokio::test(start_paused = true)]
