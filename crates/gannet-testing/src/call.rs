@@ -84,9 +84,12 @@ impl TestCall {
     /// # Panics
     /// Where it is no header that could be sent.
     #[must_use]
+    #[track_caller]
     pub fn with_header(self, key: impl AsRef<str>, value: impl AsRef<str>) -> TestCall {
         let mut metadata = self.call.metadata().clone();
-        metadata.append(key, value).expect("a header that can be sent");
+        if let Err(error) = metadata.append(key, value) {
+            panic!("a header that cannot be sent: {error}");
+        }
         self.with_metadata(metadata)
     }
 

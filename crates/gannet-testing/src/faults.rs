@@ -87,15 +87,27 @@ impl Faults {
     /// range, up to its end. `hour..hour` is an hour. Several delays of a call add up.
     ///
     /// A call whose deadline passes meanwhile ends there, as any other that is late.
+    ///
+    /// # Panics
+    /// Where the probability is not within 0 to 1, or the range ends before it starts.
     #[must_use]
+    #[track_caller]
     pub fn delay(self, probability: f64, within: Range<Duration>) -> Faults {
+        assert!(
+            within.start <= within.end,
+            "a delay within {within:?}, which ends before it starts"
+        );
         self.with(Rule { probability, what: What::Delay(within) })
     }
 
     /// Fails calls: each with this probability, from 0 (none) to 1 (all), and behind its delay.
     /// Before the handler sees them on a server, before they are sent on a channel. Of several that
     /// meet the same call, the first that was added counts.
+    ///
+    /// # Panics
+    /// Where the probability is not within 0 to 1.
     #[must_use]
+    #[track_caller]
     pub fn abort(self, probability: f64, status: Status) -> Faults {
         self.with(Rule { probability, what: What::Abort(status) })
     }
@@ -103,13 +115,24 @@ impl Faults {
     /// Leaves alone what is not named: the calls of services (`"pkg.Service"`) and of methods
     /// (`"/pkg.Service/Method"`). Several may be named. What is left alone has no
     /// [fate](Self::fates).
+    ///
+    /// A server that has no service or method of that name does not serve: see
+    /// [`ServeError::UnknownName`](server::ServeError::UnknownName), which
+    /// [`InProcess::stop`](crate::InProcess::stop) returns. A channel does not know what its
+    /// servers have: there, such a name fails no call.
     #[must_use]
     pub fn only_on(mut self, name: impl Into<String>) -> Faults {
         self.shared_mut().only.push(name.into());
         self
     }
 
+    #[track_caller]
     fn with(mut self, rule: Rule) -> Faults {
+        let probability = rule.probability;
+        assert!(
+            (0.0..=1.0).contains(&probability),
+            "a fault with the probability {probability}: it is a number from 0 (none) to 1 (all)",
+        );
         self.shared_mut().rules.push(rule);
         self
     }
@@ -193,6 +216,10 @@ impl server::Interceptor for Faults {
     ) -> Result<server::Handled> {
         self.meet(call.method()).await?;
         next.run(call).await
+    }
+
+    fn names(&self) -> Vec<&str> {
+        self.0.only.iter().map(String::as_str).collect()
     }
 }
 

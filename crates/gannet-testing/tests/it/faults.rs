@@ -5,9 +5,9 @@ use std::time::Duration;
 use gannet_client::Channel;
 use gannet_core::codec::Raw;
 use gannet_core::{Code, Status};
-use gannet_server::Server;
+use gannet_server::{ServeError, Server};
 use gannet_testing::example::{ECHO, Echo};
-use gannet_testing::{Faults, InProcess};
+use gannet_testing::{Faults, InProcess, TestCall};
 use tokio::time::Instant;
 
 fn faults(seed: u64) -> Faults {
@@ -64,4 +64,69 @@ async fn on_a_channel_and_only_where_it_is_said() {
     assert!(others.fates().is_empty());
     let named = others.only_on("example.Echo");
     assert!(outcomes(&channel.intercepted(named), 5).await.iter().all(|(code, _)| code.is_some()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_has_what_its_faults_name() {
+    for (name, is_known) in [
+        ("nope", false),
+        ("example.echo", false),
+        ("/example.Echo/Nope", false),
+        ("example.Echo", true),
+        ("/example.Echo/Chat", true),
+    ] {
+        let faults = Faults::seeded(1).only_on(name);
+        let server = InProcess::serve(Server::new().add(Echo).intercept(faults));
+        let [(failed, _)] = *outcomes(&server.channel(), 1).await else { unreachable!("one call") };
+        assert_eq!(failed.is_none(), is_known, "{name}");
+        match server.stop(Duration::ZERO).await {
+            Ok(()) => assert!(is_known, "{name}"),
+            Err(ServeError::UnknownName(told)) => assert!(!is_known && told == name, "{told}"),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[test]
+fn probabilities_are_from_0_to_1() {
+    let told = |add: fn() -> Faults| {
+        let panicked = std::panic::catch_unwind(add).err()?;
+        Some(panicked.downcast_ref::<String>().unwrap().clone())
+    };
+    let why = "is a number from 0 (none) to 1 (all)";
+    for (add, shown) in [
+        ((|| abort(20.0)) as fn() -> Faults, "20"),
+        (|| abort(-0.1), "-0.1"),
+        (|| abort(f64::NAN), "NaN"),
+        (|| delay(1.001), "1.001"),
+        (|| delay(f64::INFINITY), "inf"),
+        (|| delay(f64::NAN), "NaN"),
+    ] {
+        let told = told(add).unwrap_or_else(|| panic!("{shown} is taken"));
+        assert_eq!(told, format!("a fault with the probability {shown}: it {why}"));
+    }
+    for add in [|| abort(0.0), || abort(1.0), || delay(0.0), || delay(1.0)] {
+        assert_eq!(told(add), None);
+    }
+}
+
+fn abort(probability: f64) -> Faults {
+    Faults::seeded(1).abort(probability, Status::aborted("as chance has it"))
+}
+
+fn delay(probability: f64) -> Faults {
+    Faults::seeded(1).delay(probability, Duration::ZERO..Duration::from_secs(1))
+}
+
+#[test]
+#[should_panic(expected = "ends before it starts")]
+fn a_delay_within_nothing_is_refused() {
+    #[allow(clippy::reversed_empty_ranges, reason = "what is refused")]
+    let _ = Faults::seeded(1).delay(1.0, Duration::from_secs(2)..Duration::from_secs(1));
+}
+
+#[test]
+#[should_panic(expected = "a header that cannot be sent: metadata key \"Bad Key\" has the")]
+fn a_header_that_cannot_be_sent_is_told_in_words() {
+    let _ = TestCall::new().with_header("Bad Key", "value");
 }
