@@ -147,27 +147,28 @@ pub mod client {
         };
     }
 
-    /// Load balancing: the policies that are built in, and what others are made of.
-    ///
-    /// A load balancing policy is a [`Policy`]: it is told by [`Event`]s what names stand for and
-    /// what becomes of its subchannels, and answers by [`Actions`]. What it publishes is a
-    /// [`Picker`], which decides where each call goes. It reads no clock and opens no socket, so
-    /// that every decision can be tested in virtual time. [`PickFirst`], the default, and
-    /// [`RoundRobin`] are built in:
-    ///
-    /// ```
-    /// # fn example() -> Result<(), gannet::client::TargetError> {
-    /// use gannet::Channel;
-    /// use gannet::client::balance::RoundRobin;
-    ///
-    /// let channel = Channel::builder("dns:///svc:50051").balance(RoundRobin::new).build()?;
-    /// # Ok(()) }
-    /// ```
-    ///
-    /// Others are written in the same way, and given to
-    /// [`ChannelBuilder::balance`](super::ChannelBuilder::balance): the program `balancer` among
-    /// the repository's examples has one. [`Children`] has policies within a policy.
     pub mod balance {
+        //! Load balancing: the policies that are built in, and what others are made of.
+        //!
+        //! A load balancing policy is a [`Policy`]: it is told by [`Event`]s what names stand for
+        //! and what becomes of its subchannels, and answers by [`Actions`]. What it publishes is a
+        //! [`Picker`], which decides where each call goes. It reads no clock and opens no socket,
+        //! so that every decision can be tested in virtual time. [`PickFirst`], the default, and
+        //! [`RoundRobin`] are built in:
+        //!
+        //! ```
+        //! # fn example() -> Result<(), gannet::client::TargetError> {
+        //! use gannet::Channel;
+        //! use gannet::client::balance::RoundRobin;
+        //!
+        //! let channel = Channel::builder("dns:///svc:50051").balance(RoundRobin::new).build()?;
+        //! # Ok(()) }
+        //! ```
+        //!
+        //! Others are written in the same way, and given to
+        //! [`ChannelBuilder::balance`](super::ChannelBuilder::balance): the program `balancer`
+        //! among the repository's examples has one. [`Children`] has policies within a policy.
+
         pub use gannet_client::policy::{
             Action, Actions, Attempt, Backoff, CallEnd, CallTracker, ChildId, Children, Event,
             Failing, Only, Pick, PickArgs, PickFirst, Picked, Picker, Policy, Queueing, RoundRobin,
