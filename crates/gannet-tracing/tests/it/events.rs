@@ -1,6 +1,7 @@
 //! What is written without looking at spans: calls that fail, and a channel's connections.
 
 use std::future::IntoFuture as _;
+use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use gannet_tracing::Spans;
 use gannet_transport::Listener;
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Instrument as _, Level, Subscriber, info_span};
+use tracing_subscriber::fmt::format::FmtSpan;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 
@@ -115,7 +117,7 @@ async fn failures_are_told_where_spans_are_not_wanted() {
     assert_eq!(told, [line, &line.replacen(":", "outer:", 1)]);
 }
 
-/// As tracing's own layer for text, which writes a field `message` without its name.
+/// Layers that write text have no name for a field `message`, nor quotes around it.
 #[tokio::test(start_paused = true)]
 async fn why_a_call_failed_has_a_name_of_its_own() {
     let _alone = ALONE.lock().await;
@@ -186,4 +188,55 @@ async fn connections_that_close_are_told_with_why() {
     let opened = format!("INFO : connected {of}");
     let closed = format!("INFO : the connection takes no more calls {of} why=subchannel shutdown");
     assert_eq!(events.take(), [opened, closed]);
+}
+
+/// What a layer for text has written.
+#[derive(Clone, Default)]
+struct Text(Arc<Mutex<Vec<u8>>>);
+
+impl Text {
+    fn take(&self) -> String {
+        String::from_utf8(std::mem::take(&mut self.0.lock().unwrap())).unwrap()
+    }
+}
+
+impl io::Write for Text {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// As the crate's documentation says.
+#[tokio::test(start_paused = true)]
+async fn text_has_failures_by_default_and_each_call_where_spans_are_written() {
+    let _alone = ALONE.lock().await;
+    for with_spans in [false, true] {
+        let text = Text::default();
+        let writer = text.clone();
+        let fmt = tracing_subscriber::fmt().with_writer(move || writer.clone()).without_time();
+        let spans = if with_spans { FmtSpan::CLOSE } else { FmtSpan::NONE };
+        let _default = tracing::subscriber::set_default(fmt.with_span_events(spans).finish());
+        let channel = serve();
+        call(&channel, b"hello").await.unwrap();
+        let told = text.take();
+        let closed = told.lines().filter(|line| line.contains(" sent=1 received=1 ")).count();
+        assert_eq!(closed, 2 * usize::from(with_spans), "{told}");
+        call(&channel, b"not_found").await.unwrap_err();
+        let told = text.take();
+        assert!(!told.contains("the call failed"), "{told}");
+        call(&channel, b"internal").await.unwrap_err();
+        let told = text.take();
+        let failed = "gannet: the call failed method=\"/a.B/C\" status=\"INTERNAL\" \
+                      status_message=\"as told\"";
+        for side in ["client_call", "server_call"] {
+            let is_it = |line: &&str| {
+                line.contains(&format!(" WARN {side}{{method=")) && line.ends_with(failed)
+            };
+            assert_eq!(told.lines().filter(is_it).count(), 1, "{side}: {told}");
+        }
+    }
 }
