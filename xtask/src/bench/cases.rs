@@ -47,7 +47,8 @@ impl Case {
         let mut case = *self;
         let now = |other| counted.iter().find(|(name, _)| *name == other).map(|(_, now)| now);
         if let Some(other) = self.tenth_above.and_then(|other| now(other).or(baseline.get(other))) {
-            case.budgets[0] = Some(other[0] * 1.1);
+            let tenth_above = other[0] * 1.1;
+            case.budgets[0] = Some(case.budgets[0].map_or(tenth_above, |own| own.min(tenth_above)));
         }
         case
     }
@@ -325,7 +326,12 @@ pub(super) const CASES: &[Case] = &[
         budgets: [None, None, Some(LOCKS_MAX), None, None],
         ..UNARY
     },
-    Case { name: "client-64", args: &["--in-flight", "64"], budgets: NONE, ..SCALING },
+    Case {
+        name: "client-64",
+        args: &["--in-flight", "64"],
+        budgets: [Some(6_400.0), None, Some(LOCKS_MAX), None, None],
+        ..SCALING
+    },
     Case {
         name: "client-64-round-robin",
         // The same calls over ten connections.

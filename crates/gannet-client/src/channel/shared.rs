@@ -6,6 +6,7 @@
 mod placing;
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Instant;
@@ -313,9 +314,13 @@ impl Shared {
         before
     }
 
-    /// Likewise without the lock.
+    /// Likewise without the lock. An observer that panics keeps nobody from connecting.
     fn tell(&self, after: &After) {
-        after.news.iter().for_each(|news| news.tell(&self.config));
+        for news in &after.news {
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| news.tell(&self.config))) {
+                bury(panic);
+            }
+        }
     }
 
     /// Without the lock.

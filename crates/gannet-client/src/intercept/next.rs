@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use gannet_core::{MethodDescriptor, Result, Status};
 use tokio::runtime::Handle;
+use tokio::task::coop::has_budget_remaining;
 use tokio::time::{Sleep, sleep_until};
 
 use super::{Answer, Chain, LayerFuture, Outgoing, WITH_INTERCEPTORS};
@@ -183,7 +184,10 @@ impl Intercepted {
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Made, Status>> {
         let Running::Runs(run) = &mut self.run else { return Poll::Pending };
         // Interceptors and credentials may know the outcome without waiting for anything.
-        let Some(turn) = turn(cx) else { return Poll::Pending };
+        if !has_budget_remaining() {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         // An interceptor may make another such call in here.
         let outer = AWAITED.replace(None);
         let polled = run.as_mut().poll(cx);
@@ -197,7 +201,9 @@ impl Intercepted {
             }
             (Poll::Pending, Some(deadline)) => ready!(self.poll_deadline(deadline, cx)),
         };
-        turn.made_progress();
+        if let Some(turn) = turn(cx) {
+            turn.made_progress();
+        }
         self.run = Running::Over(None);
         let answer = answer?;
         self.awaited = answer.deadline();

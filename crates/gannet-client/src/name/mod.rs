@@ -169,7 +169,10 @@ impl Updates {
     /// A54). The resolver is [asked](Self::asked) again after a pause, as between attempts to
     /// connect; one whose future has ended is begun again then.
     pub fn failed(&self, status: Status) {
-        self.pace().failed();
+        if self.pace().failed_anew() {
+            // Who was to hurry before had nothing to do.
+            self.forget_hurry();
+        }
         self.listener.told(Err(status));
     }
 
@@ -191,19 +194,23 @@ impl Updates {
         if let Some(heard) = heard {
             tokio::time::sleep_until(heard + ASK_INTERVAL_MIN).await;
         }
-        match again_at {
-            None => self.asks.again.notified().await,
-            Some(again_at) => {
-                if !unless_hurried(self, self.asked_or_at(again_at)).await {
-                    self.pace().start_over();
-                }
-            }
+        let asked = self.asks.again.notified();
+        let Some(again_at) = again_at else {
+            asked.await;
+            self.pace().heard = Some(Instant::now());
+            return;
+        };
+        let in_time = unless_hurried(self, async {
+            let _ = tokio::time::timeout_at(again_at, asked).await;
+        });
+        let in_time = in_time.await;
+        let mut pace = self.pace();
+        if !in_time {
+            pace.start_over();
         }
-        self.pace().heard = Some(Instant::now());
-    }
-
-    async fn asked_or_at(&self, again_at: Instant) {
-        let _ = tokio::time::timeout_at(again_at, self.asks.again.notified()).await;
+        // One that finds nothing new may tell nothing: it is not asked any sooner for that.
+        pace.failed();
+        pace.heard = Some(Instant::now());
     }
 
     /// Waits until the application wants attempts at once
@@ -266,6 +273,17 @@ impl Pace {
         self.pauses.established();
     }
 
+    /// Whether it is the first time since it went well.
+    fn failed_anew(&mut self) -> bool {
+        if self.again_at.is_none() {
+            self.failed();
+            return true;
+        }
+        // The pause after this one was reckoned when it was asked.
+        false
+    }
+
+    /// The next time that it is asked, after a pause that is longer than the one before.
     fn failed(&mut self) {
         let now = Instant::now();
         self.pauses.attempt(now.into_std(), fastrand::f64());

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use gannet_client::Channel;
 use gannet_client::name::{Address, Resolution, Resolver, Updates};
+use gannet_client::policy::RoundRobin;
 use gannet_http2::Reason;
 use gannet_transport::observe::{CallObserver, ConnectionChange, ConnectionEvent};
 use gannet_transport::{Listener, pipe};
@@ -127,4 +128,31 @@ async fn an_attempt_that_another_was_faster_than_is_not_told_of() {
     let changes: Vec<_> = told.iter().map(|line| line.split_once(' ').unwrap().1).collect();
     assert_eq!(changes[0], "good opened", "{told:?}");
     assert!(changes.iter().all(|change| !change.contains("silent")), "{told:?}");
+}
+
+/// Panics whenever it is told of a connection.
+struct Panicking;
+
+impl CallObserver for Panicking {
+    fn connection(&self, event: &ConnectionEvent<'_>) {
+        panic!("{} is new", event.address);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_observer_that_panics_keeps_nobody_from_connecting() {
+    let (channel, mut peers) = Peers::with(|builder| {
+        let builder = builder.observe(Panicking).balance(RoundRobin::new);
+        builder.observe(Log::default())
+    });
+    for _ in 0..3 {
+        let call = tokio::spawn({
+            let channel = channel.clone();
+            async move { unary(&channel, b"x").wait_for_ready(true).await }
+        });
+        let mut peer = peers.accept().await;
+        peer.echo().await;
+        call.await.unwrap().unwrap();
+        drop(peer);
+    }
 }

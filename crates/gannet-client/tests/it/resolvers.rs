@@ -201,3 +201,34 @@ impl Resolver for Failing {
         updates.failed(self.0.clone());
     }
 }
+
+/// Has told, fails once, and finds nothing new whenever it is asked.
+struct FailedOnce(Arc<AtomicUsize>, Address);
+
+impl Resolver for FailedOnce {
+    async fn watch(&self, updates: Updates) {
+        updates.resolved(Resolution::new([self.1.clone()]));
+        sleep(SECOND).await;
+        updates.failed(Status::unavailable("a hiccup"));
+        loop {
+            updates.asked().await;
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resolver_that_tells_nothing_new_is_asked_ever_more_seldom() {
+    let asked = Arc::<AtomicUsize>::default();
+    let resolver = FailedOnce(Arc::clone(&asked), backend("good").address);
+    let channel = builder().resolver(resolver).build().unwrap();
+    assert_eq!(who(&channel).await.unwrap(), "good");
+    // Nothing rests: this is for nobody, then or later.
+    channel.reset_backoff();
+    sleep(SECOND + SECOND / 2).await;
+    assert_eq!(asked.load(Ordering::SeqCst), 0);
+    sleep(SECOND * 100).await;
+    let asked = asked.load(Ordering::SeqCst);
+    // 1, 1.6, 2.56, 4.1, 6.6, 10.5, 16.8, 26.8 s, more or less, and 43 are too long.
+    assert!((7..=9).contains(&asked), "{asked}");
+}

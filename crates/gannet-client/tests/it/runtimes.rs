@@ -9,7 +9,7 @@ use gannet_client::{Answer, BearerToken, Channel, ChannelState, Next, Outgoing};
 use gannet_core::{Code, Status};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::peer::{Peers, chat, download, unary, upload};
+use crate::peer::{Peers, chat, dead_port, download, unary, upload};
 
 /// One whose time stands still.
 fn runtime() -> Runtime {
@@ -79,16 +79,13 @@ const IN_ONE_GO_MAX: usize = 1_000;
 /// does.
 #[test]
 fn calls_that_fail_at_once_let_others_run() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let nobody = listener.local_addr().unwrap().to_string();
-    drop(listener);
     let (closed, with_token) = (Peers::new().0, Peers::new().0);
     closed.close();
     let with_token = with_token.with_credentials(BearerToken::new("secret").unwrap());
     let refusing = Peers::new().0.intercepted(|_: Outgoing, _: Next| async {
         Err::<Answer, _>(Status::resource_exhausted("not today"))
     });
-    let nobody = Channel::new(nobody).unwrap();
+    let nobody = Channel::new(format!("127.0.0.1:{}", dead_port())).unwrap();
     for (what, channel) in
         [("nobody", nobody), ("closed", closed), ("token", with_token), ("refusing", refusing)]
     {

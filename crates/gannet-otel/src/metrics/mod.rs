@@ -14,7 +14,6 @@
 //! | `grpc.server.call.duration` | s | method, status |
 //! | `grpc.server.call.sent_total_compressed_message_size` | By | method, status |
 //! | `grpc.server.call.rcvd_total_compressed_message_size` | By | method, status |
-//!
 //! | `grpc.subchannel.connection_attempts_succeeded` | `{attempt}`, where asked for | target |
 //! | `grpc.subchannel.connection_attempts_failed` | likewise | target |
 //! | `grpc.subchannel.open_connections` | `{connection}`, up and down, likewise | target |
@@ -113,8 +112,9 @@ impl Metrics {
     }
 
     /// Tells the target of a channel only where `filter` says so, and `other` in its place: for
-    /// programs that have channels to very many; it is asked once for a channel's method. By
-    /// default all are told.
+    /// programs that have channels to very many. It is asked once for a channel's method, and at
+    /// each change of a connection where [those are counted](Self::with_subchannels). By default
+    /// all are told.
     pub fn target_filter(
         mut self,
         filter: impl Fn(&str) -> bool + Send + Sync + 'static,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use gannet_http2::Reason;
 use gannet_server::{ServeError, Server};
 use gannet_transport::{Listener, PipeConnector, TcpOptions, connect_tcp, connect_unix, pipe};
+use tokio::io::AsyncReadExt as _;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -48,6 +49,25 @@ async fn shutdown_lets_calls_finish_and_takes_no_new_ones() {
     assert_eq!(raw.finished(key).await.ok(), b"m");
     raw.until(|raw| raw.closed).await;
     served.await.unwrap().unwrap();
+}
+
+/// SETTINGS wait for a client's preface; a server that goes waits for neither.
+#[tokio::test]
+async fn a_client_that_says_nothing_holds_no_server_up() {
+    let (signal, signalled) = oneshot::channel::<()>();
+    let listener = Listener::tcp("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let serving = Server::new().add(Test::new()).serve(listener).shutdown_on(signalled, GRACE);
+    let served = tokio::spawn(serving.into_future());
+    let mut silent = tokio::net::TcpStream::connect(address).await.unwrap();
+    // Who comes later is served: so the server knows this one.
+    let mut other = Raw::new(connect_tcp(address).await.unwrap().0);
+    other.unary("Echo", b"m").await.ok();
+    signal.send(()).unwrap();
+    let mut heard = Vec::new();
+    silent.read_to_end(&mut heard).await.unwrap();
+    other.until(|raw| raw.closed).await;
+    tokio::time::timeout(GRACE / 2, served).await.expect("not by the grace").unwrap().unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -118,7 +118,7 @@ async fn a_preface_in_pieces_is_answered_in_http2() {
     assert!(matches!(server.await.unwrap(), CloseReason::Finished | CloseReason::Io(_)));
 }
 
-/// A client that says nothing holds no server up that wants to go, and is told before it is left.
+/// A client that goes without a word is told before it is left.
 #[tokio::test]
 async fn who_says_nothing_hears_the_end() {
     let (mut client, server) = tcp().await;
