@@ -1,5 +1,7 @@
-//! Lookups by the system's resolver, one at a time for each name: one that takes longer than who
-//! began it waits goes on, as nothing ends it, and the next try joins it.
+//! Lookups by the system's resolver, one at a time for each name that somebody asks for at a time:
+//! one that takes longer than who began it waits goes on, as nothing ends it, and the next try
+//! joins it. (Two who ask for one name at once, as where a channel leaves a runtime that nobody
+//! runs, have one each, and the later to give up leaves its own behind.)
 
 use std::collections::HashMap;
 use std::io;
@@ -53,14 +55,20 @@ impl Lookups {
     /// for, may be long out of date.
     pub(crate) fn left<'a>(&'a self, name: &'a str) -> Option<Joined<'a>> {
         let mut left = self.lock().remove(name)?;
-        let mut cx = Context::from_waker(Waker::noop());
-        let is_over = Pin::new(&mut unconstrained(&mut left.found)).poll(&mut cx).is_ready();
-        let is_lost = left.begun.elapsed() >= LOOKUP_MAX;
-        (!is_over && !is_lost).then(|| Joined { lookups: self, name, lookup: Some(left) })
+        left.goes_on().then(|| Joined { lookups: self, name, lookup: Some(left) })
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Lookup>> {
         self.left.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lookup {
+    /// Neither over nor lost.
+    fn goes_on(&mut self) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        let is_over = Pin::new(&mut unconstrained(&mut self.found)).poll(&mut cx).is_ready();
+        !is_over && self.begun.elapsed() < LOOKUP_MAX
     }
 }
 
@@ -81,6 +89,9 @@ impl Drop for Joined<'_> {
     fn drop(&mut self) {
         let Some(lookup) = self.lookup.take() else { return };
         let mut left = self.lookups.lock();
+        if left.len() >= LEFT_MAX {
+            left.retain(|_, other| other.goes_on());
+        }
         if left.len() < LEFT_MAX || left.contains_key(self.name) {
             left.insert(self.name.to_owned(), lookup);
         }
@@ -139,6 +150,22 @@ mod tests {
         assert_eq!(ask("a", SECOND * 60).await, Some(1));
         assert_eq!(ask("a", SECOND * 90).await, Some(3), "the next is a new one");
         assert_eq!(ask("b", SECOND * 90).await, Some(4), "what was found is out of date");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_that_are_over_make_room() {
+        let (lookups, begun) = (Lookups::default(), Arc::default());
+        let names: Vec<String> = (0..=LEFT_MAX).map(|n| n.to_string()).collect();
+        for name in &names[..LEFT_MAX] {
+            drop(lookups.join(name, slow(&begun, SECOND)));
+        }
+        drop(lookups.join(&names[LEFT_MAX], slow(&begun, SECOND * 60)));
+        assert!(lookups.left(&names[LEFT_MAX]).is_none(), "there is no room");
+        // Each begins to run when it is looked at.
+        assert_eq!(lookups.lock().len(), LEFT_MAX);
+        sleep(SECOND * 2).await;
+        drop(lookups.join(&names[LEFT_MAX], slow(&begun, SECOND * 60)));
+        assert!(lookups.left(&names[LEFT_MAX]).is_some(), "there is");
     }
 
     #[tokio::test(start_paused = true)]
