@@ -171,17 +171,25 @@ impl Control {
         self.note_call(now);
     }
 
-    /// Whether tasks run elsewhere than on the caller's runtime, and that runtime does not run.
+    /// Whether tasks run elsewhere than on the caller's runtime, that runtime does not run, and
+    /// nothing is connected there.
     pub(super) fn is_dead(&mut self, caller: Id, now: Instant) -> bool {
-        self.balancer.is_started() && self.is_elsewhere(caller) && !self.looks(now)
+        let may_leave = self.is_elsewhere(caller) && !self.is_connected();
+        self.balancer.is_started() && may_leave && !self.looks(now)
     }
 
-    /// Moves to this runtime, where the one of its tasks does not run.
-    pub(super) fn leave_the_dead(&mut self, runtime: &Handle, now: Instant) {
-        if !self.is_dead(runtime.id(), now) {
+    /// Whether there is a connection that takes calls.
+    pub(super) fn is_connected(&self) -> bool {
+        let mut links = self.live.values().filter_map(|live| live.link.as_ref());
+        links.any(|link| !link.is_retired())
+    }
+
+    /// Moves to this runtime, where the one of its tasks [does not run](Self::is_dead).
+    pub(super) fn leave_the_dead(&mut self, caller: Id, runtime: Handle, now: Instant) {
+        if !self.is_elsewhere(runtime.id()) || !self.is_dead(caller, now) {
             return;
         }
-        self.move_to(runtime.clone(), now);
+        self.move_to(runtime, now);
         let attempts = self.live.values_mut().filter_map(|live| live.dialing.as_mut());
         self.ended.extend(attempts.filter_map(|(_, task)| task.take()));
         self.balancer.restart_attempts(now);

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use gannet_transport::{Rouse, Rouser};
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 use tokio::time::sleep_until;
 
 use super::resolving::Resolving;
@@ -48,6 +49,9 @@ pub(super) struct Alarm {
 
 /// Looks after channels whose next timer is far away: that they are idle.
 static ROUSER: Rouser = Rouser::new(Duration::from_secs(30));
+/// Rouses calls that wait while their channel's task is on another runtime: often enough for them
+/// to learn in two seconds that nobody runs it.
+static LOOKOUT: Rouser = Rouser::new(Duration::from_millis(250));
 /// What is due later than this needs no timer of the runtime's, which would cost each of its waits
 /// something: twice the rouser's period, and what a thread may be late.
 const FAR: Duration = Duration::from_secs(120);
@@ -62,9 +66,23 @@ impl Alarm {
         if at.saturating_duration_since(now()) <= FAR {
             return false;
         }
+        self.is_noted_by(&ROUSER)
+    }
+
+    /// Has it ring a moment later without a timer, for one that waits on a runtime that may have
+    /// none. False where that is not to be had: see [`Rouser::note`].
+    pub(super) fn rings_soon(self: &Arc<Self>) -> bool {
+        self.is_noted_by(&LOOKOUT)
+    }
+
+    pub(super) fn rung(&self) -> Notified<'_> {
+        self.bell.notified()
+    }
+
+    fn is_noted_by(self: &Arc<Self>, rouser: &'static Rouser) -> bool {
         if !self.is_noted.swap(true, Ordering::AcqRel) {
             let me: Arc<dyn Rouse> = Arc::clone(self) as Arc<dyn Rouse>;
-            if !ROUSER.note(Arc::downgrade(&me)) {
+            if !rouser.note(Arc::downgrade(&me)) {
                 self.is_noted.store(false, Ordering::Release);
                 return false;
             }
@@ -118,7 +136,7 @@ impl Manager {
                 self.is_done = true;
                 return;
             };
-            let mut rung = pin!(timers.bell.notified());
+            let mut rung = pin!(timers.rung());
             let next = tick.next.filter(|at| !timers.rings_before(*at));
             let mut timer = pin!(next.map(|at| sleep_until(at.into())));
             poll_fn(|cx| {

@@ -1,13 +1,15 @@
 //! One channel that is called from several runtimes, some of which nobody runs any more.
 
 use std::future::IntoFuture;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use std::{panic, thread};
 
 use gannet_client::name::{Address, Resolution, Resolver, Updates};
 use gannet_client::policy::RoundRobin;
 use gannet_client::{Channel, ChannelBuilder, ChannelState};
+use gannet_core::Code;
 use gannet_transport::Acceptor;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::{sleep, timeout};
@@ -229,4 +231,100 @@ fn a_runtime_that_runs_keeps_its_channel() {
     let more = on[1].block_on(async { timeout(MS, accept(&mut acceptor)).await.is_ok() });
     assert!(!more, "another attempt");
     assert_eq!(begun.load(Ordering::SeqCst), 1);
+}
+
+/// The runtime that has the channel may only be late, and its connection goes on there.
+#[test]
+fn a_runtime_with_a_connection_keeps_its_channel() {
+    let on = runtimes::<2>();
+    let (address, mut acceptor) = scripted("unwell");
+    let begun = Arc::<AtomicUsize>::default();
+    let resolver = Counts { address, begun: Arc::clone(&begun), asked: Arc::default() };
+    // Health is asked for, and never told: calls wait.
+    let channel = builder().balance(RoundRobin::new).health_check("mail").resolver(resolver);
+    let channel = channel.build().unwrap();
+    let mut peer = on[0].block_on(async {
+        channel.connect().unwrap();
+        let mut peer = Peer::new(accept(&mut acceptor).await, gannet_http2::Config::default());
+        peer.flush().await;
+        peer.request().await;
+        peer
+    });
+    on[1].block_on(async {
+        let status = unary(&channel, b"").timeout(SECOND * 10).await.unwrap_err();
+        assert_eq!(status.code(), Code::DeadlineExceeded);
+        peer.flush().await;
+        let more = timeout(MS, accept(&mut acceptor)).await.is_ok();
+        assert!(!more, "another connection");
+    });
+    assert_eq!(begun.load(Ordering::SeqCst), 1);
+}
+
+/// How often this thread panics from here on.
+fn panics_here() -> Arc<AtomicUsize> {
+    static HOOK: Mutex<()> = Mutex::new(());
+    let _hook = HOOK.lock().unwrap();
+    let panics = Arc::<AtomicUsize>::default();
+    let (count, here, others) = (Arc::clone(&panics), thread::current().id(), panic::take_hook());
+    panic::set_hook(Box::new(move |info| {
+        if thread::current().id() == here {
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+        others(info);
+    }));
+    panics
+}
+
+fn without_timers() -> Runtime {
+    Builder::new_current_thread().build().unwrap()
+}
+
+/// While the channel's own runtime connects, which takes its time.
+#[test]
+fn a_call_waits_on_a_runtime_without_timers() {
+    let (channel, mut peers) = Peers::new();
+    let panics = panics_here();
+    let (connecting, connects) = std::sync::mpsc::channel();
+    let (done, is_done) = tokio::sync::oneshot::channel();
+    thread::scope(|scope| {
+        let channel = &channel;
+        scope.spawn(move || {
+            let first = Builder::new_current_thread().enable_all().build().unwrap();
+            first.block_on(async {
+                channel.connect().unwrap();
+                let silent = peers.silent().await;
+                connecting.send(()).unwrap();
+                sleep(SECOND * 5 / 2).await;
+                let mut peer = Peer::new(silent, gannet_http2::Config::default());
+                peer.flush().await;
+                peer.echo().await;
+                is_done.await.unwrap();
+            });
+        });
+        connects.recv().unwrap();
+        let reply = without_timers().block_on(unary(channel, b"x").into_future());
+        done.send(()).unwrap();
+        assert_eq!(reply.unwrap(), b"x");
+    });
+    assert_eq!(panics.load(Ordering::SeqCst), 0);
+}
+
+/// Nobody runs the channel's own: it moves to where there are timers, which a call without a
+/// deadline does not need itself.
+#[test]
+fn a_call_without_a_deadline_does_not_wait_for_a_runtime_that_nobody_runs() {
+    let first = Builder::new_current_thread().enable_all().build().unwrap();
+    let (channel, mut peers) = Peers::new();
+    {
+        let _entered = first.enter();
+        channel.connect().unwrap();
+    }
+    assert_eq!(channel.state(), ChannelState::Connecting);
+    let panics = panics_here();
+    let reply = without_timers().block_on(async {
+        let server = async { peers.accept().await.echo().await };
+        tokio::join!(unary(&channel, b"x").into_future(), server).0
+    });
+    assert_eq!(reply.unwrap(), b"x");
+    assert_eq!(panics.load(Ordering::SeqCst), 0);
 }

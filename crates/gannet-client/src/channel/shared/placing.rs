@@ -1,7 +1,6 @@
 //! How a call finds a connection, or waits for one, and what it sets in motion for that.
 
 use std::future::poll_fn;
-use std::panic::catch_unwind;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -9,15 +8,16 @@ use std::task::Poll;
 use std::time::Instant;
 
 use gannet_core::{Code, Status};
-use tokio::runtime::Handle;
+use tokio::runtime::{Handle, Id};
 use tokio::sync::futures::Notified;
 use tokio::task::yield_now;
-use tokio::time::{Sleep, sleep_until};
+use tokio::time::sleep_until;
 
 use super::Shared;
 use crate::call::request::Request;
 use crate::channel::control::ANSWER_MAX;
 use crate::channel::errors::{never_connects, no_runtime};
+use crate::channel::manage::Alarm;
 use crate::channel::now;
 use crate::channel::published::{Choice, Placed};
 use crate::channel::waiting::{Waiting, Wish, Wished};
@@ -61,6 +61,7 @@ impl Shared {
         // What it has brought about itself is no reason to go round and round.
         let mut is_again = false;
         let mut wished = Wished::default();
+        let mut alarm = None;
         let panics = self.panics.load(Ordering::Acquire);
         let mut late_names = self.late_names.load(Ordering::Acquire);
         loop {
@@ -93,7 +94,7 @@ impl Shared {
             if is_again {
                 yield_now().await;
             }
-            match self.wait(changed, request.deadline).await {
+            match self.wait(changed, request.deadline, &mut alarm).await {
                 Waited::Looks { at_once } => is_again = at_once,
                 Waited::Overdue => {
                     let status = self.deadline_exceeded(&request);
@@ -105,18 +106,33 @@ impl Shared {
 
     /// Waits for a change up to the deadline, and looks after the channel's task where that is on
     /// another runtime.
-    async fn wait(&self, mut changed: Pin<&mut Notified<'_>>, deadline: Option<Instant>) -> Waited {
+    async fn wait(
+        &self,
+        mut changed: Pin<&mut Notified<'_>>,
+        deadline: Option<Instant>,
+        alarm: &mut Option<Arc<Alarm>>,
+    ) -> Waited {
         let caller = Handle::try_current().ok();
         let caller = caller.filter(|caller| self.control().is_elsewhere(caller.id()));
-        let look_at = caller.as_ref().map(|_| now() + ANSWER_MAX);
+        // Whether a runtime has timers can only be found out by a panic. A call with a deadline
+        // needs one anyhow.
+        let look_at = caller.as_ref().and(deadline).map(|_| now() + ANSWER_MAX);
         let until = deadline.into_iter().chain(look_at).min();
-        let mut timer = std::pin::pin!(until.and_then(|at| timer(at, deadline)));
-        let mut at_once = true;
+        let mut timer = std::pin::pin!(until.map(|at| sleep_until(at.into())));
+        let needs_alarm = caller.is_some() && deadline.is_none();
+        let alarm = needs_alarm.then(|| &*alarm.get_or_insert_default());
+        let mut rung =
+            std::pin::pin!(alarm.filter(|alarm| alarm.rings_soon()).map(|alarm| alarm.rung()));
+        let (mut at_once, mut is_rung) = (true, false);
         poll_fn(|cx| {
             if changed.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(());
             }
             at_once = false;
+            if let Some(rung) = rung.as_mut().as_pin_mut() {
+                is_rung = rung.poll(cx).is_ready();
+                return if is_rung { Poll::Ready(()) } else { Poll::Pending };
+            }
             match timer.as_mut().as_pin_mut() {
                 Some(timer) => timer.poll(cx),
                 None => Poll::Pending,
@@ -126,8 +142,14 @@ impl Shared {
         if deadline.is_some_and(|deadline| deadline <= now()) {
             return Waited::Overdue;
         }
-        if let Some(caller) = caller.filter(|_| look_at.is_some_and(|at| at <= now())) {
-            self.leave_the_dead(&caller);
+        if let Some(caller) = caller {
+            if look_at.is_some_and(|at| at <= now()) {
+                self.leave_the_dead(caller.id(), || Some(caller.clone()));
+            } else if is_rung {
+                // Its own thread has timers.
+                let own = || Some(self.background().ok()?.runtime().clone());
+                self.leave_the_dead(caller.id(), own);
+            }
         }
         Waited::Looks { at_once }
     }
@@ -143,7 +165,7 @@ impl Shared {
             Choice::Fail(status) => {
                 // It may be an old one.
                 if let Ok(caller) = Handle::try_current() {
-                    self.leave_the_dead(&caller);
+                    self.leave_the_dead(caller.id(), || Some(caller.clone()));
                 }
                 Look::Fail(self.told_by_picker(status))
             }
@@ -187,7 +209,7 @@ impl Shared {
             if !is_idle || !wished.is_new(Wish::ExitIdle, control.balancer.news()) {
                 return Look::Wait;
             }
-            if control.is_elsewhere(runtime.id()) {
+            if control.is_elsewhere(runtime.id()) && !control.is_connected() {
                 // That runtime may never run again.
                 control.move_to(runtime, now);
             }
@@ -197,10 +219,12 @@ impl Shared {
         })
     }
 
-    /// Moves the channel here, where nobody runs its task on another runtime.
-    fn leave_the_dead(&self, caller: &Handle) {
-        if self.control().is_dead(caller.id(), now()) {
-            self.drive(|control, now| control.leave_the_dead(caller, now));
+    /// Moves the channel, where nobody runs its task on another runtime than the caller's.
+    fn leave_the_dead(&self, caller: Id, to: impl FnOnce() -> Option<Handle>) {
+        if self.control().is_dead(caller, now())
+            && let Some(to) = to()
+        {
+            self.drive(|control, now| control.leave_the_dead(caller, to, now));
         }
     }
 
@@ -220,15 +244,6 @@ impl Shared {
             told = format!("{told}: {details}");
         }
         Status::deadline_exceeded(told)
-    }
-}
-
-/// A timer of the runtime around the caller. It may have none: a call without a deadline does not
-/// need one.
-fn timer(at: Instant, deadline: Option<Instant>) -> Option<Sleep> {
-    match deadline {
-        Some(_) => Some(sleep_until(at.into())),
-        None => catch_unwind(|| sleep_until(at.into())).ok(),
     }
 }
 
