@@ -41,15 +41,55 @@ pub(super) enum Wish {
 /// What a call has wished for last. It does not so again while nothing else has happened: a policy
 /// may publish whenever it is told something, and that is no news.
 #[derive(Debug, Default)]
-pub(super) struct Wished(Option<(Wish, u64)>);
+pub(super) struct Wished {
+    last: Option<Wish>,
+    news: Option<u64>,
+    /// Wishes since there was news.
+    count: u32,
+}
 
 impl Wished {
-    /// `news` is another number when something has happened.
-    pub(super) fn is_new(&self, wish: Wish, news: u64) -> bool {
-        self.0 != Some((wish, news))
+    /// Whether the wish is to be told, which [`told`](Self::told) follows. `news` is another number
+    /// when something has happened.
+    pub(super) fn is_new(&mut self, wish: Wish, news: u64) -> bool {
+        if self.news != Some(news) {
+            *self = Wished { news: Some(news), ..Wished::default() };
+        }
+        self.last != Some(wish) && self.count < WISHES_MAX
     }
 
-    pub(super) fn note(&mut self, wish: Wish, news: u64) {
-        self.0 = Some((wish, news));
+    /// What the wish itself has brought about is no news.
+    pub(super) fn told(&mut self, wish: Wish, news: u64) {
+        *self = Wished { last: Some(wish), news: Some(news), count: self.count + 1 };
+    }
+}
+
+/// How many wishes, one after the other, a policy may have a call make while nothing else happens.
+/// One does for most; the bound is for one that has a new wish in each picker.
+const WISHES_MAX: u32 = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::Actions;
+
+    #[test]
+    fn a_call_makes_few_wishes_while_nothing_else_happens() {
+        let wake = Wish::Wake(Actions::new("test", 1).token());
+        for wishes in [[Wish::ExitIdle; 2], [Wish::ExitIdle, wake]] {
+            let mut wished = Wished::default();
+            for mut news in [3, 1_000] {
+                let mut told = 0;
+                for wish in wishes.into_iter().cycle().take(100) {
+                    if wished.is_new(wish, news) {
+                        told += 1;
+                        // It has an attempt begun.
+                        news += 1;
+                        wished.told(wish, news);
+                    }
+                }
+                assert_eq!(told, if wishes[0] == wishes[1] { 1 } else { WISHES_MAX });
+            }
+        }
     }
 }

@@ -145,14 +145,14 @@ async fn deadlines_hold_under_such_policies() {
     }
 }
 
-/// There is always something new to wait for: that is asked for as often, but others run, and the
-/// deadline comes.
+/// There is always something new to wait for: that is asked for a few times until something else
+/// has happened, others run, and the deadline comes.
 #[tokio::test]
 async fn deadlines_hold_though_each_picker_waits_for_something_else() {
     let (address, _acceptor) = scripted("silent");
     let (channel, [asked, _]) = lazy(AddressList::new([address]), Kind::WakesAnew);
     let call = tokio::spawn(async move {
-        unary(&channel, b"").timeout(Duration::from_millis(2)).await.map(|_| channel)
+        unary(&channel, b"").timeout(Duration::from_millis(100)).await.map(|_| channel)
     });
     let mut turns = 0;
     while !call.is_finished() {
@@ -161,6 +161,6 @@ async fn deadlines_hold_though_each_picker_waits_for_something_else() {
     }
     assert_eq!(call.await.unwrap().unwrap_err().code(), Code::DeadlineExceeded);
     let asked = asked.load(Ordering::SeqCst);
-    assert!(asked < ASKED_MAX, "asked {asked} times");
+    assert!(asked < 200, "asked {asked} times");
     assert!(asked < 10 * turns, "asked {asked} times in {turns} turns of somebody else's");
 }

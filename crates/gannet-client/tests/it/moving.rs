@@ -12,7 +12,7 @@ use gannet_client::{Channel, ChannelBuilder, ChannelState};
 use gannet_core::Code;
 use gannet_transport::Acceptor;
 use tokio::runtime::{Builder, Runtime};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, advance, sleep, timeout};
 
 use crate::backends::{builder, scripted};
 use crate::peer::{Peer, Peers, accept, unary};
@@ -25,6 +25,15 @@ fn runtimes<const N: usize>() -> [Runtime; N] {
     std::array::from_fn(|_| {
         Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
     })
+}
+
+/// The same, whose time is the same at first, however long it takes to make them.
+fn runtimes_in_step<const N: usize>() -> [Runtime; N] {
+    let on = runtimes::<N>();
+    let starts = on.each_ref().map(|on| on.block_on(async { Instant::now() }));
+    let start = *starts.iter().max().unwrap();
+    on.iter().for_each(|on| on.block_on(async { advance(start - Instant::now()).await }));
+    on
 }
 
 /// Accepts, sends SETTINGS that allow no call, and hangs up: how often, in this time.
@@ -65,7 +74,7 @@ fn take_turns(
 #[test]
 fn a_server_that_hangs_up_is_not_stormed_by_callers_on_several_runtimes() {
     for call in [MS * 2, MS * 15] {
-        let on = runtimes::<4>();
+        let on = runtimes_in_step::<4>();
         let (channel, mut peers) = Peers::new();
         // 0.5 s on each runtime's clock: two at once, and the third after a second.
         let connections = take_turns(&channel, &mut peers, &on, 100, call);
@@ -134,7 +143,7 @@ fn connects_elsewhere(change: impl Fn(ChannelBuilder) -> ChannelBuilder) {
     }
     assert_eq!(channel.state(), ChannelState::Connecting);
     second.block_on(async {
-        let start = tokio::time::Instant::now();
+        let start = Instant::now();
         let call = unary(&channel, b"x").timeout(SECOND * 60).into_future();
         let (reply, peer) = tokio::join!(call, async {
             let mut peer = timeout(SECOND * 50, peers.accept()).await.expect("it connects");
@@ -144,7 +153,7 @@ fn connects_elsewhere(change: impl Fn(ChannelBuilder) -> ChannelBuilder) {
         assert_eq!(reply.unwrap(), b"x");
         assert!(start.elapsed() < SECOND * 3, "{:?}", start.elapsed());
         // The next ones need not wait.
-        let start = tokio::time::Instant::now();
+        let start = Instant::now();
         let server = tokio::spawn(peer.echo_all());
         unary(&channel, b"x").await.unwrap();
         assert!(start.elapsed() < SECOND / 100);

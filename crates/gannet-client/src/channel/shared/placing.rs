@@ -188,7 +188,7 @@ impl Shared {
         self.drive(|control, now| {
             if wished.is_new(Wish::Wake(token), control.balancer.news()) {
                 control.balancer.wake(token, now);
-                wished.note(Wish::Wake(token), control.balancer.news());
+                wished.told(Wish::Wake(token), control.balancer.news());
             }
         });
     }
@@ -214,7 +214,7 @@ impl Shared {
                 control.move_to(runtime, now);
             }
             control.balancer.exit_idle(now);
-            wished.note(Wish::ExitIdle, control.balancer.news());
+            wished.told(Wish::ExitIdle, control.balancer.news());
             Look::Started { again: false }
         })
     }
