@@ -66,7 +66,8 @@ pub(crate) use shared::Shared;
 ///
 /// Connections run on the tokio runtime on which the call was made that ended the idleness. A call
 /// on another one moves the channel there where nothing is connected, and either the channel is
-/// idle or nobody runs that runtime any more.
+/// idle or nobody runs that runtime any more; where that call has no deadline, or its own runtime
+/// has no timers, to a thread of the channel's own.
 #[derive(Clone)]
 pub struct Channel {
     shared: Arc<Shared>,

@@ -65,7 +65,8 @@ pub enum Pick {
     Complete(Picked),
     /// The call waits for the next picker.
     Queue,
-    /// The same, and the policy gets [`Event::Wake`](super::Event::Wake).
+    /// The same, and the policy gets [`Event::Wake`](super::Event::Wake): of one call once by each
+    /// token, and at most sixteen times in all, until something else happens.
     Wake(Token),
     /// The call fails like this, with the target in front where the message does not name it, and
     /// with INTERNAL for OK and for codes that only a server may use (gRFC A54: INVALID_ARGUMENT,

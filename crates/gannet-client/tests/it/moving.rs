@@ -130,7 +130,9 @@ fn a_resolver_of_a_channel_that_moves_is_begun_once_a_second_at_most() {
         assert_eq!(channel.state(), ChannelState::Idle);
     }
     let (begun, asked) = (begun.load(Ordering::SeqCst), asked.load(Ordering::SeqCst));
-    assert!((2..=4).contains(&begun) && asked <= 4, "begun {begun} times, asked {asked} times");
+    // Once at first, and after each of two seconds, to which each of the three clocks comes by
+    // itself: the others stand still meanwhile.
+    assert!((2..=7).contains(&begun) && asked <= 7, "begun {begun} times, asked {asked} times");
 }
 
 /// Has a call on one runtime, while the channel connects on another that nobody runs.
