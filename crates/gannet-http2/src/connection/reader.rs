@@ -164,7 +164,10 @@ impl<R: Role> Connection<R> {
     /// that is what failed the connection; `buf` is what it was read into. Whoever has sent nothing
     /// of this connection can answer such a client in what it speaks.
     pub fn http1_method<'a>(&self, buf: &'a RecvBuf) -> Option<&'a str> {
-        if self.awaits_preface() { http1_method(buf.unread()) } else { None }
+        match http1(buf.unread()) {
+            Http1::Request(method) if self.awaits_preface() => Some(method),
+            _ => None,
+        }
     }
 
     #[inline]
@@ -223,25 +226,50 @@ impl<R: Role> Connection<R> {
 /// The longest registered one, UPDATEREDIRECTREF, and more.
 const HTTP1_METHOD_BYTES_MAX: usize = 20;
 
-/// The method of what begins like a request of HTTP/1 (RFC 9112 section 3). That of HTTP/2's
-/// preface is none.
-fn http1_method(head: &[u8]) -> Option<&str> {
-    let bytes = head.iter().take(HTTP1_METHOD_BYTES_MAX).take_while(|b| b.is_ascii_uppercase());
-    let (method, rest) = head.split_at(bytes.count());
-    let method = str::from_utf8(method).ok().filter(|method| !["", "PRI"].contains(method))?;
-    rest.starts_with(b" ").then_some(method)
+/// Of a request line; what is longer is taken for none.
+const HTTP1_LINE_BYTES_MAX: usize = 4_096;
+
+/// What a client's first bytes are to HTTP/1.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Http1<'a> {
+    /// A request with this method.
+    Request(&'a str),
+    /// They may become one.
+    MayBecome,
+    Nothing,
 }
 
-/// What a client's first bytes are, which are not the preface. Fine as long as they may become the
-/// method of a request of HTTP/1, so that whoever sends one is told what it sent.
-fn no_preface(head: &[u8]) -> Result<(), ConnectionError> {
-    if head.len() <= HTTP1_METHOD_BYTES_MAX && head.iter().all(u8::is_ascii_uppercase) {
-        return Ok(());
+/// Whether this is a request line of HTTP/1 as far as its version (RFC 9112 section 3). The method
+/// of HTTP/2's preface is none.
+fn http1(head: &[u8]) -> Http1<'_> {
+    let method = head.iter().take(HTTP1_METHOD_BYTES_MAX).take_while(|b| b.is_ascii_uppercase());
+    let (method, rest) = head.split_at(method.count());
+    let [b' ', rest @ ..] = rest else {
+        return if rest.is_empty() { Http1::MayBecome } else { Http1::Nothing };
+    };
+    let method = str::from_utf8(method).unwrap_or_default();
+    let target = rest.iter().take(HTTP1_LINE_BYTES_MAX).take_while(|b| b.is_ascii_graphic());
+    let (target, rest) = rest.split_at(target.count());
+    match (method, target, rest) {
+        ("" | "PRI", ..) => Http1::Nothing,
+        (_, [], []) => Http1::MayBecome,
+        (_, [_, ..], []) if target.len() < HTTP1_LINE_BYTES_MAX => Http1::MayBecome,
+        (_, [_, ..], [b' ', version @ ..]) if version.starts_with(b"HTTP/1.") => {
+            Http1::Request(method)
+        }
+        (_, [_, ..], [b' ', version @ ..]) if b"HTTP/1.".starts_with(version) => Http1::MayBecome,
+        _ => Http1::Nothing,
     }
-    Err(ConnectionError::protocol(match head {
+}
+
+/// What a client's first bytes are, which are not the preface. Fine as long as they may become a
+/// request of HTTP/1, so that whoever sends one is told what it sent.
+fn no_preface(head: &[u8]) -> Result<(), ConnectionError> {
+    Err(ConnectionError::protocol(match (http1(head), head) {
+        (Http1::MayBecome, _) => return Ok(()),
+        (Http1::Request(_), _) => "the client speaks HTTP/1",
         // A record of TLS, handshake or alert (RFC 8446 section 5.1).
-        [21 | 22, ..] => "the client speaks TLS, and this port does not",
-        _ if http1_method(head).is_some() => "the client speaks HTTP/1",
+        (_, [21 | 22, ..]) => "the client speaks TLS, and this port does not",
         _ => "the client's connection preface is wrong",
     }))
 }

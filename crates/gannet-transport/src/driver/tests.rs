@@ -118,8 +118,10 @@ impl World {
         drop(in_runtime);
         driver.rest = Rest::looked_after_by(rouser);
         let mut world = World { driver, queue, runtime, client };
-        // Its SETTINGS leave once the socket is known to be ready.
-        world.drive_until("no pause", |driver| driver.side.releases > 0);
+        // Its SETTINGS leave once the client's preface is there.
+        world.drive_until("no pause", |driver| {
+            driver.side.releases > 0 && !driver.conn.awaits_preface() && driver.send.is_empty()
+        });
         world
     }
 

@@ -58,7 +58,7 @@ async fn a_request_of_http1_is_answered_in_http1() {
         "GET / HTTP/1.1\r\nhost: a\r\n\r\n",
         "POST /a HTTP/1.0\r\n\r\n",
         "PRIX * HTTP/1.1\r\n\r\n",
-        "OPTIONS ",
+        "OPTIONS * HTTP/1.1",
     ] {
         for size in [request.len(), 7, 1] {
             let (answer, reason) = told(request.as_bytes().chunks(size)).await;
@@ -76,8 +76,14 @@ async fn a_request_of_http1_is_answered_in_http1() {
 #[tokio::test]
 async fn what_is_no_request_is_not_answered_in_http1() {
     let endless = [b'A'; 1_000];
-    let cases: [&[u8]; 5] =
-        [&endless, b"get / HTTP/1.1\r\n\r\n", b"PRI * HTTP/1.1\r\n", b"\x16\x03\x01", b"GET\t/"];
+    let cases: [&[u8]; 6] = [
+        &endless,
+        b"get / HTTP/1.1\r\n\r\n",
+        b"PRI * HTTP/1.1\r\n",
+        b"\x16\x03\x01",
+        b"GET\t/",
+        b"INVALID CONNECTION PREFACE\r\n\r\n",
+    ];
     for bytes in cases {
         for size in [bytes.len(), 1] {
             let (answer, reason) = told(bytes.chunks(size)).await;

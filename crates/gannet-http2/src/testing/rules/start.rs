@@ -19,16 +19,30 @@ fn a_server_wants_the_preface() {
 }
 
 #[test]
-fn a_request_of_http1_is_known_by_its_method_and_in_pieces_too() {
-    let table: [(&[u8], Option<&str>, &str); 9] = [
-        (b"GET / HTTP/1.1\r\n\r\n", Some("GET"), "the client speaks HTTP/1"),
-        (b"PROPFIND /a", Some("PROPFIND"), "the client speaks HTTP/1"),
-        (b"PRIX /", Some("PRIX"), "the client speaks HTTP/1"),
-        (b"ABCDEFGHIJKLMNOPQRST ", Some("ABCDEFGHIJKLMNOPQRST"), "the client speaks HTTP/1"),
-        (b"ABCDEFGHIJKLMNOPQRSTU", None, "the client's connection preface is wrong"),
-        (b"PRI * HTTP/1.1", None, "the client's connection preface is wrong"),
-        (b"GET/ HTTP/1.1", None, "the client's connection preface is wrong"),
-        (b" GET /", None, "the client's connection preface is wrong"),
+fn a_request_of_http1_is_known_by_its_first_line_and_in_pieces_too() {
+    let http1 = "the client speaks HTTP/1";
+    let wrong = "the client's connection preface is wrong";
+    let (long, endless) =
+        ([b"GET /", &[b'a'; 4_000][..], b" HTTP/1.1\r\n"].concat(), [b'A'; 5_000]);
+    let endless_target = [b"GET /", &endless[..]].concat();
+    let table: [(&[u8], Option<&str>, &str); 17] = [
+        (b"GET / HTTP/1.1\r\n\r\n", Some("GET"), http1),
+        (b"PROPFIND /a HTTP/1.0", Some("PROPFIND"), http1),
+        (b"PRIX * HTTP/1.1", Some("PRIX"), http1),
+        (b"ABCDEFGHIJKLMNOPQRST / HTTP/1.1", Some("ABCDEFGHIJKLMNOPQRST"), http1),
+        (&long, Some("GET"), http1),
+        (b"ABCDEFGHIJKLMNOPQRSTU", None, wrong),
+        (&endless, None, wrong),
+        (&endless_target, None, wrong),
+        // As h2spec has it.
+        (b"INVALID CONNECTION PREFACE\r\n\r\n", None, wrong),
+        (b"GET / HTTP/2.0", None, wrong),
+        (b"GET  / HTTP/1.1", None, wrong),
+        (b"GET /\r\n", None, wrong),
+        (b"PRI * HTTP/1.1", None, wrong),
+        (b"GET/ HTTP/1.1", None, wrong),
+        (b" / HTTP/1.1", None, wrong),
+        (b"\xff", None, wrong),
         (b"\x16\x03\x01", None, "the client speaks TLS, and this port does not"),
     ];
     for (bytes, method, told) in table {
