@@ -334,8 +334,8 @@ pub(super) const CASES: &[Case] = &[
     },
     Case {
         name: "client-64-round-robin",
-        // The same calls over ten connections: no tenth of the plain call, as six share a wake where
-        // 64 did, and how many do is for chance.
+        // The same calls over ten connections: not a tenth above, as six share a wake where 64 did,
+        // and how many do is for chance.
         budgets: [Some(ONE_THREAD), None, Some(1.0), None, None],
         ..SCALING
     },
