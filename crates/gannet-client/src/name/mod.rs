@@ -216,7 +216,8 @@ impl Updates {
     /// Waits until the application wants attempts at once
     /// ([`reset_backoff`](crate::Channel::reset_backoff)): a resolver that rests after an error
     /// looks again then, and its pauses start over. One that was wanted while nobody waited here is
-    /// kept for who waits next.
+    /// kept for who waits next, unless it was before the [error](Self::failed) or
+    /// [`asked`](Self::asked) has heard it.
     ///
     /// # Cancel safety
     /// Nothing is lost where the future is dropped.
